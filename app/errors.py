@@ -1,0 +1,139 @@
+"""Every error the gateway answers with, as problem details (RFC 9457).
+
+    Problem
+    ├── MalformedRequest        400  malformed_json, invalid_parameter, invalid_cursor, ...
+    ├── NotFound                404  job_not_found, child_not_found, not_found
+    ├── MethodNotAllowed        405
+    ├── RequestTimeout          408
+    ├── JobAlreadyFinished      409
+    ├── BodyTooLarge            413
+    ├── UnsupportedMediaType    415
+    ├── InvalidJob              422  invalid_job, limit_exceeded, unknown_processor, ...
+    ├── KeyReused               422
+    ├── InternalError           500
+    └── Unavailable             503  ledger_unavailable, not_ready
+
+`code` is stable: clients may branch on it. docs/errors.md explains each; a test holds
+the two together. No message repeats what the client sent beyond a name or a number.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+CODES: dict[str, str] = {
+    "malformed_json": "The body is not JSON",
+    "invalid_parameter": "A parameter is not valid",
+    "invalid_cursor": "The cursor does not fit this request",
+    "invalid_idempotency_key": "The idempotency key is not valid",
+    "job_not_found": "There is no such job",
+    "child_not_found": "There is no such child",
+    "not_found": "There is nothing at this address",
+    "method_not_allowed": "This address does not take this method",
+    "body_timeout": "The body took too long to arrive",
+    "job_already_finished": "The job has finished already",
+    "body_too_large": "The body is too large",
+    "unsupported_media_type": "The body must be application/json",
+    "unsupported_content_encoding": "The body must not be compressed",
+    "invalid_job": "The job is not valid",
+    "limit_exceeded": "The job is over a limit",
+    "invalid_value": "The data holds a value that cannot be carried exactly",
+    "unknown_processor": "No worker knows this processor",
+    "unknown_reducer": "No worker knows this reducer",
+    "invalid_options": "The options do not fit the processor",
+    "execution_not_available": "This execution is not available",
+    "idempotency_key_reused": "The idempotency key was used with another body",
+    "internal_error": "Something went wrong on our side",
+    "ledger_unavailable": "The ledger cannot be reached",
+    "not_ready": "A part of the service is not ready",
+}
+"""Every code with its title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a body: where (a JSON pointer, RFC 6901) and what."""
+
+    pointer: str
+    message: str
+
+
+@dataclass
+class Problem(Exception):
+    """An error to be answered. `detail` says what was wrong and what to do."""
+
+    code: str
+    detail: str
+    errors: tuple[Fault, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    status: ClassVar[int] = 500
+
+
+class MalformedRequest(Problem):
+    """The request cannot be read."""
+
+    status = 400
+
+
+class NotFound(Problem):
+    """What the address names does not exist."""
+
+    status = 404
+
+
+class MethodNotAllowed(Problem):
+    """The address exists, for another method."""
+
+    status = 405
+
+
+class RequestTimeout(Problem):
+    """The client took too long to send its body."""
+
+    status = 408
+
+
+class JobAlreadyFinished(Problem):
+    """A finished job cannot be cancelled."""
+
+    status = 409
+
+
+class BodyTooLarge(Problem):
+    """The body has more bytes than allowed."""
+
+    status = 413
+
+
+class UnsupportedMediaType(Problem):
+    """The body is of a kind the gateway does not read."""
+
+    status = 415
+
+
+class InvalidJob(Problem):
+    """The body is JSON, but not a job that can be run."""
+
+    status = 422
+
+
+class KeyReused(Problem):
+    """The idempotency key stands for another body."""
+
+    status = 422
+
+
+class InternalError(Problem):
+    """A defect of ours; the log has the details, the client gets none."""
+
+    status = 500
+
+
+class Unavailable(Problem):
+    """A part behind the gateway is away; trying again helps."""
+
+    status = 503
+
+
+def pointer(*path: str | int) -> str:
+    """The JSON pointer to a place in a document."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)

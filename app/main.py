@@ -1,0 +1,97 @@
+"""The composition root of the gateway: `python -m app.main`, or `fanfold gateway`."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from app import documentation, problems
+from app.orchestration import Orchestration
+from app.routes import catalog, children, health, jobs
+from app.services import Services
+from contract import settings, temporal
+from contract.json_values import allow_long_integers
+from contract.version import VERSION
+from ledger.connect import connect
+from ledger.database import LedgerUnavailable
+
+# A client that polls every five seconds must find its connection still open.
+_KEEP_ALIVE_SECONDS = 75
+_SHUTDOWN_SECONDS = 5
+
+
+def create_app(given: settings.GatewaySettings) -> FastAPI:
+    """The gateway as an ASGI app; its lifespan opens the ledger and looks after the jobs."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Lazy: jobs are taken while Temporal is down, and started once it is back.
+        client = await temporal.connect(lazy=True)
+        async with connect(given.ledger) as ledger:
+            orchestration = Orchestration(
+                client, ledger.jobs, interval_seconds=given.reconcile_interval_seconds
+            )
+            app.state.services = Services(
+                settings=given,
+                ledger=ledger,
+                orchestration=orchestration,
+                workflows_url=(
+                    f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
+                    if given.temporal_ui_url
+                    else None
+                ),
+            )
+            looking_after = asyncio.create_task(orchestration.run())
+            try:
+                yield
+            finally:
+                looking_after.cancel()
+                await asyncio.wait([looking_after])
+
+    app = FastAPI(
+        title="Fanfold",
+        version=VERSION,
+        summary="Durable batch jobs: fan out into chunks, fold the results back in.",
+        description=(
+            "Submit a job with `POST /jobs`, poll it at `GET /jobs/{id}`, "
+            "cancel it with `DELETE /jobs/{id}`."
+        ),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for router in (jobs.router, children.router, catalog.router, health.router):
+        app.include_router(router)
+    problems.install(app)
+    documentation.install(app)
+    return app
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    allow_long_integers()
+    try:
+        given = settings.load(settings.GatewaySettings)
+        config = uvicorn.Config(
+            create_app(given),
+            host=given.http_host,
+            port=given.http_port,
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+        uvicorn.Server(config).run()
+    except (settings.InvalidSettings, LedgerUnavailable) as error:
+        sys.stderr.write(f"fanfold gateway: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

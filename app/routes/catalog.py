@@ -1,0 +1,47 @@
+"""What the workers know, over HTTP: processors and reducers."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app import errors, views
+from app.problems import responses
+from app.services import ServicesOf
+from ledger.catalog import Kind
+
+router = APIRouter(tags=["catalog"])
+
+
+class ProcessorsView(BaseModel):
+    """All processors."""
+
+    processors: list[views.CatalogEntryView]
+
+
+class ReducersView(BaseModel):
+    """All reducers."""
+
+    reducers: list[views.CatalogEntryView]
+
+
+@router.get(
+    "/processors",
+    operation_id="list_processors",
+    summary="List the processors",
+    responses=responses(errors.Unavailable),
+)
+async def list_processors(services: ServicesOf) -> ProcessorsView:
+    """What a job's `processor` may be, as the workers published it."""
+    entries = await services.ledger.catalog.entries(Kind.PROCESSOR)
+    return ProcessorsView(processors=[views.catalog_entry(entry) for entry in entries.values()])
+
+
+@router.get(
+    "/reducers",
+    operation_id="list_reducers",
+    summary="List the reducers",
+    responses=responses(errors.Unavailable),
+)
+async def list_reducers(services: ServicesOf) -> ReducersView:
+    """What a job's `reducer` may be, as the workers published it."""
+    entries = await services.ledger.catalog.entries(Kind.REDUCER)
+    return ReducersView(reducers=[views.catalog_entry(entry) for entry in entries.values()])

@@ -1,0 +1,345 @@
+"""Jobs over HTTP: submit, list, poll, cancel."""
+
+import hashlib
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from app import cursor, errors, prefer, submission, views
+from app.body import decode_body, read_body
+from app.problems import responses
+from app.services import Services, ServicesOf
+from contract.names import DEFAULT_TENANT, new_job_id
+from contract.states import JobState
+from ledger.catalog import Kind
+from ledger.jobs import KeyTaken
+from ledger.records import IdempotencyKey, JobRecord
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+EXAMPLES: dict[str, Any] = {
+    "lab5": {
+        "summary": "Five chunks, of which the even ones fail",
+        "value": {
+            "name": "lab 5",
+            "chunks": [[1], [2], [3], [4], [5]],
+            "processor": "double",
+            "options": {"fail_if_divisible_by": 2},
+            "retry": {"max_attempts": 1},
+            "reducer": "collect",
+        },
+    },
+    "count": {
+        "summary": "Map-reduce: count items by a field",
+        "value": {
+            "name": "airports by country",
+            "items": [
+                {"iata": "HEL", "country": "FI"},
+                {"iata": "ARN", "country": "SE"},
+                {"iata": "OUL", "country": "FI"},
+            ],
+            "chunk_size": 2,
+            "processor": "count_by",
+            "options": {"field": "country"},
+            "reducer": "merge_counts",
+            "labels": {"team": "data"},
+        },
+    },
+    "stages": {
+        "summary": "Two stages: drop what is invalid, then transform",
+        "value": {
+            "items": [" ada ", "", "grace"],
+            "chunk_size": 3,
+            "stages": [
+                {
+                    "processor": "validate",
+                    "options": {"rules": [{"required": True}], "on_invalid": "drop"},
+                },
+                {"processor": "transform", "options": {"strip": True, "upper": True}},
+            ],
+            "reducer": "merge",
+        },
+    },
+}
+
+router = APIRouter(tags=["jobs"])
+
+_JOB_HEADERS: dict[str, Any] = {
+    "Retry-After": {
+        "description": "Seconds to wait before asking again; absent once finished.",
+        "schema": {"type": "string"},
+    },
+    "Preference-Applied": {
+        "description": "Present where `Prefer: wait=N` was heard.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+@router.post(
+    "/jobs",
+    operation_id="submit_job",
+    summary="Submit a job",
+    status_code=202,
+    response_class=Response,
+    responses={
+        202: {
+            "description": "The job is recorded, and will run whatever happens to this gateway.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "headers": {
+                **_JOB_HEADERS,
+                "Location": {
+                    "description": "Address of the job.",
+                    "schema": {"type": "string"},
+                },
+                "Idempotency-Replayed": {
+                    "description": "`true` where an earlier request with this key made the job.",
+                    "schema": {"type": "string"},
+                },
+            },
+        },
+        **responses(
+            errors.MalformedRequest,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InvalidJob,
+            errors.Unavailable,
+        ),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/JobRequest"},
+                    "examples": EXAMPLES,
+                }
+            },
+        }
+    },
+)
+async def submit(
+    request: Request,
+    services: ServicesOf,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="1 to 255 printable characters: the same key, the same job."),
+    ] = None,
+    prefer_header: Annotated[
+        str | None,
+        Header(alias="Prefer", description="`wait=N`: answer once finished, or after N seconds."),
+    ] = None,
+) -> Response:
+    """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
+    key_name = _key_name(idempotency_key)
+    body = await read_body(request, services.settings)
+    key = (
+        IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
+    )
+    job_id, is_replayed = await _record(services, body, key)
+    services.orchestration.kick()
+    headers = {"Location": f"/jobs/{job_id}"}
+    if is_replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return await _answer(services, job_id, 202, prefer_header, headers)
+
+
+@router.get(
+    "/jobs",
+    operation_id="list_jobs",
+    summary="List jobs, newest first",
+    response_model=views.JobPageView,
+    response_model_exclude_unset=True,
+    responses=responses(errors.MalformedRequest, errors.Unavailable),
+)
+async def list_jobs(
+    services: ServicesOf,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    label: Annotated[
+        list[str] | None, Query(description="Only jobs with this label, as `name:value`.")
+    ] = None,
+    limit: Annotated[
+        int, Query(ge=1, description="Most jobs on a page; more than 1,000 are taken as 1,000.")
+    ] = DEFAULT_PAGE,
+    cursor_text: Annotated[
+        str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
+    ] = None,
+) -> views.JobPageView:
+    """Jobs without their results: those are at each job's own address."""
+    labels = _labels(label or [])
+    filters = ["jobs", state, labels]
+    limit = min(limit, MAX_PAGE)
+    found = await services.ledger.jobs.page(
+        tenant=DEFAULT_TENANT,
+        state=state,
+        labels=labels,
+        before=cursor.decode(cursor_text, filters) if cursor_text is not None else None,
+        limit=limit + 1,
+    )
+    jobs = [views.job_summary(job, services.workflows_url) for job in found[:limit]]
+    if len(found) > limit:
+        return views.JobPageView(jobs=jobs, next_cursor=cursor.encode(jobs[-1].id, filters))
+    return views.JobPageView(jobs=jobs)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="get_job",
+    summary="Get a job",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The job, in whatever state; a failed job is a 200 too.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "headers": {
+                **_JOB_HEADERS,
+                "ETag": {
+                    "description": "Changes with the job.",
+                    "schema": {"type": "string"},
+                },
+            },
+        },
+        304: {"description": "Nothing changed since the ETag in `If-None-Match`."},
+        **responses(errors.NotFound, errors.Unavailable),
+    },
+)
+async def get_job(
+    job_id: str,
+    services: ServicesOf,
+    if_none_match: Annotated[
+        str | None, Header(description="An ETag: answer 304 while the job is unchanged.")
+    ] = None,
+    prefer_header: Annotated[
+        str | None,
+        Header(alias="Prefer", description="`wait=N`: answer once finished, or after N seconds."),
+    ] = None,
+) -> Response:
+    """The job's state, counts, errors, and once finished its result."""
+    return await _answer(services, job_id, 200, prefer_header, {}, if_none_match)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    status_code=202,
+    response_class=Response,
+    responses={
+        202: {
+            "description": "The job is being cancelled: no further chunk starts.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "headers": _JOB_HEADERS,
+        },
+        200: {
+            "description": "The job was cancelled before.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+        },
+        **responses(errors.NotFound, errors.JobAlreadyFinished, errors.Unavailable),
+    },
+)
+async def cancel_job(job_id: str, services: ServicesOf) -> Response:
+    """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
+    await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    job = await services.job(job_id)
+    if job.state is JobState.CANCELLED:
+        return await _job_response(services, job, 200, {})
+    if job.state.is_terminal:
+        detail = f"The job has finished as {job.state}; its results are kept."
+        raise errors.JobAlreadyFinished("job_already_finished", detail)
+    services.orchestration.kick()
+    return await _job_response(services, job, 202, {})
+
+
+async def _record(
+    services: Services, body: bytes, key: IdempotencyKey | None
+) -> tuple[str, bool]:
+    """The job's id, and whether an earlier request had made it already."""
+    request = submission.parse(decode_body(body), services.settings)
+    catalog = services.ledger.catalog
+    submission.check_names(
+        request, await catalog.entries(Kind.PROCESSOR), await catalog.entries(Kind.REDUCER)
+    )
+    chunks = submission.split(request, services.settings)
+    job_id = new_job_id()
+    try:
+        await services.ledger.jobs.create(
+            job_id=job_id,
+            tenant=DEFAULT_TENANT,
+            spec=submission.to_spec(request),
+            chunks=chunks,
+            key=key,
+        )
+    except KeyTaken as taken:
+        if key is None or taken.body_hash != key.body_hash:
+            detail = "This key came with another body before; use a new key for a new job."
+            raise errors.KeyReused("idempotency_key_reused", detail) from None
+        return taken.job_id, True
+    return job_id, False
+
+
+async def _answer(
+    services: Services,
+    job_id: str,
+    status: int,
+    prefer_header: str | None,
+    headers: dict[str, str],
+    if_none_match: str | None = None,
+) -> Response:
+    wait = prefer.wait_seconds(prefer_header)
+    if wait is not None:
+        await prefer.until_finished(
+            services.ledger.jobs, job_id, DEFAULT_TENANT, seconds=wait
+        )
+        headers["Preference-Applied"] = f"wait={wait}"
+    job = await services.job(job_id)
+    headers["ETag"] = views.etag(job)
+    if if_none_match is not None and _matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return await _job_response(services, job, status, headers)
+
+
+async def _job_response(
+    services: Services, job: JobRecord, status: int, headers: dict[str, str]
+) -> Response:
+    result = await services.ledger.jobs.result(job.id) if job.state.is_terminal else None
+    headers["Cache-Control"] = "no-cache"
+    if not job.state.is_terminal:
+        headers["Retry-After"] = "1"
+    return Response(
+        views.job_json(job, result, services.workflows_url),
+        status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
+def _key_name(header: str | None) -> str | None:
+    """The key, without the quotes of a structured-field string where it has them."""
+    if header is None:
+        return None
+    key = header.strip()
+    if len(key) >= 2 and key.startswith('"') and key.endswith('"'):  # noqa: PLR2004 - two quotes
+        key = key[1:-1]
+    if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
+        raise errors.MalformedRequest(
+            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
+        )
+    return key
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not (name and colon) or "\x00" in text:
+            raise errors.MalformedRequest("invalid_parameter", "label: must be name:value")
+        labels[name] = value
+    return labels

@@ -1,0 +1,40 @@
+"""What the routes work with, hung on the app once at start-up."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.errors import NotFound
+from app.orchestration import Orchestration
+from contract.names import DEFAULT_TENANT
+from contract.settings import GatewaySettings
+from ledger.connect import Ledger
+from ledger.records import JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The gateway's long-lived parts."""
+
+    settings: GatewaySettings
+    ledger: Ledger
+    orchestration: Orchestration
+    workflows_url: str | None
+    """Where Temporal's web UI shows workflows by id, where it is known."""
+
+    async def job(self, job_id: str) -> JobRecord:
+        """The job; raises NotFound."""
+        job = await self.ledger.jobs.find(job_id, DEFAULT_TENANT)
+        if job is None:
+            raise NotFound("job_not_found", "There is no job of this id.")
+        return job
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(_services)]
+"""A route parameter of this type gets the gateway's services."""

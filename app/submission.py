@@ -1,0 +1,264 @@
+"""Makes a job of a request: checks its data, cuts it into chunks, fills in the defaults."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+import jsonschema
+import pydantic
+
+from app.errors import Fault, InvalidJob, pointer
+from app.schemas import JobRequest, Retry
+from contract import json_values
+from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.settings import GatewaySettings
+from ledger.catalog import CatalogEntry
+from ledger.records import NewChunk
+
+DEFAULT_CHUNK_SIZE: Final = 100
+MAX_REPORTED_FAULTS: Final = 20
+
+
+def parse(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401 - any JSON
+    """The request in a decoded body; raises InvalidJob with a fault for each mistake."""
+    try:
+        request = JobRequest.model_validate(document)
+    except pydantic.ValidationError as error:
+        faults = tuple(
+            Fault(pointer(*fault["loc"]), fault["msg"])
+            for fault in error.errors(include_url=False, include_input=False)[:MAX_REPORTED_FAULTS]
+        )
+        raise InvalidJob("invalid_job", _sentence(faults), faults) from None
+    if request.execution == "activity":
+        _refuse(
+            "execution_not_available",
+            pointer("execution"),
+            "'activity' is not available in this release; use 'workflow' or 'auto'",
+        )
+    if len(request.labels) > limits.max_labels:
+        _refuse_limit("FANFOLD_MAX_LABELS", limits.max_labels, "labels", pointer("labels"))
+    envelope = request.model_dump(exclude={"items", "chunks"})
+    _check_nesting(envelope, limits.max_nesting_depth, ())
+    _encode(envelope, ())
+    return request
+
+
+def check_names(
+    request: JobRequest,
+    processors: Mapping[str, CatalogEntry],
+    reducers: Mapping[str, CatalogEntry],
+) -> None:
+    """Refuse names and options that the workers' published catalog does not know.
+
+    Before the first worker has published anything, nothing can be said; then the
+    workers decide. Raises InvalidJob.
+    """
+    if processors:
+        for path, name, options in _steps(request):
+            if name not in processors:
+                _refuse_name("unknown_processor", "processors", pointer(*path, "processor"))
+            _check_options(options, processors[name], (*path, "options"))
+    if reducers and request.reducer is not None and request.reducer not in reducers:
+        _refuse_name("unknown_reducer", "reducers", pointer("reducer"))
+
+
+def to_spec(request: JobRequest) -> JobSpec:
+    """The job without its data, every default filled in."""
+    retry = _retry_spec(request.retry)
+    if request.stages is None:
+        stages: tuple[StageSpec, ...] = (
+            StageSpec(
+                processor=request.processor or "",
+                options=request.options or {},
+                retry=retry,
+                timeout_seconds=request.chunk_timeout_seconds,
+            ),
+        )
+    else:
+        stages = tuple(
+            StageSpec(
+                processor=stage.processor,
+                options=stage.options,
+                retry=_retry_spec(stage.retry) if stage.retry else retry,
+                timeout_seconds=stage.timeout_seconds or request.chunk_timeout_seconds,
+            )
+            for stage in request.stages
+        )
+    tolerated = request.tolerated_failures
+    return JobSpec(
+        name=request.name,
+        stages=stages,
+        is_staged=request.stages is not None,
+        reducer=request.reducer,
+        execution="workflow",
+        max_concurrency=request.max_concurrency,
+        tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
+        labels=request.labels,
+    )
+
+
+def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
+    """The job's chunks in order; raises InvalidJob where the data is over a limit."""
+    if request.chunks is not None:
+        return _given_chunks(request.chunks, limits)
+    items = request.items or []
+    if not items:
+        _refuse("invalid_job", pointer("items"), "there are no items")
+    if len(items) > limits.max_items:
+        _refuse_limit("FANFOLD_MAX_ITEMS", limits.max_items, "items", pointer("items"))
+    texts = _item_texts(items, limits, ("items",))
+    size = request.chunk_size or DEFAULT_CHUNK_SIZE
+    chunks: list[NewChunk] = []
+    for group in _groups(texts, size, request.max_chunk_bytes):
+        if len(chunks) == limits.max_chunks:
+            _refuse_limit("FANFOLD_MAX_CHUNKS", limits.max_chunks, "chunks", pointer("chunk_size"))
+        chunks.append(_chunk(group))
+    return chunks
+
+
+def _given_chunks(chunks: Sequence[list[Any]], limits: GatewaySettings) -> list[NewChunk]:
+    if not chunks:
+        _refuse("invalid_job", pointer("chunks"), "there are no chunks")
+    if len(chunks) > limits.max_chunks:
+        _refuse_limit("FANFOLD_MAX_CHUNKS", limits.max_chunks, "chunks", pointer("chunks"))
+    if sum(map(len, chunks)) > limits.max_items:
+        _refuse_limit("FANFOLD_MAX_ITEMS", limits.max_items, "items", pointer("chunks"))
+    made: list[NewChunk] = []
+    for index, items in enumerate(chunks):
+        if not items:
+            _refuse("invalid_job", pointer("chunks", index), "the chunk is empty")
+        made.append(_chunk(list(_item_texts(items, limits, ("chunks", index)))))
+    return made
+
+
+def _item_texts(
+    items: Sequence[Any], limits: GatewaySettings, path: tuple[str | int, ...]
+) -> Iterator[bytes]:
+    for index, item in enumerate(items):
+        _check_nesting(item, limits.max_nesting_depth, (*path, index))
+        text = _encode(item, (*path, index))
+        if len(text) > limits.max_item_bytes:
+            _refuse_limit(
+                "FANFOLD_MAX_ITEM_BYTES",
+                limits.max_item_bytes,
+                "bytes an item",
+                pointer(*path, index),
+            )
+        yield text
+
+
+def _groups(texts: Iterator[bytes], size: int, max_bytes: int | None) -> Iterator[list[bytes]]:
+    """Items in order, cut by count and, where given, by the bytes of the chunk's JSON text."""
+    group: list[bytes] = []
+    group_bytes = 2  # the brackets; each item brings its comma or the last bracket's place
+    for index, text in enumerate(texts):
+        if max_bytes is not None and len(text) + 2 > max_bytes:
+            _refuse(
+                "limit_exceeded",
+                pointer("items", index),
+                f"the item alone is larger than max_chunk_bytes ({max_bytes})",
+            )
+        is_full = len(group) == size
+        if group and (is_full or (max_bytes and group_bytes + len(text) + 1 > max_bytes)):
+            yield group
+            group, group_bytes = [], 2
+        group_bytes += len(text) + (1 if group else 0)
+        group.append(text)
+    yield group
+
+
+def _chunk(texts: Sequence[bytes]) -> NewChunk:
+    return NewChunk(item_count=len(texts), body=b"[" + b",".join(texts) + b"]")
+
+
+def _encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value
+    try:
+        return json_values.encode(value)
+    except json_values.UnstorableValue as error:
+        _refuse("invalid_value", pointer(*path, *error.path), f"the value {error}")
+
+
+def _check_nesting(value: Any, limit: int, path: tuple[str | int, ...]) -> None:  # noqa: ANN401
+    if json_values.nests_deeper_than(value, limit):
+        _refuse(
+            "limit_exceeded",
+            pointer(*path),
+            f"nested more than {limit} levels deep (FANFOLD_MAX_NESTING_DEPTH)",
+        )
+
+
+def _steps(request: JobRequest) -> Iterator[tuple[tuple[str | int, ...], str, dict[str, Any]]]:
+    if request.stages is None:
+        yield (), request.processor or "", request.options or {}
+        return
+    for index, stage in enumerate(request.stages):
+        yield ("stages", index), stage.processor, stage.options
+
+
+def _check_options(
+    options: dict[str, Any], entry: CatalogEntry, path: tuple[str | int, ...]
+) -> None:
+    validator = _validator(entry.name, _Frozen(entry.options_schema))
+    faults = tuple(
+        Fault(pointer(*path, *error.absolute_path), _fault_message(error))
+        for error in list(validator.iter_errors(options))[:MAX_REPORTED_FAULTS]
+    )
+    if faults:
+        raise InvalidJob("invalid_options", _sentence(faults), faults)
+
+
+class _Frozen:
+    """A schema as a cache key: equal while its text is."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = schema
+        self._text = repr(schema)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frozen) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@lru_cache(maxsize=256)
+def _validator(_name: str, schema: _Frozen) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema.schema)
+
+
+def _fault_message(error: jsonschema.ValidationError) -> str:
+    """What is wrong, in terms of the schema: the library's own words repeat the value."""
+    limit = error.validator_value
+    messages: dict[str, Callable[[], str]] = {
+        "additionalProperties": lambda: "has options that this processor does not know",
+        "required": lambda: "lacks a required option",
+        "type": lambda: f"is not of type {limit}",
+        "enum": lambda: f"is not one of {limit}",
+        "const": lambda: f"is not {limit!r}",
+        "anyOf": lambda: "fits none of the allowed forms",
+    }
+    make = messages.get(str(error.validator))
+    return make() if make else f"breaks the rule {error.validator} {limit}"
+
+
+def _retry_spec(retry: Retry) -> RetrySpec:
+    return RetrySpec(
+        **retry.model_dump(exclude={"non_retryable"}), non_retryable=tuple(retry.non_retryable)
+    )
+
+
+def _sentence(faults: Sequence[Fault]) -> str:
+    return "; ".join(f"{fault.pointer or 'the job'}: {fault.message}" for fault in faults[:3])
+
+
+def _refuse_name(code: str, kind: str, place: str) -> None:
+    _refuse(code, place, f"no worker has {kind} of this name; GET /{kind} lists those there are")
+
+
+def _refuse_limit(setting: str, limit: int, what: str, place: str) -> None:
+    _refuse("limit_exceeded", place, f"at most {limit} {what} are allowed ({setting})")
+
+
+def _refuse(code: str, place: str, message: str) -> NoReturn:
+    fault = Fault(place, message)
+    raise InvalidJob(code, _sentence([fault]), (fault,))

@@ -1,0 +1,147 @@
+"""Settings, read from the environment once, in each process's composition root.
+
+Every name starts with FANFOLD_ but those of the Temporal connection, which are
+Temporal's own standard names (`contract.temporal`). docs/settings.md lists them all,
+and a test holds the two together.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class InvalidSettings(Exception):
+    """A setting is wrong; the message names the environment variable and says why."""
+
+
+class LedgerSettings(BaseSettings):
+    """Where the data lives; every process has these."""
+
+    model_config = SettingsConfigDict(env_prefix="FANFOLD_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path(".fanfold"), description="Directory of everything that `fanfold up` keeps."
+    )
+    ledger_url: str = Field(
+        default="",
+        pattern=r"^($|sqlite:///.+|postgres(ql)?://.+)",
+        description=(
+            "Where jobs, chunks and results are kept: `sqlite:///path` or `postgresql://...`. "
+            "Empty: `ledger.db` in the data directory."
+        ),
+    )
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's URL, with the default filled in."""
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+
+class GatewaySettings(LedgerSettings):
+    """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
+
+    http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
+    http_port: Port = Field(default=8000, description="Port the gateway listens on.")
+    temporal_ui_url: str | None = Field(
+        default=None,
+        description="Address of Temporal's web UI, for the `temporal_ui` link of a job.",
+    )
+    max_body_bytes: int = Field(
+        default=32 * MIB, ge=1, description="Largest request body, in bytes."
+    )
+    max_items: int = Field(default=1_000_000, ge=1, description="Most items in one job.")
+    max_chunks: int = Field(default=50_000, ge=1, description="Most chunks in one job.")
+    max_item_bytes: int = Field(
+        default=1 * MIB, ge=1, description="Largest item, in bytes of JSON text."
+    )
+    max_nesting_depth: int = Field(
+        default=64, ge=1, le=200, description="Deepest nesting of arrays and objects in an item."
+    )
+    max_labels: int = Field(default=16, ge=0, description="Most labels on one job.")
+    body_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="Longest time a client may take to send a body."
+    )
+    reconcile_interval_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description=(
+            "How often the gateway looks for jobs to start, to cancel, or closed outside Fanfold."
+        ),
+    )
+
+
+class WorkerSettings(LedgerSettings):
+    """Settings of one worker process."""
+
+    processors: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Your own processors and reducers: `package.module:name`, comma-separated.",
+    )
+    worker_slots: int = Field(
+        default=50, ge=1, description="Most chunks one worker process runs at a time."
+    )
+    max_chunk_result_bytes: int = Field(
+        default=8 * MIB, ge=1, description="Largest result of one chunk, in bytes of JSON text."
+    )
+    max_job_result_bytes: int = Field(
+        default=32 * MIB, ge=1, description="Largest folded result, in bytes of JSON text."
+    )
+    shutdown_grace_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description=(
+            "How long a stopping worker lets running chunks finish before it hands them back."
+        ),
+    )
+    workflow_sandbox: bool = Field(
+        default=False,
+        description="Run workflows in the SDK's sandbox, which doubles their cost; for tests.",
+    )
+
+    @field_validator("processors", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class StackSettings(LedgerSettings):
+    """Settings of `fanfold up`, which runs everything on one machine."""
+
+    http_port: Port = Field(default=8000, description="Port the gateway listens on.")
+    temporal_port: Port = Field(default=7233, description="Port of the Temporal server.")
+    temporal_ui_port: Port = Field(default=8233, description="Port of Temporal's web UI.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Worker processes; by default one a core.",
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=LedgerSettings)
+
+
+def load(kind: type[AnySettings]) -> AnySettings:
+    """The settings of this process, from its environment.
+
+    Raises InvalidSettings, with one line for a person, where one does not fit.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = [
+            f"FANFOLD_{'_'.join(map(str, fault['loc'][:1])).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise InvalidSettings("; ".join(faults)) from None
+
+

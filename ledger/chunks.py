@@ -1,0 +1,285 @@
+"""Chunks in the ledger: attempts begun, outcomes recorded, children listed.
+
+At-least-once execution, exactly one recorded outcome: an attempt carries its number,
+and a write counts only while the chunk is running that very attempt. A worker that
+was thought dead and comes back changes nothing any more.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+
+from contract.failures import Failure
+from contract.states import ChunkState, JobState
+from ledger.database import Database, Row, Statement, placeholders
+from ledger.records import (
+    Attempt,
+    ChunkOutput,
+    ChunkRecord,
+    ItemError,
+    NoAttempt,
+    now_ms,
+)
+
+_COLUMNS = (
+    "idx, state, item_count, items_failed, attempts, error_type, error_message, "
+    "error_retryable, started_at, finished_at, result_bytes"
+)
+# What a page of results may hold in memory at once, but for a single larger result.
+_PAGE_BYTES = 1024 * 1024
+_PAGE_ROWS = 500
+_HOLDS_ATTEMPT = (
+    "WHERE job_id = ? AND idx = ? AND state = 'running' AND stage = ? AND stage_attempts = ?"
+)
+
+
+class Chunks:
+    """Operations on chunks. Every method raises LedgerUnavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on this database."""
+        self._database = database
+
+    # --- for the workers -------------------------------------------------------------
+
+    async def begin_attempt(self, job_id: str, index: int, stage: int) -> Attempt | NoAttempt | None:
+        """Begin an attempt at a stage, unless its job is not running or the stage is done.
+
+        None where there is no such chunk.
+        """
+        begun, found = await self._database.write(
+            Statement(
+                "UPDATE chunks SET state = 'running', stage_attempts = stage_attempts + 1, "
+                # A chunk's attempts are its runs from the client's view: moving on to the
+                # next stage is no further attempt, repeating a stage is.
+                "attempts = attempts + CASE WHEN attempts = 0 OR stage_attempts > 0 "
+                "THEN 1 ELSE 0 END, started_at = COALESCE(started_at, ?) "
+                "WHERE job_id = ? AND idx = ? AND stage = ? AND state IN ('pending', 'running') "
+                "AND (SELECT jobs.state FROM jobs WHERE jobs.id = chunks.job_id) = 'running' "
+                "RETURNING stage_attempts, item_count, items_failed",
+                (now_ms(), job_id, index, stage),
+            ),
+            Statement(
+                "SELECT inputs.body, results.body, results.item_errors, chunks.state, jobs.state, "
+                "chunks.stage, error_type, error_message, error_retryable "
+                "FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
+                "LEFT JOIN inputs ON inputs.job_id = chunks.job_id AND inputs.idx = chunks.idx "
+                "AND inputs.stage = ? "
+                "LEFT JOIN results ON results.job_id = chunks.job_id AND results.idx = chunks.idx "
+                "WHERE chunks.job_id = ? AND chunks.idx = ?",
+                (stage, job_id, index),
+            ),
+        )
+        if not found:
+            return None
+        (row,) = found
+        if not begun:
+            return NoAttempt(
+                chunk_state=ChunkState(row[3]),
+                job_state=JobState(row[4]),
+                stage=row[5],
+                error=_failure(row[6:9]),
+            )
+        ((number, item_count, items_failed),) = begun
+        return Attempt(
+            job_id=job_id,
+            index=index,
+            stage=stage,
+            number=number,
+            item_count=item_count,
+            items_failed=items_failed,
+            input=bytes(row[0]),
+            checkpoint=_output(row[1:3]) if row[1] is not None else ChunkOutput(),
+        )
+
+    async def hand_back(self, attempt: Attempt) -> None:
+        """Undo an attempt that a stopping worker could not finish: it does not count."""
+        await self._database.write(
+            Statement(
+                "UPDATE chunks SET state = 'pending', stage_attempts = stage_attempts - 1, "
+                "attempts = attempts - CASE WHEN stage = 0 OR stage_attempts > 1 "
+                f"THEN 1 ELSE 0 END {_HOLDS_ATTEMPT}",
+                _held(attempt),
+            )
+        )
+
+    async def save_checkpoint(self, attempt: Attempt, output: ChunkOutput) -> None:
+        """Keep what the items of a failed attempt gave, for the next one to go on from."""
+        await self._database.write(
+            _keep_output(attempt, output, state="running"),
+        )
+
+    async def advance(self, attempt: Attempt, body: bytes, items_failed: int) -> None:
+        """Record that a stage is done: its output is the next stage's input."""
+        await self._database.write(
+            Statement(
+                "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, "
+                f"items_failed = ? {_HOLDS_ATTEMPT}",
+                (items_failed, *_held(attempt)),
+            ),
+            Statement(
+                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
+                "SELECT job_id, idx, stage, tenant, ? FROM chunks "
+                "WHERE job_id = ? AND idx = ? AND state = 'running' "
+                "AND stage = ? AND stage_attempts = 0 "
+                "ON CONFLICT (job_id, idx, stage) DO NOTHING",
+                (body, attempt.job_id, attempt.index, attempt.stage + 1),
+            ),
+            Statement(
+                "DELETE FROM results WHERE job_id = ? AND idx = ?", (attempt.job_id, attempt.index)
+            ),
+        )
+
+    async def record_success(self, attempt: Attempt, output: ChunkOutput, items_failed: int) -> None:
+        """Record the outcome of a chunk's last stage."""
+        await self._database.write(
+            Statement(
+                "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
+                f"items_failed = ? {_HOLDS_ATTEMPT}",
+                (now_ms(), len(output.body), items_failed, *_held(attempt)),
+            ),
+            _keep_output(attempt, output, state="succeeded"),
+        )
+
+    async def record_failure(
+        self, attempt: Attempt, failure: Failure, output: ChunkOutput, items_failed: int
+    ) -> None:
+        """Record that a chunk failed for good, with what its items gave nevertheless."""
+        script = [
+            Statement(
+                "UPDATE chunks SET state = 'failed', finished_at = ?, result_bytes = ?, "
+                "error_type = ?, error_message = ?, error_retryable = ?, "
+                f"items_failed = ? {_HOLDS_ATTEMPT}",
+                (
+                    now_ms(),
+                    len(output.body),
+                    *_failure_columns(failure),
+                    items_failed,
+                    *_held(attempt),
+                ),
+            )
+        ]
+        if output.item_errors:
+            script.append(_keep_output(attempt, output, state="failed"))
+        await self._database.write(*script)
+
+    async def record_lost(self, job_id: str, index: int, failure: Failure) -> None:
+        """Record the failure of a chunk that can no longer record its own outcome."""
+        await self._database.write(
+            Statement(
+                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
+                "error_type = ?, error_message = ?, error_retryable = ? "
+                "WHERE job_id = ? AND idx = ? AND state IN ('pending', 'running')",
+                (now_ms(), *_failure_columns(failure), job_id, index),
+            )
+        )
+
+    # --- for the gateway -------------------------------------------------------------
+
+    async def page(
+        self, job_id: str, *, state: ChunkState | None, after: int, limit: int
+    ) -> list[ChunkRecord]:
+        """At most `limit` chunks with an index above `after`, in index order."""
+        where, parameters = "job_id = ? AND idx > ?", [job_id, after]
+        if state is not None:
+            where += " AND state = ?"
+            parameters.append(state)
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM chunks WHERE {where} ORDER BY idx LIMIT ?",
+            (*parameters, limit),
+        )
+        return [_record(row) for row in rows]
+
+    async def find(self, job_id: str, index: int) -> ChunkRecord | None:
+        """One chunk, or None where the job has none of that index."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND idx = ?", (job_id, index)
+        )
+        return _record(rows[0]) if rows else None
+
+    async def outputs(
+        self, job_id: str, records: Sequence[ChunkRecord]
+    ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
+        """Each of these chunks with its output, reading about a megabyte at a time."""
+        start, waiting_bytes = 0, 0
+        for end, record in enumerate(records, start=1):
+            waiting_bytes += record.result_bytes
+            if waiting_bytes < _PAGE_BYTES and end < len(records):
+                continue
+            page = records[start:end]
+            found = await self._outputs_of(job_id, page)
+            for one in page:
+                yield one, found.get(one.index, ChunkOutput())
+            start, waiting_bytes = end, 0
+
+    async def stream(
+        self, job_id: str, *, state: ChunkState | None = None
+    ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
+        """Every chunk of the job with its output, in index order, in flat memory."""
+        after = -1
+        while records := await self.page(job_id, state=state, after=after, limit=_PAGE_ROWS):
+            async for pair in self.outputs(job_id, records):
+                yield pair
+            after = records[-1].index
+
+    async def _outputs_of(
+        self, job_id: str, records: Sequence[ChunkRecord]
+    ) -> dict[int, ChunkOutput]:
+        indexes = [record.index for record in records if record.state.is_terminal]
+        if not indexes:
+            return {}
+        rows = await self._database.read(
+            "SELECT idx, body, item_errors FROM results "
+            f"WHERE job_id = ? AND idx IN ({placeholders(len(indexes))})",
+            (job_id, *indexes),
+        )
+        return {row[0]: _output(row[1:]) for row in rows}
+
+
+def _held(attempt: Attempt) -> tuple[str, int, int, int]:
+    return attempt.job_id, attempt.index, attempt.stage, attempt.number
+
+
+def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: str) -> Statement:
+    errors = json.dumps([asdict(error) for error in output.item_errors], ensure_ascii=False)
+    return Statement(
+        "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
+        "SELECT job_id, idx, tenant, ?, ? FROM chunks "
+        "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND stage_attempts = ? "
+        "ON CONFLICT (job_id, idx) DO UPDATE "
+        "SET body = excluded.body, item_errors = excluded.item_errors",
+        (output.body, errors, attempt.job_id, attempt.index, state, attempt.stage, attempt.number),
+    )
+
+
+def _failure_columns(failure: Failure) -> tuple[str, str, int]:
+    return failure.type, failure.message, int(failure.retryable)
+
+
+def _failure(columns: Row) -> Failure | None:
+    kind, message, retryable = columns
+    if kind is None:
+        return None
+    return Failure(type=kind, message=message, retryable=bool(retryable))
+
+
+def _output(columns: Row) -> ChunkOutput:
+    body, errors = columns
+    return ChunkOutput(
+        body=bytes(body),
+        item_errors=tuple(ItemError(**error) for error in json.loads(errors)),
+    )
+
+
+def _record(row: Row) -> ChunkRecord:
+    return ChunkRecord(
+        index=row[0],
+        state=ChunkState(row[1]),
+        item_count=row[2],
+        items_failed=row[3],
+        attempts=row[4],
+        error=_failure(row[5:8]),
+        started_at=row[8],
+        finished_at=row[9],
+        result_bytes=row[10],
+    )

@@ -1,0 +1,56 @@
+"""Opens a ledger by its URL: picks the database and brings its tables up to date."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.catalog import Catalog
+from ledger.chunks import Chunks
+from ledger.database import Database
+from ledger.jobs import Jobs
+from ledger.migrate import migrate
+
+SQLITE_SCHEME = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger's operations, over one database."""
+
+    database: Database
+    jobs: Jobs
+    chunks: Chunks
+    catalog: Catalog
+
+    @classmethod
+    def over(cls, database: Database) -> "Ledger":
+        """All operations over this database."""
+        return cls(database, Jobs(database), Chunks(database), Catalog(database))
+
+
+@asynccontextmanager
+async def connect(url: str) -> AsyncIterator[Ledger]:
+    """The ledger at `sqlite:///path` or `postgresql://...`, migrated, closed at the end.
+
+    Raises LedgerUnavailable where it cannot be opened.
+    """
+    migrate(url)
+    database = await _open(url)
+    try:
+        yield Ledger.over(database)
+    finally:
+        await database.close()
+
+
+async def _open(url: str) -> Database:
+    # Each driver is imported where it is used: a laptop needs no PostgreSQL client.
+    if url.startswith(SQLITE_SCHEME):
+        from ledger.databases.sqlite import SqliteDatabase
+
+        return SqliteDatabase(Path(url.removeprefix(SQLITE_SCHEME)))
+    from ledger.databases.postgresql import PostgresqlDatabase
+
+    database = PostgresqlDatabase(url)
+    await database.open()
+    return database

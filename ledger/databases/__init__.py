@@ -1,0 +1,1 @@
+"""The databases behind the port `ledger.database`: one module each."""

@@ -1,0 +1,124 @@
+"""SQLite, for one machine: reads in the event loop, writes in one thread.
+
+A point read takes microseconds, a hop to a thread some hundred: reads therefore run
+where they are called. Writes wait for the disk, so they go to a writer thread, which
+commits everything that queued up meanwhile in one transaction (group commit).
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ledger.database import Batch, LedgerUnavailable, Row, Statement, UniqueViolation, Value
+
+# Other processes write to the same file; each holds the lock for milliseconds.
+BUSY_TIMEOUT_MS = 20_000
+# One transaction holds the lock that every other process waits for.
+MAX_SCRIPTS_IN_A_TRANSACTION = 500
+
+Script = tuple[Statement | Batch, ...]
+
+
+class SqliteDatabase:
+    """A database file in WAL mode. One object belongs to one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; raises LedgerUnavailable where that is not possible."""
+        self._path = path
+        self._reader = _open(path)
+        self._writer = _open(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._waiting: list[tuple[Script, asyncio.Future[list[list[Row]]]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """See Database.read."""
+        try:
+            return self._reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"{self._path}: {error}") from error
+
+    async def write(self, *script: Statement | Batch) -> list[list[Row]]:
+        """See Database.write."""
+        done: asyncio.Future[list[list[Row]]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((script, done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        # A caller that goes away must not take back what the writer may have begun.
+        return await asyncio.shield(done)
+
+    async def close(self) -> None:
+        """See Database.close."""
+        if self._flushing is not None:
+            await self._flushing
+        self._thread.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = self._waiting[:MAX_SCRIPTS_IN_A_TRANSACTION]
+            del self._waiting[:MAX_SCRIPTS_IN_A_TRANSACTION]
+            scripts = [script for script, _ in batch]
+            outcomes = await loop.run_in_executor(self._thread, self._commit, scripts)
+            for (_, done), outcome in zip(batch, outcomes, strict=True):
+                if done.cancelled():
+                    continue
+                if isinstance(outcome, Exception):
+                    done.set_exception(outcome)
+                    done.exception()  # a caller that went away is no reason to log
+                else:
+                    done.set_result(outcome)
+        self._flushing = None
+
+    def _commit(self, scripts: list[Script]) -> list[list[list[Row]] | Exception]:
+        """One transaction over all scripts, each in a savepoint of its own."""
+        outcomes: list[list[list[Row]] | Exception] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for script in scripts:
+                outcomes.append(self._run(script))
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return [LedgerUnavailable(f"{self._path}: {error}")] * len(scripts)
+        return outcomes
+
+    def _run(self, script: Script) -> list[list[Row]] | Exception:
+        self._writer.execute("SAVEPOINT script")
+        try:
+            rows = [self._execute(statement) for statement in script]
+        except sqlite3.IntegrityError as error:
+            outcome: Exception = UniqueViolation(str(error))
+        except sqlite3.Error:
+            raise  # the disk or the file: nothing of this transaction can be kept
+        except Exception as error:  # noqa: BLE001 - a value that cannot be bound
+            outcome = error
+        else:
+            self._writer.execute("RELEASE script")
+            return rows
+        self._writer.execute("ROLLBACK TO script")
+        self._writer.execute("RELEASE script")
+        return outcome
+
+    def _execute(self, statement: Statement | Batch) -> list[Row]:
+        if isinstance(statement, Batch):
+            self._writer.executemany(statement.sql, statement.rows)
+            return []
+        return self._writer.execute(statement.sql, statement.parameters).fetchall()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # What is acknowledged must survive a power cut too, not only a crash.
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(f"{path}: {error}") from error
+    return connection

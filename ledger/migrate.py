@@ -1,0 +1,123 @@
+"""Brings a ledger's tables up to date, whichever process comes first.
+
+Alembic, with SQLAlchemy under it, takes half a second to import, so it is imported
+only where the ledger is behind the newest revision.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.database import LedgerUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy import Connection
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`; a test holds the two together."""
+
+_SQLITE = "sqlite:///"
+_SELECT_REVISION = "SELECT version_num FROM alembic_version"
+# Any number will do, as long as nothing else in the database locks it.
+_ADVISORY_LOCK = 72_330_001
+
+
+def migrate(url: str) -> None:
+    """Create or upgrade the tables; safe to call from many processes at once.
+
+    A ledger that is newer than this code is left alone: during a rolling upgrade the
+    old release goes on beside the new one.
+
+    Raises LedgerUnavailable where the database cannot be opened.
+    """
+    if url.startswith(_SQLITE):
+        _migrate_sqlite(Path(url.removeprefix(_SQLITE)))
+    else:
+        _migrate_postgresql(url)
+
+
+def _migrate_sqlite(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _file_lock(path.with_name(path.name + ".lock")):
+            if _sqlite_revision(path) >= HEAD:
+                return
+            from sqlalchemy import create_engine, event
+
+            engine = create_engine(f"{_SQLITE}{path}")
+            # The driver would commit before each CREATE TABLE; a migration that is killed
+            # half-way must leave nothing behind.
+            event.listen(engine, "connect", _leave_transactions_to_us)
+            event.listen(engine, "begin", _begin)
+            with engine.connect() as connection:
+                _upgrade(connection)
+            engine.dispose()
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerUnavailable(f"{path}: {error}") from error
+
+
+def _migrate_postgresql(url: str) -> None:
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as lock:
+            if _postgresql_revision(lock) >= HEAD:
+                return
+            lock.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+            if _postgresql_revision(lock) >= HEAD:
+                return
+            from sqlalchemy import create_engine
+
+            engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+            with engine.connect() as connection:
+                _upgrade(connection)
+            engine.dispose()
+    except psycopg.Error as error:
+        raise LedgerUnavailable(f"PostgreSQL: {error}") from error
+
+
+def _upgrade(connection: "Connection") -> None:
+    import alembic.command
+    import alembic.config
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
+    connection.commit()
+
+
+def _sqlite_revision(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+        if tables.fetchone() is None:
+            return ""
+        row = connection.execute(_SELECT_REVISION).fetchone()
+        return str(row[0]) if row else ""
+
+
+def _postgresql_revision(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
+    found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    if found is None or found[0] is None:
+        return ""
+    row = connection.execute(_SELECT_REVISION).fetchone()
+    return str(row[0]) if row else ""
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+
+
+def _begin(connection: "Connection") -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

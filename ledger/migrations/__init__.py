@@ -1,0 +1,1 @@
+"""The ledger's tables, as versioned, forward-only Alembic migrations."""

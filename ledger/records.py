@@ -1,0 +1,142 @@
+"""What the ledger gives back: a job, a chunk, an attempt, as recorded.
+
+Times are milliseconds since 1970-01-01 UTC. Inputs and results are JSON text in
+bytes, never parsed here, so they leave exactly as they came.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from contract.failures import Failure
+from contract.job_spec import JobSpec
+from contract.states import ChunkState, JobState
+
+
+def now_ms() -> int:
+    """The time now, in milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCounts:
+    """Chunks by state, and items by outcome; the states add up to the job's total."""
+
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    items_succeeded: int = 0
+    items_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Failed chunks with the same error type and message."""
+
+    type: str
+    message: str
+    count: int
+    first_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChunk:
+    """A chunk to be recorded: how many items, and their JSON array as text."""
+
+    item_count: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """The client's key for a request, and the hash that tells its body from another."""
+
+    key: str
+    body_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as recorded, with its counts as of one moment."""
+
+    id: str
+    state: JobState
+    run: int
+    spec: JobSpec
+    total_chunks: int
+    total_items: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    error: Failure | None
+    counts: ChunkCounts
+    errors: tuple[ErrorGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingStart:
+    """A recorded job whose workflow has to be started."""
+
+    id: str
+    total_chunks: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemError:
+    """An item of a chunk that failed, by its position in the chunk."""
+
+    item: int
+    type: str
+    message: str
+    is_dropped: bool = False
+    """True when the processor left the item out on purpose, which fails no chunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRecord:
+    """A chunk as recorded, without its data."""
+
+    index: int
+    state: ChunkState
+    item_count: int
+    items_failed: int
+    attempts: int
+    error: Failure | None
+    started_at: int | None
+    finished_at: int | None
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkOutput:
+    """What a chunk left behind: its result, or of a failed one what its items gave."""
+
+    body: bytes = b""
+    item_errors: tuple[ItemError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The right to run a stage of a chunk once; only its holder may record the outcome."""
+
+    job_id: str
+    index: int
+    stage: int
+    number: int
+    item_count: int
+    items_failed: int
+    """Items that earlier stages left out."""
+    input: bytes
+    checkpoint: ChunkOutput = field(default_factory=ChunkOutput)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAttempt:
+    """Why a stage of a chunk may not run now: where its chunk and job stand."""
+
+    chunk_state: ChunkState
+    job_state: JobState
+    stage: int
+    error: Failure | None

@@ -1,0 +1,259 @@
+"""Runs a processor over one chunk: items, time limit, failures, the result as JSON text.
+
+Knows nothing of Temporal or the ledger. What each item gave, or why it failed, is kept
+item by item, so that the next attempt runs only the items that have to be repeated.
+"""
+
+import asyncio
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from temporalio.exceptions import ApplicationError
+
+from contract import json_values
+from contract.failures import Failure, FailureType
+from contract.job_spec import RetrySpec
+from ledger.records import Attempt, ChunkOutput, ItemError
+from workers.processor import ItemDropped, Processor, ProcessorContext, ValidationError
+from workers.threads import run_in_thread
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an attempt came to: a result, or a failure with what its items gave."""
+
+    output: ChunkOutput
+    items_failed: int
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class _ItemRun:
+    """Results and errors by item position, filled in as the items are run."""
+
+    items: list[Any]
+    results: dict[int, Any] = field(default_factory=dict)
+    errors: dict[int, Failure] = field(default_factory=dict)
+    dropped: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def resumed(cls, items: list[Any], checkpoint: ChunkOutput) -> "_ItemRun":
+        """A run that goes on from what an earlier attempt left."""
+        run = cls(items)
+        if not checkpoint.item_errors:
+            return run
+        failed = {error.item for error in checkpoint.item_errors}
+        run.dropped = {e.item: e.message for e in checkpoint.item_errors if e.is_dropped}
+        if checkpoint.body:
+            earlier = json_values.decode(checkpoint.body)
+            run.results = {i: value for i, value in enumerate(earlier) if i not in failed}
+        return run
+
+    @property
+    def open_items(self) -> list[int]:
+        """Positions of the items still to be run."""
+        done = self.results.keys() | self.dropped.keys()
+        return [index for index in range(len(self.items)) if index not in done]
+
+
+async def execute(
+    processor: Processor,
+    *,
+    attempt: Attempt,
+    options: dict[str, Any],
+    retry: RetrySpec,
+    timeout_seconds: float,
+    max_result_bytes: int,
+) -> Outcome:
+    """Run the attempt; every way it can fail is an Outcome. Raises CancelledError only."""
+    value = json_values.decode(attempt.input)
+    if not processor.takes_items:
+        return await _execute_chunk(
+            processor, value, attempt, options, retry, timeout_seconds, max_result_bytes
+        )
+    if not isinstance(value, list):
+        message = f"'{processor.name}' takes items, but the stage before gave no array"
+        return _failed_whole(attempt, Failure(type=FailureType.INVALID_RESULT, message=message))
+    run = _ItemRun.resumed(value, attempt.checkpoint)
+    await _run_items(processor, run, attempt, options, retry, timeout_seconds)
+    return _items_outcome(run, attempt, max_result_bytes)
+
+
+def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
+    """The failure that an exception from user code stands for."""
+    kind, message, is_final = type(error).__name__, str(error), isinstance(error, ValidationError)
+    if isinstance(error, ApplicationError):
+        kind, message, is_final = error.type or kind, error.message, error.non_retryable
+    return Failure(
+        type=kind,
+        message=message or kind,
+        retryable=not is_final and kind not in retry.non_retryable,
+    )
+
+
+async def _execute_chunk(
+    processor: Processor,
+    value: Any,  # noqa: ANN401 - any JSON value
+    attempt: Attempt,
+    options: dict[str, Any],
+    retry: RetrySpec,
+    timeout_seconds: float,
+    max_result_bytes: int,
+) -> Outcome:
+    arguments = options | _context_argument(processor, attempt, 0)
+    try:
+        chunk = processor.check_data(value)
+        if processor.is_async:
+            async with asyncio.timeout(timeout_seconds):
+                result = await processor.function(chunk, **arguments)
+        else:
+            result = await run_in_thread(
+                lambda: processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
+            )
+        body = _encode(result, max_result_bytes)
+    except _Unusable as error:
+        return _failed_whole(attempt, error.failure)
+    except TimeoutError as error:
+        return _failed_whole(attempt, _timeout(error, processor, timeout_seconds, retry))
+    except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
+        return _failed_whole(attempt, failure_of(error, retry))
+    return Outcome(ChunkOutput(body=body), attempt.items_failed)
+
+
+async def _run_items(
+    processor: Processor,
+    run: _ItemRun,
+    attempt: Attempt,
+    options: dict[str, Any],
+    retry: RetrySpec,
+    timeout_seconds: float,
+) -> None:
+    def note(index: int, error: Exception) -> None:
+        if isinstance(error, ItemDropped):
+            run.dropped[index] = str(error)
+        else:
+            run.errors[index] = failure_of(error, retry)
+
+    def call(index: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
+        arguments = options | _context_argument(processor, attempt, index)
+        return processor.function(processor.check_data(run.items[index]), **arguments)
+
+    def run_all() -> None:
+        for index in run.open_items:
+            try:
+                run.results[index] = call(index)
+            except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
+                note(index, error)
+
+    async def run_all_async() -> None:
+        for index in run.open_items:
+            try:
+                run.results[index] = await call(index)
+            except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
+                note(index, error)
+
+    try:
+        if processor.is_async:
+            async with asyncio.timeout(timeout_seconds):
+                await run_all_async()
+        else:
+            await run_in_thread(run_all, timeout_seconds=timeout_seconds)
+    except TimeoutError as error:
+        failure = _timeout(error, processor, timeout_seconds, retry)
+        for index in run.open_items:
+            run.errors.setdefault(index, failure)
+
+
+def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Outcome:
+    item_errors = tuple(
+        sorted(
+            [
+                *(
+                    ItemError(item=index, type=failure.type, message=failure.message)
+                    for index, failure in run.errors.items()
+                ),
+                *(
+                    ItemError(item=index, type="ItemDropped", message=message, is_dropped=True)
+                    for index, message in run.dropped.items()
+                ),
+            ],
+            key=lambda error: error.item,
+        )
+    )
+    items_failed = attempt.items_failed + len(item_errors)
+    try:
+        if not run.errors:
+            kept = [run.results[index] for index in sorted(run.results)]
+            body = _encode(kept, max_result_bytes)
+            return Outcome(ChunkOutput(body=body, item_errors=item_errors), items_failed)
+        partial = [run.results.get(index) for index in range(len(run.items))]
+        body = _encode(partial, max_result_bytes) if run.results else b""
+    except _Unusable as error:
+        return _failed_whole(attempt, error.failure)
+    first = run.errors[min(run.errors)]
+    is_retryable = any(failure.retryable for failure in run.errors.values())
+    failure = Failure(type=first.type, message=first.message, retryable=is_retryable)
+    return Outcome(ChunkOutput(body=body, item_errors=item_errors), items_failed, failure)
+
+
+class _Unusable(Exception):
+    """A result that cannot be recorded, and the failure it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(type=FailureType.INVALID_RESULT, message=message)
+
+
+def _encode(result: Any, max_bytes: int) -> bytes:  # noqa: ANN401 - what user code returned
+    try:
+        try:
+            body = json_values.encode(result)
+        except TypeError:
+            # Dates, dataclasses, pydantic models and such have one obvious JSON form.
+            body = json_values.encode(to_jsonable_python(result))
+    except json_values.UnstorableValue as error:
+        place = "".join(f"[{step!r}]" for step in error.path)
+        raise _Unusable(f"the result{place} {error}") from None
+    except Exception as error:  # noqa: BLE001 - user objects may raise anything when serialized
+        raise _Unusable(f"the result is not JSON: {error}") from None
+    if len(body) > max_bytes:
+        raise _Unusable(
+            f"the result takes {len(body)} bytes of JSON text; "
+            f"at most {max_bytes} are allowed (FANFOLD_MAX_CHUNK_RESULT_BYTES)"
+        )
+    return body
+
+
+def _failed_whole(attempt: Attempt, failure: Failure) -> Outcome:
+    return Outcome(ChunkOutput(), attempt.item_count, failure)
+
+
+def _timeout(
+    error: TimeoutError, processor: Processor, seconds: float, retry: RetrySpec
+) -> Failure:
+    if error.args:  # raised by user code, a socket's time limit for one
+        return failure_of(error, retry)
+    message = f"'{processor.name}' did not finish within {seconds:g} seconds"
+    return Failure(
+        type=FailureType.TIMEOUT,
+        message=message,
+        retryable=FailureType.TIMEOUT not in retry.non_retryable,
+    )
+
+
+def _context_argument(
+    processor: Processor, attempt: Attempt, item_index: int
+) -> dict[str, ProcessorContext]:
+    if processor.context_parameter is None:
+        return {}
+    context = ProcessorContext(
+        job_id=attempt.job_id,
+        chunk_index=attempt.index,
+        attempt=attempt.number,
+        item_index=item_index,
+    )
+    return {processor.context_parameter: context}
+
+

@@ -1,0 +1,136 @@
+"""The composition root of a worker process: `python -m workers.main`, or `fanfold worker`."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import (
+    PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowRunner,
+)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from contract import settings, temporal
+from contract.json_values import allow_long_integers
+from contract.names import CHUNK_TASK_QUEUE, JOB_TASK_QUEUE
+from contract.wire import HEARTBEAT_INTERVAL
+from ledger.catalog import Kind
+from ledger.connect import Ledger, connect
+from ledger.database import LedgerUnavailable
+from workers.activities.chunk import ChunkActivities
+from workers.activities.job import JobActivities
+from workers.registry import CannotLoad, Registry
+from workers.workflows.chunk import ChunkWorkflow
+from workers.workflows.job import JobWorkflow
+
+_log = logging.getLogger("fanfold.worker")
+
+# Few: workflow tasks hold the interpreter, and each has two seconds from when it is
+# handed out, so more of them at once only wait for each other.
+_WORKFLOW_TASKS_AT_ONCE = 8
+
+
+def build_workers(
+    client: Client, ledger: Ledger, registry: Registry, given: settings.WorkerSettings
+) -> list[Worker]:
+    """The two workers of a process: one for jobs, one for chunks, a task queue each."""
+    job_activities = JobActivities(
+        ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
+    )
+    chunk_activities = ChunkActivities(
+        ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes
+    )
+    runner: WorkflowRunner = (
+        SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
+    )
+    grace = timedelta(seconds=given.shutdown_grace_seconds)
+    pollers = PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2)
+    jobs = Worker(
+        client,
+        task_queue=JOB_TASK_QUEUE,
+        workflows=[JobWorkflow],
+        activities=[
+            job_activities.open_job,
+            job_activities.record_lost_chunk,
+            job_activities.close_job,
+        ],
+        workflow_runner=runner,
+        max_concurrent_workflow_tasks=_WORKFLOW_TASKS_AT_ONCE,
+        workflow_task_poller_behavior=pollers,
+        activity_task_poller_behavior=pollers,
+        graceful_shutdown_timeout=grace,
+    )
+    chunks = Worker(
+        client,
+        task_queue=CHUNK_TASK_QUEUE,
+        workflows=[ChunkWorkflow],
+        activities=[chunk_activities.run_stage],
+        workflow_runner=runner,
+        max_concurrent_workflow_tasks=_WORKFLOW_TASKS_AT_ONCE,
+        max_concurrent_activities=given.worker_slots,
+        workflow_task_poller_behavior=pollers,
+        activity_task_poller_behavior=pollers,
+        graceful_shutdown_timeout=grace,
+        max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+    )
+    return [jobs, chunks]
+
+
+async def run(given: settings.WorkerSettings) -> None:
+    """Work until SIGTERM or SIGINT, then finish or hand back what is running."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    registry = Registry(given.processors)
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(connect(given.ledger))
+        await ledger.catalog.publish(Kind.PROCESSOR, registry.processor_entries())
+        await ledger.catalog.publish(Kind.REDUCER, registry.reducer_entries())
+        client = await _connect_patiently(stopping)
+        if client is None:
+            return
+        for worker in build_workers(client, ledger, registry, given):
+            await stack.enter_async_context(worker)
+        _log.info("worker %d is ready: %s", os.getpid(), ", ".join(sorted(registry.processors)))
+        await stopping.wait()
+        _log.info("worker %d is stopping", os.getpid())
+
+
+async def _connect_patiently(stopping: asyncio.Event) -> Client | None:
+    """A connected client; waits for a Temporal that is not there yet. None when stopped."""
+    while not stopping.is_set():
+        try:
+            return await temporal.connect()
+        except RuntimeError as error:
+            _log.warning("Temporal cannot be reached, trying again: %s", error)
+            try:
+                await asyncio.wait_for(stopping.wait(), timeout=1)
+            except TimeoutError:
+                continue
+    return None
+
+
+def main() -> int:
+    """Run one worker process; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    allow_long_integers()
+    try:
+        asyncio.run(run(settings.load(settings.WorkerSettings)))
+    except (settings.InvalidSettings, CannotLoad, LedgerUnavailable) as error:
+        sys.stderr.write(f"fanfold worker: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The port for user code: what a processor and a reducer are.
+
+A processor is a plain typed function. The name of its first parameter says what it
+takes: `item` (called once for each item of a chunk) or `chunk` (called once, with the
+list of the chunk's items). Keyword-only parameters are its options, typed, checked
+when a job is posted. A keyword-only parameter annotated `ProcessorContext` gets one.
+
+    def shout(item: str, *, marks: int = 1) -> str:
+        return item.upper() + "!" * marks
+
+It may be `async def`; a plain `def` runs in a thread of its own. What it raises:
+
+| raises | then |
+| --- | --- |
+| any exception | the item (or chunk) failed; tried again as the job's `retry` says |
+| `ValidationError`, or what `retry.non_retryable` names | failed, not tried again |
+| `ItemDropped` (item processors only) | the item is left out and counted as failed; the chunk goes on |
+
+A reducer is a class: `add(index, result)` is called with each surviving chunk's
+result in index order, then `result()` once.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
+
+import pydantic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ValidationError(Exception):
+    """The data itself is wrong; trying again would not help."""
+
+
+class ItemDropped(Exception):
+    """Leave this item out of the chunk's result and count it as failed."""
+
+
+class NotAProcessor(TypeError):
+    """The object cannot serve as a processor or reducer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorContext:
+    """Where a processor runs: for idempotency keys, logs and repeatable randomness."""
+
+    job_id: str
+    chunk_index: int
+    attempt: int
+    """1 for the first attempt at this stage of the chunk."""
+    item_index: int = 0
+    """Position of the item in its chunk; 0 for a chunk processor."""
+
+
+@runtime_checkable
+class Reducer(Protocol):
+    """Folds the results of a job's surviving chunks into one value."""
+
+    def add(self, index: int, result: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Take the next chunk's result; called in index order."""
+
+    def result(self) -> Any:  # noqa: ANN401 - any JSON value
+        """The folded value, which must be JSON."""
+
+
+class Processor:
+    """A function found fit to process chunks, with what its signature says."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Read the signature; raises NotAProcessor where it does not fit."""
+        self.function = function
+        self.name: str = function.__name__
+        self.is_async = inspect.iscoroutinefunction(function)
+        parameters = list(inspect.signature(function).parameters.values())
+        hints = get_type_hints(function)
+        if not parameters or parameters[0].name not in {"item", "chunk"}:
+            raise NotAProcessor(
+                f"{self.name}: the first parameter must be named 'item' or 'chunk', "
+                "which says what the processor takes"
+            )
+        self.takes_items = parameters[0].name == "item"
+        self._data = pydantic.TypeAdapter(hints.get(parameters[0].name, Any))
+        self.context_parameter: str | None = None
+        fields: dict[str, Any] = {}
+        for parameter in parameters[1:]:
+            if parameter.kind is not parameter.KEYWORD_ONLY:
+                raise NotAProcessor(
+                    f"{self.name}: parameter '{parameter.name}' must be keyword-only "
+                    "(put a * before it): options are passed by name"
+                )
+            if hints.get(parameter.name) is ProcessorContext:
+                self.context_parameter = parameter.name
+                continue
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        self._options = pydantic.create_model(
+            f"{self.name} options",
+            __config__=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False),
+            **fields,
+        )
+
+    @property
+    def description(self) -> str:
+        """The function's docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @cached_property
+    def options_schema(self) -> dict[str, Any]:
+        """JSON schema of the options object."""
+        return self._options.model_json_schema()
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A job that uses it: the one given with `@example`, or the plainest possible."""
+        given: dict[str, Any] = getattr(self.function, "example", {"items": [1, 2, 3]})
+        return {"processor": self.name, **given}
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as keyword arguments, with defaults; raises ValidationError."""
+        try:
+            model = self._options.model_validate(options)
+        except pydantic.ValidationError as error:
+            raise ValidationError(_summary(error)) from None
+        return {name: getattr(model, name) for name in type(model).model_fields}
+
+    def check_data(self, value: Any) -> Any:  # noqa: ANN401 - what the annotation says
+        """The item or chunk as the function's annotation wants it; raises ValidationError."""
+        try:
+            return self._data.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise ValidationError(_summary(error)) from None
+
+
+def example(job: dict[str, Any]) -> Callable[[Function], Function]:
+    """Give a processor or reducer an example job, shown at GET /processors and in the docs."""
+
+    def attach(function: Function) -> Function:
+        function.example = job  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def _summary(error: pydantic.ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
+        for fault in error.errors(include_input=False, include_url=False)[:5]
+    )

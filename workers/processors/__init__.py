@@ -1,0 +1,1 @@
+"""The built-in processors, one a module: plain functions, as users write them."""

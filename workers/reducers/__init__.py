@@ -1,0 +1,1 @@
+"""The built-in reducers, one a module: see `workers.processor.Reducer`."""

@@ -1,0 +1,126 @@
+"""Finds processors and reducers by name: the built-in ones and the user's own."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ledger.catalog import CatalogEntry
+from workers.processor import NotAProcessor, Processor, Reducer
+from workers.processors.count_by import count_by
+from workers.processors.double import double
+from workers.processors.transform import transform
+from workers.processors.validate import validate
+from workers.processors.word_count import word_count
+from workers.reducers.collect import Collect
+from workers.reducers.merge import Merge
+from workers.reducers.merge_counts import MergeCounts
+from workers.reducers.sum import Sum
+
+ReducerFactory = Callable[[], Reducer]
+
+BUILT_IN_PROCESSORS = (count_by, double, transform, validate, word_count)
+BUILT_IN_REDUCERS = (Collect, Merge, MergeCounts, Sum)
+
+_NO_OPTIONS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+class CannotLoad(Exception):
+    """A name in FANFOLD_PROCESSORS cannot be used; the message says which and why."""
+
+
+class Registry:
+    """The processors and reducers that this worker knows."""
+
+    def __init__(self, references: Iterable[str] = ()) -> None:
+        """Take the built-in ones and those at `package.module:name`.
+
+        Raises CannotLoad where one is not there, fails to import, or does not fit.
+        """
+        self.processors: dict[str, Processor] = {}
+        self.reducers: dict[str, ReducerFactory] = {}
+        for code in (*BUILT_IN_PROCESSORS, *BUILT_IN_REDUCERS):
+            self._add(code)
+        for reference in references:
+            try:
+                self._add(_load(reference))
+            except NotAProcessor as error:
+                raise CannotLoad(f"FANFOLD_PROCESSORS: {reference}: {error}") from error
+
+    def processor_entries(self) -> list[CatalogEntry]:
+        """What clients may know of the processors."""
+        return [
+            CatalogEntry(
+                name=one.name,
+                description=one.description,
+                options_schema=one.options_schema,
+                example=one.example,
+            )
+            for one in self.processors.values()
+        ]
+
+    def reducer_entries(self) -> list[CatalogEntry]:
+        """What clients may know of the reducers."""
+        return [
+            CatalogEntry(
+                name=name,
+                description=inspect.getdoc(one) or "",
+                options_schema=_NO_OPTIONS,
+                example={
+                    "reducer": name,
+                    **getattr(one, "example", {"items": [1], "processor": "double"}),
+                },
+            )
+            for name, one in self.reducers.items()
+        ]
+
+    def _add(self, code: Any) -> None:  # noqa: ANN401 - whatever the user named
+        if inspect.isclass(code) and issubclass(code, Reducer):
+            name = getattr(code, "name", code.__name__)
+            known: dict[str, Any] = self.reducers
+            known_as: Any = code
+        elif inspect.isfunction(code):
+            known_as = Processor(code)
+            name, known = known_as.name, self.processors
+        else:
+            raise NotAProcessor(
+                "it is neither a function (a processor) nor a class with add and result (a reducer)"
+            )
+        if name in known:
+            raise NotAProcessor(f"the name '{name}' is taken already")
+        known[name] = known_as
+
+
+def _load(reference: str) -> object:
+    """The object at `package.module:name`, with an error for each way this can fail."""
+    module_name, colon, name = reference.partition(":")
+    if not (module_name and colon and name):
+        raise CannotLoad(
+            f"FANFOLD_PROCESSORS: '{reference}' is not of the form package.module:name"
+        )
+    # As with `python -m`, the user's package may lie in the directory they start from.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            raise CannotLoad(
+                f"FANFOLD_PROCESSORS: {reference}: there is no module '{error.name}' "
+                f"(looked in {here} and what is installed)"
+            ) from error
+        raise CannotLoad(
+            f"FANFOLD_PROCESSORS: {reference}: '{module_name}' needs the module "
+            f"'{error.name}', which is not installed"
+        ) from error
+    except Exception as error:
+        raise CannotLoad(
+            f"FANFOLD_PROCESSORS: {reference}: importing '{module_name}' failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, name):
+        raise CannotLoad(f"FANFOLD_PROCESSORS: {reference}: '{module_name}' has no '{name}'")
+    return getattr(module, name)
