@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Self
 
 from contract.job_spec import JobSpec, StageSpec, ToleranceSpec
+from contract.states import ChunkState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class JobInput:
     next_index: int = 0
     succeeded: int = 0
     failed: int = 0
+    quick_streak: int = 0
 
     @classmethod
     def of(cls, job_id: str, total_chunks: int, spec: JobSpec) -> Self:
@@ -64,6 +66,17 @@ class ChunkInput:
     job_id: str
     index: int
     stages: list[StagePlan]
+    is_quick: bool = False
+    """Whether the job's chunks have been quick so far: see QUICK_SECONDS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkOutcome:
+    """Output of ChunkWorkflow, and of the activity that runs a stage."""
+
+    state: ChunkState
+    seconds: float = 0.0
+    """How long the processor ran; of several stages, the longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +115,13 @@ HEARTBEAT_INTERVAL = timedelta(seconds=2)
 TIMEOUT_SLACK = timedelta(seconds=60)
 """The activity ends an attempt itself, at its time limit, and records that. The server's
 own limit is this much later: it only ends what the worker no longer can."""
+
+QUICK_SECONDS = 0.5
+"""While a job's chunks take no longer than this, they run as local activities, which cost
+the server half as much (docs/decisions/0003-quick-chunks.md)."""
+
+QUICK_SAMPLE = 5
+"""So many chunks of a job have to be quick, one after another, before it is believed."""
 
 RECORDED = "recorded"
 """Detail of a chunk's failure that says: its outcome is in the ledger already."""

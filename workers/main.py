@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -32,9 +33,9 @@ from workers.workflows.job import JobWorkflow
 
 _log = logging.getLogger("fanfold.worker")
 
-# Few: workflow tasks hold the interpreter, and each has two seconds from when it is
-# handed out, so more of them at once only wait for each other.
-_WORKFLOW_TASKS_AT_ONCE = 8
+# Few: workflow code holds the interpreter, and each step of it has two seconds from when
+# it is handed out, so more of them at once only wait for each other.
+_WORKFLOW_THREADS = 8
 
 
 def build_workers(
@@ -62,7 +63,7 @@ def build_workers(
             job_activities.close_job,
         ],
         workflow_runner=runner,
-        max_concurrent_workflow_tasks=_WORKFLOW_TASKS_AT_ONCE,
+        max_concurrent_workflow_tasks=_WORKFLOW_THREADS,
         workflow_task_poller_behavior=pollers,
         activity_task_poller_behavior=pollers,
         graceful_shutdown_timeout=grace,
@@ -73,8 +74,11 @@ def build_workers(
         workflows=[ChunkWorkflow],
         activities=[chunk_activities.run_stage],
         workflow_runner=runner,
-        max_concurrent_workflow_tasks=_WORKFLOW_TASKS_AT_ONCE,
+        # A workflow task lasts as long as the local activity in it.
+        max_concurrent_workflow_tasks=given.worker_slots + _WORKFLOW_THREADS,
+        workflow_task_executor=ThreadPoolExecutor(_WORKFLOW_THREADS, "workflow"),
         max_concurrent_activities=given.worker_slots,
+        max_concurrent_local_activities=given.worker_slots,
         workflow_task_poller_behavior=pollers,
         activity_task_poller_behavior=pollers,
         graceful_shutdown_timeout=grace,

@@ -1,9 +1,11 @@
 """The activity that runs one stage of one chunk, and records what came of it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -12,7 +14,7 @@ from contract.failures import Failure, FailureType
 from contract.job_spec import JobSpec, StageSpec
 from contract.names import RUN_STAGE
 from contract.states import ChunkState
-from contract.wire import HEARTBEAT_INTERVAL, RECORDED, StageInput
+from contract.wire import HEARTBEAT_INTERVAL, RECORDED, ChunkOutcome, StageInput
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, NoAttempt
 from workers.execution import Outcome, execute
@@ -34,8 +36,8 @@ class ChunkActivities:
         self._specs: dict[str, JobSpec] = {}
 
     @activity.defn(name=RUN_STAGE)
-    async def run_stage(self, given: StageInput) -> str:
-        """Run a stage, unless that is done already; the state its chunk has then.
+    async def run_stage(self, given: StageInput) -> ChunkOutcome:
+        """Run a stage, unless that is done already; what became of it.
 
         Raises ApplicationError: retryable where another attempt is due, else with the
         detail RECORDED, once the failure is in the ledger.
@@ -47,6 +49,7 @@ class ChunkActivities:
             return _answer_without_running(begun, given)
         spec = await self._spec(given.job_id)
         stage = spec.stages[given.stage]
+        started = time.monotonic()
         try:
             async with _heartbeats():
                 outcome = await self._attempt(begun, stage)
@@ -54,9 +57,10 @@ class ChunkActivities:
             if activity.is_worker_shutdown():
                 await self._hand_back(begun)
             raise
-        if outcome.failure is None:
-            return await self._record_success(begun, outcome, is_last=_is_last(given, spec))
-        return await self._record_failure(begun, outcome, outcome.failure, stage)
+        if outcome.failure is not None:
+            await self._record_failure(begun, outcome, outcome.failure, stage)
+        await self._record_success(begun, outcome, is_last=_is_last(given, spec))
+        return ChunkOutcome(state=ChunkState.SUCCEEDED, seconds=time.monotonic() - started)
 
     async def _attempt(self, attempt: Attempt, stage: StageSpec) -> Outcome:
         if attempt.number > stage.retry.max_attempts:
@@ -88,17 +92,16 @@ class ChunkActivities:
             max_result_bytes=self._max_result_bytes,
         )
 
-    async def _record_success(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> str:
+    async def _record_success(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> None:
         chunks = self._ledger.chunks
         if is_last:
             await chunks.record_success(attempt, outcome.output, outcome.items_failed)
         else:
             await chunks.advance(attempt, outcome.output.body, outcome.items_failed)
-        return ChunkState.SUCCEEDED
 
     async def _record_failure(
         self, attempt: Attempt, outcome: Outcome, failure: Failure, stage: StageSpec
-    ) -> str:
+    ) -> NoReturn:
         chunks = self._ledger.chunks
         if failure.retryable and attempt.number < stage.retry.max_attempts:
             if outcome.output.item_errors:
@@ -134,13 +137,13 @@ def _is_last(given: StageInput, spec: JobSpec) -> bool:
     return given.stage == len(spec.stages) - 1
 
 
-def _answer_without_running(found: NoAttempt, given: StageInput) -> str:
+def _answer_without_running(found: NoAttempt, given: StageInput) -> ChunkOutcome:
     """What an earlier run of this activity would have answered, had it been heard."""
     if found.chunk_state is ChunkState.FAILED and found.error is not None:
         raise _recorded(found.error)
     if found.chunk_state is ChunkState.SUCCEEDED or found.stage > given.stage:
-        return ChunkState.SUCCEEDED
-    return ChunkState.CANCELLED
+        return ChunkOutcome(state=ChunkState.SUCCEEDED)
+    return ChunkOutcome(state=ChunkState.CANCELLED)
 
 
 def _failed(attempt: Attempt, kind: FailureType, message: str) -> Outcome:
@@ -160,6 +163,10 @@ def _recorded(failure: Failure) -> ApplicationError:
 @asynccontextmanager
 async def _heartbeats() -> AsyncIterator[None]:
     """Tell the server that this chunk is alive; that is also how a cancellation is heard."""
+
+    if activity.info().is_local:  # the SDK keeps the workflow task alive instead
+        yield
+        return
 
     async def beat() -> None:
         while True:

@@ -27,7 +27,16 @@ with workflow.unsafe.imports_passed_through():
         chunk_workflow_id,
     )
     from contract.states import ChunkState
-    from contract.wire import RECORDED, ChunkInput, CloseJob, JobInput, LostChunk
+    from contract.wire import (
+        QUICK_SAMPLE,
+        QUICK_SECONDS,
+        RECORDED,
+        ChunkInput,
+        ChunkOutcome,
+        CloseJob,
+        JobInput,
+        LostChunk,
+    )
     from workers.workflows.fan_out import fan_out
 
 # The server warns at 10,240 events and ends a workflow at 51,200. A child costs 3 to 4
@@ -55,6 +64,7 @@ class JobWorkflow:
         self._next_index = job.next_index
         self._succeeded = job.succeeded
         self._failed = job.failed
+        self._quick_streak = job.quick_streak
 
     @workflow.run
     async def run(self, job: JobInput) -> str:
@@ -113,11 +123,16 @@ class JobWorkflow:
     async def _run_chunk(self, index: int) -> None:
         """One child, from start to recorded outcome."""
         try:
-            state = await workflow.execute_child_workflow(
+            outcome = await workflow.execute_child_workflow(
                 CHUNK_WORKFLOW,
-                ChunkInput(job_id=self._job.job_id, index=index, stages=self._job.stages),
+                ChunkInput(
+                    job_id=self._job.job_id,
+                    index=index,
+                    stages=self._job.stages,
+                    is_quick=self._quick_streak >= QUICK_SAMPLE,
+                ),
                 id=chunk_workflow_id(self._job.job_id, index),
-                result_type=str,
+                result_type=ChunkOutcome,
                 task_queue=CHUNK_TASK_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 # Children clean up when their parent is terminated, and the parent waits
@@ -134,7 +149,9 @@ class JobWorkflow:
                 await self._record_lost(index, error)
             self._failed += 1
         else:
-            self._succeeded += state == ChunkState.SUCCEEDED
+            self._succeeded += outcome.state is ChunkState.SUCCEEDED
+            is_quick = outcome.seconds <= QUICK_SECONDS
+            self._quick_streak = self._quick_streak + 1 if is_quick else 0
 
     async def _record_lost(self, index: int, error: FailureError) -> None:
         """Write what the chunk itself can no longer write."""
@@ -157,6 +174,7 @@ class JobWorkflow:
                 next_index=self._next_index,
                 succeeded=self._succeeded,
                 failed=self._failed,
+                quick_streak=self._quick_streak,
             )
         )
 
