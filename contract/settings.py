@@ -94,7 +94,7 @@ class WorkerSettings(LedgerSettings):
         default=32 * MIB, ge=1, description="Largest folded result, in bytes of JSON text."
     )
     shutdown_grace_seconds: float = Field(
-        default=5.0,
+        default=4.0,
         ge=0,
         description=(
             "How long a stopping worker lets running chunks finish before it hands them back."

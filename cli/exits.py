@@ -1,0 +1,30 @@
+"""Exit codes, for scripts. docs/cli.md lists them."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the end of a command means."""
+
+    OK = 0
+    """Done; of a job waited for: it succeeded."""
+    REFUSED = 1
+    """The gateway refused the request, or something else failed."""
+    USAGE = 2
+    """The command line or a setting is wrong."""
+    PARTIALLY_SUCCEEDED = 3
+    """The job finished with some chunks failed."""
+    FAILED = 4
+    """The job failed."""
+    CANCELLED = 5
+    """The job was cancelled."""
+    UNREACHABLE = 6
+    """The gateway does not answer."""
+
+
+BY_STATE = {
+    "succeeded": Exit.OK,
+    "partially_succeeded": Exit.PARTIALLY_SUCCEEDED,
+    "failed": Exit.FAILED,
+    "cancelled": Exit.CANCELLED,
+}

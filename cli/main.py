@@ -1,0 +1,238 @@
+"""The commands."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from cli.exits import BY_STATE, Exit
+
+if TYPE_CHECKING:
+    from client.http import Fanfold
+    from client.models import Job
+
+app = typer.Typer(
+    help="Durable batch jobs: fan out into chunks on Temporal, fold the results back in.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[str, typer.Option(envvar="FANFOLD_URL", help="The gateway's base URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, a line an object, for scripts.")]
+JobId = Annotated[str, typer.Argument(help="A job's id.", show_default=False)]
+DEFAULT_URL = "http://localhost:8000"
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine: Temporal with its web UI, workers, gateway."""
+    import logging
+
+    from contract import settings
+    from devstack import stack
+    from ledger.database import LedgerUnavailable
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        given = settings.load(settings.StackSettings)
+
+        def announce() -> None:
+            sys.stdout.write(
+                f"Fanfold is ready: http://localhost:{given.http_port}/docs  "
+                f"Temporal's web UI: http://localhost:{given.temporal_ui_port}  "
+                f"(Ctrl-C stops all; data stays in {given.data_dir})\n"
+            )
+            sys.stdout.flush()
+
+        asyncio.run(stack.run(given, on_ready=announce))
+    except (settings.InvalidSettings, stack.CannotStart, LedgerUnavailable) as error:
+        _die(Exit.USAGE, f"fanfold up: {error}")
+
+
+@app.command()
+def demo() -> None:
+    """Run a job over real data on a stack of its own, and one with failures; then stop it."""
+    from cli.demo import run_demo
+
+    raise typer.Exit(run_demo())
+
+
+@app.command()
+def gateway() -> None:
+    """Run the gateway alone."""
+    from app.main import main as run_gateway
+
+    raise typer.Exit(run_gateway())
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker process alone."""
+    from workers.main import main as run_worker
+
+    raise typer.Exit(run_worker())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the ledger's tables up to date; gateway and worker do so by themselves too."""
+    from contract import settings
+    from ledger.database import LedgerUnavailable
+    from ledger.migrate import migrate as bring_up_to_date
+
+    try:
+        bring_up_to_date(settings.load(settings.LedgerSettings).ledger)
+    except (settings.InvalidSettings, LedgerUnavailable) as error:
+        _die(Exit.USAGE, f"fanfold migrate: {error}")
+
+
+@app.command()
+def submit(
+    file: Annotated[str, typer.Argument(help="A JSON file with the job; - reads standard input.")],
+    *,
+    wait: Annotated[bool, typer.Option(help="Wait for the end, with a progress bar.")] = True,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key, the same job.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Submit a job."""
+    try:
+        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        _die(Exit.USAGE, f"fanfold submit: {file}: {error.strerror}")
+    with _connected(url) as fanfold:
+        job = fanfold.submit(body, idempotency_key=key)
+        if wait:
+            _see_to_the_end(fanfold, job, url, as_json=as_json)
+        else:
+            _show(job, url, as_json=as_json)
+
+
+@app.command()
+def watch(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Watch a job to its end; the exit code says how it ended."""
+    with _connected(url) as fanfold:
+        _see_to_the_end(fanfold, fanfold.get(job_id), url, as_json=as_json)
+
+
+@app.command(name="list")
+def list_jobs(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only jobs with name:value.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs shown.")] = 20,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List jobs, newest first."""
+    from cli import output
+
+    labels = dict(text.split(":", 1) if ":" in text else (text, "") for text in label or [])
+    with _connected(url) as fanfold:
+        jobs = fanfold.jobs(state=state, labels=labels, limit=limit)
+        if as_json:
+            for job in jobs:
+                output.print_json(job.model_dump(exclude={"result"}))
+        else:
+            output.print_jobs(jobs)
+
+
+@app.command()
+def children(
+    job_id: JobId,
+    *,
+    state: Annotated[str | None, typer.Option(help="Only children in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most children shown.")] = 1000,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List a job's children."""
+    from cli import output
+
+    with _connected(url) as fanfold:
+        found = fanfold.children(job_id, state=state, limit=limit)
+        if as_json:
+            for child in found:
+                output.print_json(child.model_dump())
+        else:
+            output.print_children(found)
+
+
+@app.command()
+def results(
+    job_id: JobId,
+    *,
+    state: Annotated[str | None, typer.Option(help="Only children in this state.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Stream the finished children's results: one line of JSON each, in index order."""
+    with _connected(url) as fanfold:
+        for line in fanfold.results(job_id, state=state):
+            sys.stdout.buffer.write(line + b"\n")
+
+
+@app.command()
+def cancel(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job; what has finished is kept."""
+    with _connected(url) as fanfold:
+        _show(fanfold.cancel(job_id), url, as_json=as_json)
+
+
+def _see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) -> None:
+    from cli import output
+
+    job = output.watch(fanfold, job)
+    _show(job, url, as_json=as_json)
+    raise typer.Exit(BY_STATE.get(job.state, Exit.FAILED))
+
+
+def _show(job: "Job", url: str, *, as_json: bool) -> None:
+    from cli import output
+
+    if as_json:
+        output.print_json(job.model_dump())
+    else:
+        output.print_job(job, url)
+
+
+@contextmanager
+def _connected(url: str) -> Iterator["Fanfold"]:
+    """A client, whose errors end the command with one line and an exit code."""
+    import httpx
+
+    from client.errors import Refused, Unreachable
+    from client.http import Fanfold
+
+    try:
+        with Fanfold(url) as fanfold:
+            yield fanfold
+    except Unreachable as error:
+        _die(Exit.UNREACHABLE, f"fanfold: {error}")
+    except Refused as error:
+        lines = [f"fanfold: {error} ({error.code})"]
+        lines += [f"  {fault['pointer'] or '/'}: {fault['message']}" for fault in error.errors]
+        _die(Exit.REFUSED, "\n".join(lines))
+    except httpx.InvalidURL as error:
+        _die(Exit.USAGE, f"fanfold: {url}: {error}")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, `head` perhaps, has seen enough
+
+
+def _die(code: Exit, message: str) -> NoReturn:
+    sys.stderr.write(message + "\n")
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

