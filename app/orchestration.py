@@ -111,7 +111,7 @@ class Orchestration:
             if self._was_available:
                 _log.warning("recorded jobs have to wait: %s", error)
             self._was_available = False
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged
             # A defect must not end the loop that keeps the promise of every 202.
             _log.exception("a round of starting and checking jobs failed")
         else:

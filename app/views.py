@@ -298,7 +298,9 @@ def etag(job: JobRecord) -> str:
 
 def _with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
     """A JSON object with fields of ready JSON text added; None and nothing are null."""
-    added = b"".join(b',"%b":%b' % (name.encode(), text or b"null") for name, text in fields.items())
+    added = b"".join(
+        b',"%b":%b' % (name.encode(), text or b"null") for name, text in fields.items()
+    )
     return head[:-1] + added + b"}"
 
 

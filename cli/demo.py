@@ -64,7 +64,9 @@ def run_demo() -> int:
     with tempfile.TemporaryDirectory(prefix="fanfold-demo-") as directory:
         output.out.print("Starting Temporal, the workers and the gateway ...")
         with running(Path(directory)) as stack, Fanfold(stack.url) as fanfold:
-            output.out.print(f"Ready at {stack.url}/docs, Temporal's web UI at port {stack.ui_port}.\n")
+            output.out.print(
+                f"Ready at {stack.url}/docs, Temporal's web UI at port {stack.ui_port}.\n"
+            )
             items = airports()
             output.out.print(
                 f"[bold]1. Real data:[/] {len(items)} airports, validated, counted by country, "

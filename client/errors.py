@@ -1,8 +1,8 @@
 """What can go wrong for a client.
 
-    ClientError
-    ├── Refused       the gateway answered with a problem; `code` names it
-    └── Unreachable   there was no answer, or none of a gateway
+ClientError
+├── Refused       the gateway answered with a problem; `code` names it
+└── Unreachable   there was no answer, or none of a gateway
 """
 
 from typing import Any

@@ -40,9 +40,7 @@ class Fanfold:
         """Close the connections."""
         self._http.close()
 
-    def submit(
-        self, job: Mapping[str, Any] | bytes, *, idempotency_key: str | None = None
-    ) -> Job:
+    def submit(self, job: Mapping[str, Any] | bytes, *, idempotency_key: str | None = None) -> Job:
         """Submit a job, given as the request's object or as its JSON text.
 
         Without a key of yours one is made up, so that trying again after a broken
@@ -55,7 +53,9 @@ class Fanfold:
         }
         for _ in range(2):
             try:
-                return Job.model_validate(self._json("POST", "/jobs", content=body, headers=headers))
+                return Job.model_validate(
+                    self._json("POST", "/jobs", content=body, headers=headers)
+                )
             except Unreachable:
                 continue
         return Job.model_validate(self._json("POST", "/jobs", content=body, headers=headers))

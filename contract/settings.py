@@ -143,5 +143,3 @@ def load(kind: type[AnySettings]) -> AnySettings:
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise InvalidSettings("; ".join(faults)) from None
-
-

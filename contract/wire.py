@@ -125,4 +125,3 @@ QUICK_SAMPLE = 5
 
 RECORDED = "recorded"
 """Detail of a chunk's failure that says: its outcome is in the ledger already."""
-

@@ -42,7 +42,9 @@ class Chunks:
 
     # --- for the workers -------------------------------------------------------------
 
-    async def begin_attempt(self, job_id: str, index: int, stage: int) -> Attempt | NoAttempt | None:
+    async def begin_attempt(
+        self, job_id: str, index: int, stage: int
+    ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
         None where there is no such chunk.
@@ -130,7 +132,9 @@ class Chunks:
             ),
         )
 
-    async def record_success(self, attempt: Attempt, output: ChunkOutput, items_failed: int) -> None:
+    async def record_success(
+        self, attempt: Attempt, output: ChunkOutput, items_failed: int
+    ) -> None:
         """Record the outcome of a chunk's last stage."""
         await self._database.write(
             Statement(

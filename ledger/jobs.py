@@ -147,7 +147,8 @@ class Jobs:
             )
             parameters += [name, value]
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY jobs.id DESC LIMIT ?",
+            f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(where)} "
+            "ORDER BY jobs.id DESC LIMIT ?",
             (*parameters, limit),
         )
         return await self._records(rows)
@@ -207,7 +208,9 @@ class Jobs:
         if rows:
             now = now_ms()
             await self._database.write(
-                Batch("UPDATE jobs SET checked_at = ? WHERE id = ?", [(now, row[0]) for row in rows])
+                Batch(
+                    "UPDATE jobs SET checked_at = ? WHERE id = ?", [(now, row[0]) for row in rows]
+                )
             )
         return [(row[0], JobState(row[1])) for row in rows]
 
@@ -274,9 +277,7 @@ class Jobs:
                 )
             )
         # Temporary intermediate inputs of chunks that never finished their stages.
-        script.append(
-            Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,))
-        )
+        script.append(Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,)))
         await self._database.write(*script)
 
     async def _raise_key_taken(self, tenant: str, key: str) -> None:

@@ -5,7 +5,6 @@ item by item, so that the next attempt runs only the items that have to be repea
 """
 
 import asyncio
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +55,13 @@ class _ItemRun:
         """Positions of the items still to be run."""
         done = self.results.keys() | self.dropped.keys()
         return [index for index in range(len(self.items)) if index not in done]
+
+    def note(self, index: int, error: Exception, retry: RetrySpec) -> None:
+        """Keep what the item's exception means."""
+        if isinstance(error, ItemDropped):
+            self.dropped[index] = str(error)
+        else:
+            self.errors[index] = failure_of(error, retry)
 
 
 async def execute(
@@ -130,12 +136,6 @@ async def _run_items(
     retry: RetrySpec,
     timeout_seconds: float,
 ) -> None:
-    def note(index: int, error: Exception) -> None:
-        if isinstance(error, ItemDropped):
-            run.dropped[index] = str(error)
-        else:
-            run.errors[index] = failure_of(error, retry)
-
     def call(index: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
         arguments = options | _context_argument(processor, attempt, index)
         return processor.function(processor.check_data(run.items[index]), **arguments)
@@ -145,14 +145,14 @@ async def _run_items(
             try:
                 run.results[index] = call(index)
             except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
-                note(index, error)
+                run.note(index, error, retry)
 
     async def run_all_async() -> None:
         for index in run.open_items:
             try:
                 run.results[index] = await call(index)
             except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
-                note(index, error)
+                run.note(index, error, retry)
 
     try:
         if processor.is_async:
@@ -255,5 +255,3 @@ def _context_argument(
         item_index=item_index,
     )
     return {processor.context_parameter: context}
-
-

@@ -124,9 +124,7 @@ async def _connect_patiently(stopping: asyncio.Event) -> Client | None:
 
 def main() -> int:
     """Run one worker process; the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     allow_long_integers()
     try:
         asyncio.run(run(settings.load(settings.WorkerSettings)))

@@ -14,7 +14,7 @@ It may be `async def`; a plain `def` runs in a thread of its own. What it raises
 | --- | --- |
 | any exception | the item (or chunk) failed; tried again as the job's `retry` says |
 | `ValidationError`, or what `retry.non_retryable` names | failed, not tried again |
-| `ItemDropped` (item processors only) | the item is left out and counted as failed; the chunk goes on |
+| `ItemDropped` (of an item) | the item is left out, counted as failed; the chunk goes on |
 
 A reducer is a class: `add(index, result)` is called with each surviving chunk's
 result in index order, then `result()` once.

@@ -27,7 +27,7 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Result] = loop.create_future()
 
-    def settle(result: Result | None, error: BaseException | None) -> None:
+    def settle(result: Result | None, error: Exception | None) -> None:
         if done.cancelled():
             return
         if error is not None:
@@ -36,22 +36,11 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
             done.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
 
     def run() -> None:
-        result: Result | None = None
-        failure: BaseException | None = None
         try:
-            result = function()
-        except Interrupted:
-            return
-        except StopIteration as error:
-            failure = RuntimeError(f"StopIteration: {error}")  # no future may hold one
-        except BaseException as error:  # noqa: BLE001 - SystemExit of user code is its failure
-            failure = error
-        if isinstance(failure, SystemExit | KeyboardInterrupt):
-            failure = RuntimeError(f"{type(failure).__name__}: {failure}")
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:
-            return  # the loop is closed: the worker has stopped, nobody waits
+            outcome = _outcome(function)
+            loop.call_soon_threadsafe(settle, *outcome)
+        except (Interrupted, RuntimeError):
+            return  # told to stop, or the loop is closed: nobody waits any more
 
     thread = threading.Thread(target=run, name="processor", daemon=True)
     thread.start()
@@ -61,6 +50,19 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
     finally:
         if not done.done() or done.cancelled():
             _interrupt(thread)
+
+
+def _outcome(function: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    """What the function returned or raised, the latter as something a future may hold."""
+    try:
+        return function(), None
+    except StopIteration as error:
+        return None, RuntimeError(f"StopIteration: {error}")
+    except Exception as error:  # noqa: BLE001 - handed to the caller
+        return None, error
+    except (SystemExit, KeyboardInterrupt) as error:
+        # User code that wants to end its process fails its chunk instead.
+        return None, RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _interrupt(thread: threading.Thread) -> None:

@@ -89,9 +89,7 @@ async def get_child(
     if chunk is None:
         raise errors.NotFound("child_not_found", "The job has no child of this index.")
     async for record, output in chunks.outputs(job_id, [chunk]):
-        return Response(
-            views.child_json(job_id, record, output), media_type="application/json"
-        )
+        return Response(views.child_json(job_id, record, output), media_type="application/json")
     raise AssertionError("outputs gives back every record it was given")
 
 

@@ -253,9 +253,7 @@ async def cancel_job(job_id: str, services: ServicesOf) -> Response:
     return await _job_response(services, job, 202, {})
 
 
-async def _record(
-    services: Services, body: bytes, key: IdempotencyKey | None
-) -> tuple[str, bool]:
+async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -> tuple[str, bool]:
     """The job's id, and whether an earlier request had made it already."""
     request = submission.parse(decode_body(body), services.settings)
     catalog = services.ledger.catalog
@@ -290,9 +288,7 @@ async def _answer(
 ) -> Response:
     wait = prefer.wait_seconds(prefer_header)
     if wait is not None:
-        await prefer.until_finished(
-            services.ledger.jobs, job_id, DEFAULT_TENANT, seconds=wait
-        )
+        await prefer.until_finished(services.ledger.jobs, job_id, DEFAULT_TENANT, seconds=wait)
         headers["Preference-Applied"] = f"wait={wait}"
     job = await services.job(job_id)
     headers["ETag"] = views.etag(job)

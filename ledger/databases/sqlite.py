@@ -76,11 +76,9 @@ class SqliteDatabase:
 
     def _commit(self, scripts: list[Script]) -> list[list[list[Row]] | Exception]:
         """One transaction over all scripts, each in a savepoint of its own."""
-        outcomes: list[list[list[Row]] | Exception] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for script in scripts:
-                outcomes.append(self._run(script))
+            outcomes = [self._run(script) for script in scripts]
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             if self._writer.in_transaction:

@@ -163,7 +163,6 @@ def _recorded(failure: Failure) -> ApplicationError:
 @asynccontextmanager
 async def _heartbeats() -> AsyncIterator[None]:
     """Tell the server that this chunk is alive; that is also how a cancellation is heard."""
-
     if activity.info().is_local:  # the SDK keeps the workflow task alive instead
         yield
         return

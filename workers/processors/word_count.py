@@ -6,7 +6,7 @@ from collections import Counter
 from workers.processor import example
 
 # Letters and digits of any script, with apostrophes and hyphens inside a word.
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 
 @example(
@@ -20,6 +20,9 @@ def word_count(chunk: list[str], *, min_length: int = 1) -> dict[str, int]:
     """Count the words of the chunk's texts, in lower case, of at least `min_length` letters."""
     return dict(
         Counter(
-            word for text in chunk for word in _WORD.findall(text.lower()) if len(word) >= min_length
+            word
+            for text in chunk
+            for word in _WORD.findall(text.lower())
+            if len(word) >= min_length
         )
     )

@@ -1,0 +1,1 @@
+"""Measures the rates the README names: `make bench`."""
