@@ -59,8 +59,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document["components"]["schemas"]
         for model in _MODELS:
-            mode = "validation" if model is JobRequest else "serialization"
-            schema = model.model_json_schema(ref_template=_REFERENCE, mode=mode)
+            schema = model.model_json_schema(
+                ref_template=_REFERENCE,
+                mode="validation" if model is JobRequest else "serialization",
+            )
             schemas.update(schema.pop("$defs", {}))
             schemas[schema["title"]] = schema
         _drop_what_is_not_answered(document)

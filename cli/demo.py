@@ -40,7 +40,7 @@ LAB_5: dict[str, Any] = {
 
 def airports() -> list[dict[str, Any]]:
     """Every airport of the package airportsdata, some 28,000."""
-    return list(airportsdata.load("ICAO").values())
+    return [dict(airport) for airport in airportsdata.load("ICAO").values()]
 
 
 def airports_job(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def list_jobs(
     """List jobs, newest first."""
     from cli import output
 
-    labels = dict(text.split(":", 1) if ":" in text else (text, "") for text in label or [])
+    labels = {name: value for name, _, value in (text.partition(":") for text in label or [])}
     with _connected(url) as fanfold:
         jobs = fanfold.jobs(state=state, labels=labels, limit=limit)
         if as_json:

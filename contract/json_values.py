@@ -90,15 +90,11 @@ def encode(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
 
 def nests_deeper_than(value: Any, limit: int) -> bool:  # noqa: ANN401 - any JSON value
     """Whether arrays and objects are nested more than `limit` levels deep."""
-    if type(value) is dict:
-        children = value.values()
-    elif type(value) is list:
-        children = value
-    else:
+    if type(value) not in _CONTAINERS:
         return False
     if limit == 0:
         return True
-    for child in children:
+    for child in value.values() if type(value) is dict else value:
         if type(child) in _CONTAINERS and nests_deeper_than(child, limit - 1):
             return True
     return False

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from contract.failures import Failure
 from contract.states import ChunkState, JobState
-from ledger.database import Database, Row, Statement, placeholders
+from ledger.database import Database, Row, Statement, Value, placeholders
 from ledger.records import (
     Attempt,
     ChunkOutput,
@@ -184,7 +184,8 @@ class Chunks:
         self, job_id: str, *, state: ChunkState | None, after: int, limit: int
     ) -> list[ChunkRecord]:
         """At most `limit` chunks with an index above `after`, in index order."""
-        where, parameters = "job_id = ? AND idx > ?", [job_id, after]
+        where = "job_id = ? AND idx > ?"
+        parameters: list[Value] = [job_id, after]
         if state is not None:
             where += " AND state = ?"
             parameters.append(state)

@@ -5,6 +5,8 @@ item by item, so that the next attempt runs only the items that have to be repea
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,11 +58,14 @@ class _ItemRun:
         done = self.results.keys() | self.dropped.keys()
         return [index for index in range(len(self.items)) if index not in done]
 
-    def note(self, index: int, error: Exception, retry: RetrySpec) -> None:
-        """Keep what the item's exception means."""
-        if isinstance(error, ItemDropped):
-            self.dropped[index] = str(error)
-        else:
+    @contextmanager
+    def noting(self, index: int, retry: RetrySpec) -> Iterator[None]:
+        """Keep what an exception of this item means; the others go on."""
+        try:
+            yield
+        except ItemDropped as dropped:
+            self.dropped[index] = str(dropped)
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
             self.errors[index] = failure_of(error, retry)
 
 
@@ -142,17 +147,13 @@ async def _run_items(
 
     def run_all() -> None:
         for index in run.open_items:
-            try:
+            with run.noting(index, retry):
                 run.results[index] = call(index)
-            except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
-                run.note(index, error, retry)
 
     async def run_all_async() -> None:
         for index in run.open_items:
-            try:
+            with run.noting(index, retry):
                 run.results[index] = await call(index)
-            except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
-                run.note(index, error, retry)
 
     try:
         if processor.is_async:

@@ -110,7 +110,8 @@ class Processor:
     @cached_property
     def options_schema(self) -> dict[str, Any]:
         """JSON schema of the options object."""
-        return self._options.model_json_schema()
+        schema: dict[str, Any] = self._options.model_json_schema()
+        return schema
 
     @property
     def example(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ChunkWorkflow:
         # A chunk is not cancelled before its processor has stopped.
         on_cancel = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
         if chunk.is_quick:
-            return await workflow.execute_local_activity(
+            quick: ChunkOutcome = await workflow.execute_local_activity(
                 RUN_STAGE,
                 given,
                 result_type=ChunkOutcome,
@@ -62,7 +62,8 @@ class ChunkWorkflow:
                 local_retry_threshold=timedelta(milliseconds=100),
                 cancellation_type=on_cancel,
             )
-        return await workflow.execute_activity(
+            return quick
+        outcome: ChunkOutcome = await workflow.execute_activity(
             RUN_STAGE,
             given,
             result_type=ChunkOutcome,
@@ -71,3 +72,4 @@ class ChunkWorkflow:
             retry_policy=retry,
             cancellation_type=on_cancel,
         )
+        return outcome

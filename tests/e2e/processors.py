@@ -1,0 +1,44 @@
+"""Processors that tests steer: named to the stacks' workers in FANFOLD_PROCESSORS."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from workers.processor import ProcessorContext
+
+
+def gated(item: int, *, directory: str, context: ProcessorContext) -> int:
+    """Note in the directory that the item has begun, wait for the file `open`, double it."""
+    place = Path(directory)
+    (place / f"begun-{context.chunk_index}-{context.attempt}").touch()
+    while not (place / "open").exists():
+        time.sleep(0.01)
+    (place / f"done-{context.chunk_index}-{context.attempt}").touch()
+    return item * 2
+
+
+def endless(item: int) -> int:
+    """Never end, and never wait for anything either."""
+    while True:
+        item += 1
+
+
+def deadly(item: int, *, context: ProcessorContext, deaths: int = 1) -> int:
+    """Kill the worker process in the first so many attempts."""
+    if context.attempt <= deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item * 2
+
+
+def picky(item: int, *, directory: str, fail_first: bool = True) -> int:
+    """Note every call; fail even items at their first call."""
+    calls = Path(directory) / f"calls-{item}"
+    earlier = len(calls.read_text()) if calls.exists() else 0
+    calls.write_text("x" * (earlier + 1))
+    if item % 2 == 0 and fail_first and earlier == 0:
+        raise ConnectionError("the first call fails")
+    return item * 2
+
+
+NAMES = ",".join(f"{__name__}:{name}" for name in ("gated", "endless", "deadly", "picky"))
