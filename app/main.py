@@ -18,6 +18,7 @@ from contract.json_values import allow_long_integers
 from contract.version import VERSION
 from ledger.connect import connect
 from ledger.database import LedgerUnavailable
+from ledger.migrate import migrate
 
 # A client that polls every five seconds must find its connection still open.
 _KEEP_ALIVE_SECONDS = 75
@@ -77,6 +78,7 @@ def main() -> int:
     allow_long_integers()
     try:
         given = settings.load(settings.GatewaySettings)
+        migrate(given.ledger)  # here, where a ledger that is not there is one clear line
         config = uvicorn.Config(
             create_app(given),
             host=given.http_host,
@@ -87,9 +89,12 @@ def main() -> int:
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         uvicorn.Server(config).run()
-    except (settings.InvalidSettings, LedgerUnavailable) as error:
+    except settings.InvalidSettings as error:
         sys.stderr.write(f"fanfold gateway: {error}\n")
-        return 2
+        return settings.EXIT_BAD_SETTINGS
+    except LedgerUnavailable as error:
+        sys.stderr.write(f"fanfold gateway: {error}\n")
+        return 1
     return 0
 
 

@@ -131,7 +131,8 @@ class JobPageView(_View):
 class ItemErrorView(_View):
     """An item that failed, or that the processor left out."""
 
-    item: int = Field(description="Position of the item in its chunk.")
+    item: int = Field(description="Position among the items of the chunk that reached the stage.")
+    stage: int = Field(description="The stage; 0 for the first or only one.")
     type: str
     message: str
 
@@ -253,7 +254,9 @@ def child_json(job_id: str, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
         attempts=chunk.attempts,
         error=_failure(chunk.error),
         item_errors=[
-            ItemErrorView(item=error.item, type=error.type, message=error.message)
+            ItemErrorView(
+                item=error.item, stage=error.stage, type=error.type, message=error.message
+            )
             for error in output.item_errors
         ],
         workflow_id=chunk_workflow_id(job_id, chunk.index),

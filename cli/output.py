@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from client.http import Fanfold
 from client.models import Child, Job
@@ -71,14 +71,13 @@ def print_job(job: Job, base_url: str) -> None:
 
 def print_jobs(jobs: Iterable[Job]) -> None:
     """A table of jobs."""
-    table = Table("id", "state", "chunks", "failed", "created", "name")
+    table = Table(Column("id", no_wrap=True, min_width=30), "state", "chunks", "failed", "name")
     for job in jobs:
         table.add_row(
             job.id,
             _colored(job.state),
             f"{job.chunks.finished}/{job.chunks.total}",
             str(job.chunks.failed),
-            job.created_at,
             job.name or "",
         )
     out.print(table)

@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+EXIT_BAD_SETTINGS = 2
+"""Exit code of a process whose settings are wrong: starting it again would not help."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

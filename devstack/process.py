@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from contract.settings import EXIT_BAD_SETTINGS
+
 _log = logging.getLogger("fanfold.up")
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 # One that ran this long was well; its death says nothing about the next start.
 _STEADY_SECONDS = 10.0
-EXIT_BAD_SETTINGS = 2
 _PR_SET_PDEATHSIG = 1
 
 

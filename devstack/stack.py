@@ -81,12 +81,11 @@ class _Stack:
         stopped = asyncio.create_task(stopping.wait())
         starting = asyncio.create_task(self._start())
         try:
-            await asyncio.wait(
-                [stopped, starting, *self._running], return_when=asyncio.FIRST_COMPLETED
-            )
             while not starting.done() and not stopped.done():
                 _raise_failed(self._running)
-                await asyncio.wait([stopped, starting], timeout=0.1)
+                await asyncio.wait(
+                    [stopped, starting], timeout=0.1, return_when=asyncio.FIRST_COMPLETED
+                )
             if stopped.done():
                 return
             starting.result()

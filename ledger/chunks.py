@@ -7,7 +7,7 @@ was thought dead and comes back changes nothing any more.
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from contract.failures import Failure
 from contract.states import ChunkState, JobState
@@ -58,7 +58,7 @@ class Chunks:
                 "THEN 1 ELSE 0 END, started_at = COALESCE(started_at, ?) "
                 "WHERE job_id = ? AND idx = ? AND stage = ? AND state IN ('pending', 'running') "
                 "AND (SELECT jobs.state FROM jobs WHERE jobs.id = chunks.job_id) = 'running' "
-                "RETURNING stage_attempts, item_count, items_failed",
+                "RETURNING stage_attempts, item_count",
                 (now_ms(), job_id, index, stage),
             ),
             Statement(
@@ -82,16 +82,20 @@ class Chunks:
                 stage=row[5],
                 error=_failure(row[6:9]),
             )
-        ((number, item_count, items_failed),) = begun
+        ((number, item_count),) = begun
+        kept = _output(row[1:3]) if row[1] is not None else ChunkOutput()
         return Attempt(
             job_id=job_id,
             index=index,
             stage=stage,
             number=number,
             item_count=item_count,
-            items_failed=items_failed,
             input=bytes(row[0]),
-            checkpoint=_output(row[1:3]) if row[1] is not None else ChunkOutput(),
+            dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
+            checkpoint=ChunkOutput(
+                body=kept.body,
+                item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
+            ),
         )
 
     async def hand_back(self, attempt: Attempt) -> None:
@@ -111,13 +115,13 @@ class Chunks:
             _keep_output(attempt, output, state="running"),
         )
 
-    async def advance(self, attempt: Attempt, body: bytes, items_failed: int) -> None:
+    async def advance(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Record that a stage is done: its output is the next stage's input."""
-        await self._database.write(
+        script = [
             Statement(
                 "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (items_failed, *_held(attempt)),
+                (len(output.item_errors), *_held(attempt)),
             ),
             Statement(
                 "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
@@ -125,22 +129,22 @@ class Chunks:
                 "WHERE job_id = ? AND idx = ? AND state = 'running' "
                 "AND stage = ? AND stage_attempts = 0 "
                 "ON CONFLICT (job_id, idx, stage) DO NOTHING",
-                (body, attempt.job_id, attempt.index, attempt.stage + 1),
+                (output.body, attempt.job_id, attempt.index, attempt.stage + 1),
             ),
-            Statement(
-                "DELETE FROM results WHERE job_id = ? AND idx = ?", (attempt.job_id, attempt.index)
-            ),
-        )
+        ]
+        if output.item_errors or attempt.checkpoint.item_errors:
+            next_stage = replace(attempt, stage=attempt.stage + 1, number=0)
+            dropped = ChunkOutput(item_errors=output.item_errors)
+            script.append(_keep_output(next_stage, dropped, state="running"))
+        await self._database.write(*script)
 
-    async def record_success(
-        self, attempt: Attempt, output: ChunkOutput, items_failed: int
-    ) -> None:
+    async def record_success(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Record the outcome of a chunk's last stage."""
         await self._database.write(
             Statement(
                 "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (now_ms(), len(output.body), items_failed, *_held(attempt)),
+                (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
             ),
             _keep_output(attempt, output, state="succeeded"),
         )

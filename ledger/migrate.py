@@ -5,6 +5,7 @@ only where the ledger is behind the newest revision.
 """
 
 import fcntl
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -81,6 +82,8 @@ def _migrate_postgresql(url: str) -> None:
 
 
 def _upgrade(connection: "Connection") -> None:
+    # It logs its plugins as soon as it is imported; a start says one line, its own.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     import alembic.command
     import alembic.config
 

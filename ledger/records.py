@@ -85,11 +85,12 @@ class PendingStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemError:
-    """An item of a chunk that failed, by its position in the chunk."""
+    """An item that failed, by its position among the items that reached the stage."""
 
     item: int
     type: str
     message: str
+    stage: int = 0
     is_dropped: bool = False
     """True when the processor left the item out on purpose, which fails no chunk."""
 
@@ -126,10 +127,11 @@ class Attempt:
     stage: int
     number: int
     item_count: int
-    items_failed: int
-    """Items that earlier stages left out."""
     input: bytes
+    dropped_earlier: tuple[ItemError, ...] = ()
+    """Items that earlier stages left out."""
     checkpoint: ChunkOutput = field(default_factory=ChunkOutput)
+    """What the items gave in an earlier attempt at this stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,9 @@ class Outcome:
     """What an attempt came to: a result, or a failure with what its items gave."""
 
     output: ChunkOutput
-    items_failed: int
     failure: Failure | None = None
+    items_failed: int = 0
+    """Of a failure, how many of the chunk's items it means."""
 
 
 @dataclass(slots=True)
@@ -51,6 +52,18 @@ class _ItemRun:
             earlier = json_values.decode(checkpoint.body)
             run.results = {i: value for i, value in enumerate(earlier) if i not in failed}
         return run
+
+    def item_errors(self, stage: int) -> tuple[ItemError, ...]:
+        """Each item that failed or was dropped, in order."""
+        failed = [
+            ItemError(item=index, type=failure.type, message=failure.message, stage=stage)
+            for index, failure in self.errors.items()
+        ]
+        dropped = [
+            ItemError(item=index, type="ItemDropped", message=message, stage=stage, is_dropped=True)
+            for index, message in self.dropped.items()
+        ]
+        return tuple(sorted(failed + dropped, key=lambda error: error.item))
 
     @property
     def open_items(self) -> list[int]:
@@ -86,10 +99,16 @@ async def execute(
         )
     if not isinstance(value, list):
         message = f"'{processor.name}' takes items, but the stage before gave no array"
-        return _failed_whole(attempt, Failure(type=FailureType.INVALID_RESULT, message=message))
+        return failed_whole(attempt, Failure(type=FailureType.INVALID_RESULT, message=message))
     run = _ItemRun.resumed(value, attempt.checkpoint)
     await _run_items(processor, run, attempt, options, retry, timeout_seconds)
     return _items_outcome(run, attempt, max_result_bytes)
+
+
+def failed_whole(attempt: Attempt, failure: Failure) -> Outcome:
+    """The outcome of an attempt that failed for all items at once."""
+    output = ChunkOutput(item_errors=attempt.dropped_earlier)
+    return Outcome(output, failure=failure, items_failed=attempt.item_count)
 
 
 def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
@@ -125,12 +144,12 @@ async def _execute_chunk(
             )
         body = _encode(result, max_result_bytes)
     except _Unusable as error:
-        return _failed_whole(attempt, error.failure)
+        return failed_whole(attempt, error.failure)
     except TimeoutError as error:
-        return _failed_whole(attempt, _timeout(error, processor, timeout_seconds, retry))
+        return failed_whole(attempt, _timeout(error, processor, timeout_seconds, retry))
     except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
-        return _failed_whole(attempt, failure_of(error, retry))
-    return Outcome(ChunkOutput(body=body), attempt.items_failed)
+        return failed_whole(attempt, failure_of(error, retry))
+    return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
 
 
 async def _run_items(
@@ -168,35 +187,27 @@ async def _run_items(
 
 
 def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Outcome:
-    item_errors = tuple(
-        sorted(
-            [
-                *(
-                    ItemError(item=index, type=failure.type, message=failure.message)
-                    for index, failure in run.errors.items()
-                ),
-                *(
-                    ItemError(item=index, type="ItemDropped", message=message, is_dropped=True)
-                    for index, message in run.dropped.items()
-                ),
-            ],
-            key=lambda error: error.item,
-        )
-    )
-    items_failed = attempt.items_failed + len(item_errors)
+    item_errors = attempt.dropped_earlier + run.item_errors(attempt.stage)
     try:
         if not run.errors:
             kept = [run.results[index] for index in sorted(run.results)]
-            body = _encode(kept, max_result_bytes)
-            return Outcome(ChunkOutput(body=body, item_errors=item_errors), items_failed)
+            return Outcome(
+                ChunkOutput(body=_encode(kept, max_result_bytes), item_errors=item_errors)
+            )
         partial = [run.results.get(index) for index in range(len(run.items))]
         body = _encode(partial, max_result_bytes) if run.results else b""
     except _Unusable as error:
-        return _failed_whole(attempt, error.failure)
+        return failed_whole(attempt, error.failure)
     first = run.errors[min(run.errors)]
-    is_retryable = any(failure.retryable for failure in run.errors.values())
-    failure = Failure(type=first.type, message=first.message, retryable=is_retryable)
-    return Outcome(ChunkOutput(body=body, item_errors=item_errors), items_failed, failure)
+    return Outcome(
+        ChunkOutput(body=body, item_errors=item_errors),
+        failure=Failure(
+            type=first.type,
+            message=first.message,
+            retryable=any(failure.retryable for failure in run.errors.values()),
+        ),
+        items_failed=len(item_errors),
+    )
 
 
 class _Unusable(Exception):
@@ -225,10 +236,6 @@ def _encode(result: Any, max_bytes: int) -> bytes:  # noqa: ANN401 - what user c
             f"at most {max_bytes} are allowed (FANFOLD_MAX_CHUNK_RESULT_BYTES)"
         )
     return body
-
-
-def _failed_whole(attempt: Attempt, failure: Failure) -> Outcome:
-    return Outcome(ChunkOutput(), attempt.item_count, failure)
 
 
 def _timeout(

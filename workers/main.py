@@ -128,9 +128,12 @@ def main() -> int:
     allow_long_integers()
     try:
         asyncio.run(run(settings.load(settings.WorkerSettings)))
-    except (settings.InvalidSettings, CannotLoad, LedgerUnavailable) as error:
+    except (settings.InvalidSettings, CannotLoad) as error:
         sys.stderr.write(f"fanfold worker: {error}\n")
-        return 2
+        return settings.EXIT_BAD_SETTINGS
+    except LedgerUnavailable as error:
+        sys.stderr.write(f"fanfold worker: {error}\n")
+        return 1
     return 0
 
 

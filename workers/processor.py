@@ -75,7 +75,7 @@ class Processor:
         self.name: str = function.__name__
         self.is_async = inspect.iscoroutinefunction(function)
         parameters = list(inspect.signature(function).parameters.values())
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         if not parameters or parameters[0].name not in {"item", "chunk"}:
             raise NotAProcessor(
                 f"{self.name}: the first parameter must be named 'item' or 'chunk', "

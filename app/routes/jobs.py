@@ -1,5 +1,6 @@
 """Jobs over HTTP: submit, list, poll, cancel."""
 
+import asyncio
 import hashlib
 import re
 from typing import Annotated, Any
@@ -10,11 +11,12 @@ from app import cursor, errors, prefer, submission, views
 from app.body import decode_body, read_body
 from app.problems import responses
 from app.services import Services, ServicesOf
+from contract.job_spec import JobSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import JobState
 from ledger.catalog import Kind
 from ledger.jobs import KeyTaken
-from ledger.records import IdempotencyKey, JobRecord
+from ledger.records import IdempotencyKey, JobRecord, NewChunk
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -255,18 +257,23 @@ async def cancel_job(job_id: str, services: ServicesOf) -> Response:
 
 async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -> tuple[str, bool]:
     """The job's id, and whether an earlier request had made it already."""
-    request = submission.parse(decode_body(body), services.settings)
     catalog = services.ledger.catalog
-    submission.check_names(
-        request, await catalog.entries(Kind.PROCESSOR), await catalog.entries(Kind.REDUCER)
-    )
-    chunks = submission.split(request, services.settings)
+    processors = await catalog.entries(Kind.PROCESSOR)
+    reducers = await catalog.entries(Kind.REDUCER)
+
+    def prepare() -> tuple[JobSpec, list[NewChunk]]:
+        request = submission.parse(decode_body(body), services.settings)
+        submission.check_names(request, processors, reducers)
+        return submission.to_spec(request), submission.split(request, services.settings)
+
+    # In a thread: a large body takes a second, in which others want their polls answered.
+    spec, chunks = await asyncio.to_thread(prepare)
     job_id = new_job_id()
     try:
         await services.ledger.jobs.create(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
-            spec=submission.to_spec(request),
+            spec=spec,
             chunks=chunks,
             key=key,
         )

@@ -59,7 +59,7 @@ def results(api: httpx.Client, job_id: str, **parameters: str) -> list[dict[str,
     response = api.get(f"/jobs/{job_id}/results", params=parameters)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/x-ndjson"
-    return [json.loads(line) for line in response.text.splitlines()]
+    return [json.loads(line) for line in response.content.splitlines()]
 
 
 def children(api: httpx.Client, job_id: str, **parameters: str) -> list[dict[str, Any]]:

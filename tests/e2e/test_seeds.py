@@ -40,7 +40,9 @@ def test_lab_5_doubles_odd_values_and_records_the_even_ones_as_failed(api: httpx
         {"index": 4, "result": [10]},
     ]
     failed = children(api, job["id"], state="failed")
-    assert [(child["index"], child["error"]["type"], child["error"]["message"]) for child in failed] == [
+    assert [
+        (child["index"], child["error"]["type"], child["error"]["message"]) for child in failed
+    ] == [
         (1, "ApplicationError", "Simulated failure for value 2"),
         (3, "ApplicationError", "Simulated failure for value 4"),
     ]
@@ -195,16 +197,12 @@ def test_two_jobs_over_the_same_values_at_once_do_not_collide(api: httpx.Client)
     first, second = submit(api, **LAB_5), submit(api, **LAB_5)
 
     assert finish(api, first["id"])["result"] == finish(api, second["id"])["result"]
-    ids = {
-        child["workflow_id"] for job in (first, second) for child in children(api, job["id"])
-    }
+    ids = {child["workflow_id"] for job in (first, second) for child in children(api, job["id"])}
     assert len(ids) == 10
 
 
 def test_a_job_of_a_thousand_children_counts_every_one(api: httpx.Client) -> None:
-    job = run(
-        api, chunks=[[value] for value in range(1000)], processor="double", reducer="sum"
-    )
+    job = run(api, chunks=[[value] for value in range(1000)], processor="double", reducer="sum")
 
     assert job["chunks"]["succeeded"] == 1000
     assert job["result"] == sum(2 * value for value in range(1000))

@@ -16,8 +16,8 @@ from contract.names import RUN_STAGE
 from contract.states import ChunkState
 from contract.wire import HEARTBEAT_INTERVAL, RECORDED, ChunkOutcome, StageInput
 from ledger.connect import Ledger
-from ledger.records import Attempt, ChunkOutput, NoAttempt
-from workers.execution import Outcome, execute
+from ledger.records import Attempt, NoAttempt
+from workers.execution import Outcome, execute, failed_whole
 from workers.processor import Processor, ValidationError
 
 _REMEMBERED_SPECS = 1000
@@ -95,9 +95,9 @@ class ChunkActivities:
     async def _record_success(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> None:
         chunks = self._ledger.chunks
         if is_last:
-            await chunks.record_success(attempt, outcome.output, outcome.items_failed)
+            await chunks.record_success(attempt, outcome.output)
         else:
-            await chunks.advance(attempt, outcome.output.body, outcome.items_failed)
+            await chunks.advance(attempt, outcome.output)
 
     async def _record_failure(
         self, attempt: Attempt, outcome: Outcome, failure: Failure, stage: StageSpec
@@ -147,7 +147,7 @@ def _answer_without_running(found: NoAttempt, given: StageInput) -> ChunkOutcome
 
 
 def _failed(attempt: Attempt, kind: FailureType, message: str) -> Outcome:
-    return Outcome(ChunkOutput(), attempt.item_count, Failure(type=kind, message=message))
+    return failed_whole(attempt, Failure(type=kind, message=message))
 
 
 def _recorded(failure: Failure) -> ApplicationError:

@@ -1,0 +1,334 @@
+"""Nothing acknowledged is lost: real processes, real signals, one fault each.
+
+`finish` checks after every fault what is promised of every job: each chunk in exactly
+one terminal state, and counts that add up.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from temporalio.client import Client
+
+from devstack import temporal_server
+from devstack.running import RunningStack
+from tests.e2e.journeys import begun, children, finish, get, results, submit
+from tests.waiting import eventually
+
+NewStack = Callable[..., RunningStack]
+VALUES = list(range(12))
+DOUBLED = sum(2 * value for value in VALUES)
+
+
+def client(stack: RunningStack) -> httpx.Client:
+    return httpx.Client(base_url=stack.url, timeout=30)
+
+
+def submit_gated(api: httpx.Client, gate: Path, **more: object) -> str:
+    job = submit(
+        api,
+        chunks=[[value] for value in VALUES],
+        processor="gated",
+        options={"directory": str(gate)},
+        reducer="sum",
+        max_concurrency=4,
+        retry={"max_attempts": 3, "initial_interval_seconds": 0.1},
+        **more,
+    )
+    job_id: str = job["id"]
+    return job_id
+
+
+def kill(stack: RunningStack, name: str) -> None:
+    """kill -9, and wait until the stack has started the process anew."""
+    dead = stack.pid(name)
+    os.kill(dead, signal.SIGKILL)
+
+    def is_replaced() -> bool:
+        try:
+            return stack.pid(name) != dead
+        except (FileNotFoundError, ValueError):
+            return False
+
+    eventually(is_replaced, what=f"{name} is started again")
+
+
+def test_kill_of_a_worker_in_mid_chunk(new_stack: NewStack, gate: Path) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2")
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        kill(stack, "worker-0")
+        kill(stack, "worker-1")
+        (gate / "open").touch()
+        job = finish(api, job_id)
+        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        assert {child["attempts"] for child in children(api, job_id)} == {1, 2}
+
+
+def test_kill_of_temporal_in_mid_job(new_stack: NewStack, gate: Path) -> None:
+    stack = new_stack()
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        kill(stack, "temporal")
+        (gate / "open").touch()
+        job = finish(api, job_id, timeout_seconds=90)
+        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+
+
+def test_kill_of_the_gateway_right_after_the_post(new_stack: NewStack) -> None:
+    stack = new_stack()
+    with client(stack) as api:
+        job_id = submit(api, chunks=[[v] for v in VALUES], processor="double", reducer="sum")["id"]
+        kill(stack, "gateway")
+    with client(stack) as api:
+        eventually(partial(is_answering, api), what="the gateway is back")
+        assert finish(api, job_id)["result"] == DOUBLED
+
+
+def test_kill_of_the_gateway_in_the_middle_of_a_post_leaves_all_or_nothing(
+    new_stack: NewStack,
+) -> None:
+    """The client saw no answer, so it tries again with its key: one job, not two, not half."""
+    stack = new_stack()
+    values = range(200_000)
+    body = b'{"items":[%b],"chunk_size":20000,"processor":"double","reducer":"sum"}' % b",".join(
+        b"%d" % value for value in values
+    )
+    head = (
+        b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Idempotency-Key: mid-post\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    for sent in (len(body) // 2, len(body)):
+        with socket.create_connection(("127.0.0.1", stack.http_port)) as connection:
+            connection.sendall(head + body[:sent])
+            kill(stack, "gateway")
+        with client(stack) as api:
+            eventually(partial(is_answering, api), what="the gateway is back")
+    with client(stack) as api:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": "mid-post"}
+        accepted = api.post("/jobs", content=body, headers=headers)
+        assert accepted.status_code == 202
+        jobs = api.get("/jobs").json()["jobs"]
+        assert [job["id"] for job in jobs] == [accepted.json()["id"]]
+        assert finish(api, jobs[0]["id"])["result"] == sum(2 * value for value in values)
+
+
+def test_a_job_posted_while_temporal_is_down_runs_once_it_is_back(new_stack: NewStack) -> None:
+    stack = new_stack()
+    temporal = stack.pid("temporal")
+    os.kill(temporal, signal.SIGSTOP)
+    try:
+        with client(stack) as api:
+            job_id = submit(api, chunks=[[v] for v in VALUES], processor="double", reducer="sum")[
+                "id"
+            ]
+            assert get(api, job_id)["state"] == "pending"
+            unready = api.get("/readyz")
+            assert unready.status_code == 503
+            assert "Temporal" in unready.json()["detail"]
+            assert api.get("/livez").status_code == 200
+            os.kill(temporal, signal.SIGCONT)
+            assert finish(api, job_id)["result"] == DOUBLED
+    finally:
+        os.kill(temporal, signal.SIGCONT)
+
+
+def test_a_job_terminated_in_temporal_is_closed_with_an_error(
+    new_stack: NewStack, gate: Path
+) -> None:
+    stack = new_stack()
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        command = [str(temporal_server.binary()), "workflow", "terminate", "--workflow-id", job_id]
+        command += ["--address", stack.temporal_address, "--reason", "by hand"]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        job = finish(api, job_id)
+        assert job["state"] == "failed"
+        assert job["error"]["type"] == "JobClosedOutside"
+        assert "terminated" in job["error"]["message"]
+        # Chunks that were running when it happened may not come back to life.
+        (gate / "open").touch()
+        eventually(lambda: all_have_ended(stack, job_id), what="no child is left in Temporal")
+        assert get(api, job_id)["chunks"] == job["chunks"]
+
+
+def test_a_chunk_terminated_in_temporal_fails_alone(new_stack: NewStack, gate: Path) -> None:
+    stack = new_stack()
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually((gate / "begun-2-1").exists, what="chunk 2 is running")
+        command = [str(temporal_server.binary()), "workflow", "terminate"]
+        command += ["--workflow-id", f"{job_id}/c0000002", "--address", stack.temporal_address]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        eventually(lambda: get(api, job_id)["chunks"]["failed"] == 1, what="it is recorded")
+        (gate / "open").touch()
+        job = finish(api, job_id)
+        assert (job["state"], job["result"]) == ("partially_succeeded", DOUBLED - 4)
+        (failed,) = children(api, job_id, state="failed")
+        assert (failed["index"], failed["error"]["type"]) == (2, "ChunkClosedOutside")
+
+
+def test_all_workers_away_for_a_while(new_stack: NewStack) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2")
+    workers = [stack.pid("worker-0"), stack.pid("worker-1")]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with client(stack) as api:
+            job_id = submit(api, chunks=[[v] for v in VALUES], processor="double", reducer="sum")[
+                "id"
+            ]
+            assert get(api, job_id)["state"] == "pending"
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            assert finish(api, job_id)["result"] == DOUBLED
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_worker_that_was_thought_dead_changes_nothing_when_it_comes_back(
+    new_stack: NewStack, gate: Path
+) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2")
+    zombie = stack.pid("worker-0")
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        os.kill(zombie, signal.SIGSTOP)
+        try:
+            eventually(
+                lambda: any(name.endswith("-2") for name in begun(gate)),
+                what="the other worker takes a chunk over",
+                timeout_seconds=60,
+            )
+        finally:
+            os.kill(zombie, signal.SIGCONT)
+        (gate / "open").touch()
+        job = finish(api, job_id)
+        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+
+
+def test_sigterm_of_a_worker_hands_its_chunks_back_without_costing_an_attempt(
+    new_stack: NewStack, gate: Path
+) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2", FANFOLD_SHUTDOWN_GRACE_SECONDS="0.5")
+    with client(stack) as api:
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        stopped = stack.pid("worker-0")
+        os.kill(stopped, signal.SIGTERM)
+        eventually(lambda: not is_alive(stopped), what="the worker has stopped")
+        (gate / "open").touch()
+        job = finish(api, job_id)
+        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        assert {child["attempts"] for child in children(api, job_id)} == {1}
+
+
+def test_a_chunk_that_kills_its_worker_is_tried_again_and_its_neighbours_finish(
+    new_stack: NewStack,
+) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2")
+    with client(stack) as api:
+        poison = submit(api, chunks=[[1]], processor="deadly", options={"deaths": 1})["id"]
+        plain = submit(api, chunks=[[v] for v in VALUES], processor="double", reducer="sum")["id"]
+        assert finish(api, plain)["result"] == DOUBLED
+        assert finish(api, poison)["state"] == "succeeded"
+        (child,) = children(api, poison)
+        assert (child["attempts"], child["result"]) == (2, [2])
+
+
+def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
+    new_stack: NewStack,
+) -> None:
+    stack = new_stack(FANFOLD_WORKERS="2")
+    with client(stack) as api:
+        job_id = submit(
+            api,
+            chunks=[[1]],
+            processor="deadly",
+            options={"deaths": 99},
+            retry={"max_attempts": 2, "initial_interval_seconds": 0.1},
+        )["id"]
+        job = finish(api, job_id, timeout_seconds=100)
+        assert job["state"] == "failed"
+        (child,) = children(api, job_id)
+        assert child["error"]["type"] == "WorkerLost"
+
+
+def test_a_whole_stack_stopped_and_started_again_goes_on(new_stack: NewStack, gate: Path) -> None:
+    stack = new_stack()
+    with client(stack) as api:
+        finished = finish(api, submit(api, chunks=[[1]], processor="double", reducer="sum")["id"])
+        job_id = submit_gated(api, gate)
+        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+    pids = [int(path.read_text()) for path in (stack.data_dir / "run").glob("*.pid")]
+    stack.stop()
+    assert not [pid for pid in pids if is_alive(pid)], "a process was left behind"
+    (gate / "open").touch()
+    stack = new_stack()
+    with client(stack) as api:
+        job = finish(api, job_id)
+        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        assert get(api, finished["id"]) == finished
+        assert results(api, finished["id"])[0]["result"] == [2]
+
+
+@pytest.mark.parametrize("processor", ["endless", "gated"])
+def test_a_processor_that_never_ends_is_ended_by_its_timeout(
+    api: httpx.Client, gate: Path, processor: str
+) -> None:
+    job_id = submit(
+        api,
+        chunks=[[1]],
+        processor=processor,
+        options={"directory": str(gate)} if processor == "gated" else {},
+        chunk_timeout_seconds=0.5,
+        retry={"max_attempts": 2, "initial_interval_seconds": 0.1},
+    )["id"]
+    # The worker is not blocked meanwhile.
+    neighbour = submit(api, chunks=[[21]], processor="double", reducer="sum")["id"]
+    assert finish(api, neighbour)["result"] == 42
+    job = finish(api, job_id)
+    (child,) = children(api, job_id)
+    assert job["state"] == "failed"
+    assert (child["error"]["type"], child["attempts"]) == ("TimeoutError", 2)
+
+
+def is_answering(api: httpx.Client) -> bool:
+    try:
+        return api.get("/livez").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_have_ended(stack: RunningStack, job_id: str) -> bool:
+    async def ask() -> bool:
+        temporal = await Client.connect(stack.temporal_address)
+        for index in VALUES:
+            handle = temporal.get_workflow_handle(f"{job_id}/c{index:07d}")
+            try:
+                if (await handle.describe()).close_time is None:
+                    return False
+            except Exception:  # noqa: BLE001, S112 - it was never started
+                continue
+        return True
+
+    return asyncio.run(ask())
