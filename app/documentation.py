@@ -5,6 +5,8 @@ static files are used.
 """
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             schemas.update(schema.pop("$defs", {}))
             schemas[schema["title"]] = schema
         _drop_what_is_not_answered(document)
-        app.openapi_schema = document
+        app.openapi_schema = _with_public_names(document)
     return app.openapi_schema
 
 
@@ -79,6 +81,19 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+
+
+def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
+    """The schemas by the names of what they describe: `Job`, not the class `JobView`."""
+    text = json.dumps(document)
+    renamed = re.sub(r'("#/components/schemas/\w+)View"', r'\1"', text)
+    renamed = re.sub(r'("title": "\w+)View"', r'\1"', renamed)
+    public: dict[str, Any] = json.loads(renamed)
+    public["components"]["schemas"] = {
+        name.removesuffix("View"): schema
+        for name, schema in public["components"]["schemas"].items()
+    }
+    return public
 
 
 def _assets_directory() -> Path:

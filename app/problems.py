@@ -50,6 +50,13 @@ class ProblemView(BaseModel):
 
 def render(problem: Problem) -> JSONResponse:
     """The response for a problem."""
+    headers = dict(problem.headers)
+    if isinstance(problem, Unavailable):
+        headers.setdefault("Retry-After", "2")
+    return JSONResponse(_body(problem), problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _body(problem: Problem) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"urn:fanfold:problem:{problem.code}",
         "title": CODES[problem.code],
@@ -59,10 +66,7 @@ def render(problem: Problem) -> JSONResponse:
     }
     if problem.errors:
         body["errors"] = [asdict(fault) for fault in problem.errors]
-    headers = dict(problem.headers)
-    if isinstance(problem, Unavailable):
-        headers.setdefault("Retry-After", "2")
-    return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
+    return body
 
 
 def responses(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
@@ -70,7 +74,12 @@ def responses(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     return {
         kind.status: {
             "description": (kind.__doc__ or "").strip(),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _body(kind.example()),
+                }
+            },
         }
         for kind in kinds
     }

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app import errors, views
+from app import errors, examples, views
 from app.problems import responses
 from app.services import ServicesOf
 from ledger.catalog import Kind
@@ -27,7 +27,10 @@ class ReducersView(BaseModel):
     "/processors",
     operation_id="list_processors",
     summary="List the processors",
-    responses=responses(errors.Unavailable),
+    responses={
+        200: {"content": {"application/json": {"example": {"processors": [examples.PROCESSOR]}}}},
+        **responses(errors.Unavailable),
+    },
 )
 async def list_processors(services: ServicesOf) -> ProcessorsView:
     """What a job's `processor` may be, as the workers published it."""
@@ -39,7 +42,10 @@ async def list_processors(services: ServicesOf) -> ProcessorsView:
     "/reducers",
     operation_id="list_reducers",
     summary="List the reducers",
-    responses=responses(errors.Unavailable),
+    responses={
+        200: {"content": {"application/json": {"example": {"reducers": [examples.REDUCER]}}}},
+        **responses(errors.Unavailable),
+    },
 )
 async def list_reducers(services: ServicesOf) -> ReducersView:
     """What a job's `reducer` may be, as the workers published it."""

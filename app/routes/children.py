@@ -1,12 +1,13 @@
 """A job's children over HTTP: listed, looked at, streamed."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app import cursor, errors, views
+from app import cursor, errors, examples, views
 from app.problems import responses
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import ServicesOf
@@ -26,7 +27,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["children"])
     responses={
         200: {
             "description": "A page of children, ordered by index.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChildPage"}}},
+            "content": examples.answer("ChildPage", examples.CHILD_PAGE),
         },
         **responses(errors.MalformedRequest, errors.NotFound, errors.Unavailable),
     },
@@ -72,7 +73,7 @@ async def list_children(
     responses={
         200: {
             "description": "The child.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Child"}}},
+            "content": examples.answer("Child", examples.CHILD),
         },
         **responses(errors.NotFound, errors.Unavailable),
     },
@@ -101,7 +102,12 @@ async def get_child(
     responses={
         200: {
             "description": "One child a line, ordered by index: those that have finished so far.",
-            "content": {NDJSON: {"schema": {"type": "string"}}},
+            "content": {
+                NDJSON: {
+                    "schema": {"type": "string"},
+                    "example": json.dumps(examples.CHILD) + "\n",
+                }
+            },
         },
         **responses(errors.MalformedRequest, errors.NotFound, errors.Unavailable),
     },

@@ -1,6 +1,6 @@
 """Liveness and readiness."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -15,13 +15,16 @@ from ledger.database import LedgerUnavailable
 router = APIRouter(tags=["health"])
 
 
+OK: dict[str, Any] = {"content": {"application/json": {"example": {"status": "ok"}}}}
+
+
 class HealthView(BaseModel):
     """The answer when all is well."""
 
     status: Literal["ok"] = "ok"
 
 
-@router.get("/livez", operation_id="livez", summary="Is the process alive?")
+@router.get("/livez", operation_id="livez", summary="Is the process alive?", responses={200: OK})
 async def livez() -> HealthView:
     """200 while the gateway's loop turns, whatever is behind it."""
     return HealthView()
@@ -31,7 +34,7 @@ async def livez() -> HealthView:
     "/readyz",
     operation_id="readyz",
     summary="Can jobs be taken and run?",
-    responses=responses(errors.Unavailable),
+    responses={200: OK, **responses(errors.Unavailable)},
 )
 async def readyz(services: ServicesOf) -> HealthView:
     """200 when the ledger and Temporal answer and workers poll; else 503 names the part.

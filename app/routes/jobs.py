@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app import cursor, errors, prefer, submission, views
+from app import cursor, errors, examples, prefer, submission, views
 from app.body import decode_body, read_body
 from app.problems import responses
 from app.services import Services, ServicesOf
@@ -20,51 +20,6 @@ from ledger.records import IdempotencyKey, JobRecord, NewChunk
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
-
-EXAMPLES: dict[str, Any] = {
-    "lab5": {
-        "summary": "Five chunks, of which the even ones fail",
-        "value": {
-            "name": "lab 5",
-            "chunks": [[1], [2], [3], [4], [5]],
-            "processor": "double",
-            "options": {"fail_if_divisible_by": 2},
-            "retry": {"max_attempts": 1},
-            "reducer": "collect",
-        },
-    },
-    "count": {
-        "summary": "Map-reduce: count items by a field",
-        "value": {
-            "name": "airports by country",
-            "items": [
-                {"iata": "HEL", "country": "FI"},
-                {"iata": "ARN", "country": "SE"},
-                {"iata": "OUL", "country": "FI"},
-            ],
-            "chunk_size": 2,
-            "processor": "count_by",
-            "options": {"field": "country"},
-            "reducer": "merge_counts",
-            "labels": {"team": "data"},
-        },
-    },
-    "stages": {
-        "summary": "Two stages: drop what is invalid, then transform",
-        "value": {
-            "items": [" ada ", "", "grace"],
-            "chunk_size": 3,
-            "stages": [
-                {
-                    "processor": "validate",
-                    "options": {"rules": [{"required": True}], "on_invalid": "drop"},
-                },
-                {"processor": "transform", "options": {"strip": True, "upper": True}},
-            ],
-            "reducer": "merge",
-        },
-    },
-}
 
 router = APIRouter(tags=["jobs"])
 
@@ -89,7 +44,7 @@ _JOB_HEADERS: dict[str, Any] = {
     responses={
         202: {
             "description": "The job is recorded, and will run whatever happens to this gateway.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "content": examples.answer("Job", examples.JOB),
             "headers": {
                 **_JOB_HEADERS,
                 "Location": {
@@ -117,7 +72,7 @@ _JOB_HEADERS: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/JobRequest"},
-                    "examples": EXAMPLES,
+                    "examples": examples.REQUESTS,
                 }
             },
         }
@@ -155,7 +110,13 @@ async def submit(
     summary="List jobs, newest first",
     response_model=views.JobPageView,
     response_model_exclude_unset=True,
-    responses=responses(errors.MalformedRequest, errors.Unavailable),
+    responses={
+        200: {
+            "description": "A page of jobs.",
+            "content": {"application/json": {"example": examples.JOB_PAGE}},
+        },
+        **responses(errors.MalformedRequest, errors.Unavailable),
+    },
 )
 async def list_jobs(
     services: ServicesOf,
@@ -195,7 +156,7 @@ async def list_jobs(
     responses={
         200: {
             "description": "The job, in whatever state; a failed job is a 200 too.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "content": examples.answer("Job", examples.JOB),
             "headers": {
                 **_JOB_HEADERS,
                 "ETag": {
@@ -232,12 +193,12 @@ async def get_job(
     responses={
         202: {
             "description": "The job is being cancelled: no further chunk starts.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "content": examples.answer("Job", examples.JOB),
             "headers": _JOB_HEADERS,
         },
         200: {
             "description": "The job was cancelled before.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+            "content": examples.answer("Job", examples.JOB),
         },
         **responses(errors.NotFound, errors.JobAlreadyFinished, errors.Unavailable),
     },
