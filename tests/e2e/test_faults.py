@@ -266,6 +266,39 @@ def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
         assert child["error"]["type"] == "WorkerLost"
 
 
+def test_quick_chunks_survive_kills_of_everything_in_turn(new_stack: NewStack) -> None:
+    """Quick chunks run as local activities, which have no heartbeat of their own."""
+    stack = new_stack(FANFOLD_WORKERS="2")
+    with client(stack) as api:
+        job_id = submit(
+            api,
+            chunks=[[value] for value in range(400)],
+            processor="double",
+            options={"delay_seconds": [0.05, 0.1]},
+            reducer="sum",
+            retry={"max_attempts": 5, "initial_interval_seconds": 0.1},
+            max_concurrency=20,
+        )["id"]
+
+        def until(count: int) -> None:
+            eventually(
+                lambda: get(api, job_id)["chunks"]["succeeded"] >= count,
+                what=f"{count} chunks are done",
+                timeout_seconds=60,
+            )
+
+        until(60)
+        kill(stack, "worker-0")
+        until(120)
+        os.kill(stack.pid("worker-1"), signal.SIGTERM)
+        until(180)
+        kill(stack, "temporal")
+        until(240)
+        kill(stack, "worker-1")
+        job = finish(api, job_id, timeout_seconds=90)
+        assert (job["state"], job["result"]) == ("succeeded", sum(2 * v for v in range(400)))
+
+
 def test_a_whole_stack_stopped_and_started_again_goes_on(new_stack: NewStack, gate: Path) -> None:
     stack = new_stack()
     with client(stack) as api:

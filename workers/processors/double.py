@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 from temporalio.exceptions import ApplicationError
 
 from workers.processor import ProcessorContext, example
@@ -21,7 +21,7 @@ Seconds = Annotated[float, Field(ge=0, le=3600)]
     }
 )
 async def double(
-    item: int | float,
+    item: StrictInt | StrictFloat,
     *,
     context: ProcessorContext,
     fail_if_divisible_by: Annotated[int, Field(ge=1)] | None = None,

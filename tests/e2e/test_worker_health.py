@@ -1,0 +1,62 @@
+"""The health check of a worker's container, run against real servers with and without workers."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack import temporal_server
+from devstack.running import RunningStack, free_ports
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+def check(address: str) -> "subprocess.CompletedProcess[str]":
+    """The check as the container runs it."""
+    return subprocess.run(
+        [sys.executable, ROOT / "deploy" / "worker_is_polling.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TEMPORAL_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@contextmanager
+def server_without_workers(directory: Path) -> Iterator[str]:
+    """A Temporal server of its own; its address."""
+    port, ui_port = free_ports(2)
+    command = temporal_server.command(
+        database=directory / "temporal.db", port=port, ui_port=ui_port
+    )
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def test_a_worker_that_polls_is_healthy(stack: RunningStack) -> None:
+    answer = check(stack.temporal_address)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_a_host_without_a_worker_that_polls_is_unhealthy(tmp_path: Path) -> None:
+    with server_without_workers(tmp_path) as address:
+        answer = eventually(
+            lambda: found if "no worker" in (found := check(address)).stderr else None,
+            what="the server answers",
+        )
+    assert answer.returncode == 1
+    assert "polls fanfold-jobs: last heard never" in answer.stderr
+
+
+def test_a_worker_cut_off_from_temporal_is_unhealthy() -> None:
+    answer = check(f"127.0.0.1:{free_ports(1)[0]}")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Temporal does not answer: ")
+    assert "Traceback" not in answer.stderr
