@@ -80,14 +80,9 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the ledger's tables up to date; gateway and worker do so by themselves too."""
-    from contract import settings
-    from ledger.database import LedgerUnavailable
-    from ledger.migrate import migrate as bring_up_to_date
+    from ledger.migrate import main as run_migrations
 
-    try:
-        bring_up_to_date(settings.load(settings.LedgerSettings).ledger)
-    except (settings.InvalidSettings, LedgerUnavailable) as error:
-        _die(Exit.USAGE, f"fanfold migrate: {error}")
+    raise typer.Exit(run_migrations())
 
 
 @app.command()

@@ -5,13 +5,16 @@ only where the ledger is behind the newest revision.
 """
 
 import fcntl
+import functools
 import logging
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contract import settings
 from ledger.database import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -64,8 +67,10 @@ def _migrate_sqlite(path: Path) -> None:
 def _migrate_postgresql(url: str) -> None:
     import psycopg
 
+    # Text has to come back as text, whatever encoding the database was created with.
+    connect = functools.partial(psycopg.connect, url, connect_timeout=5, client_encoding="UTF8")
     try:
-        with psycopg.connect(url, connect_timeout=5, autocommit=True) as lock:
+        with connect(autocommit=True) as lock:
             if _postgresql_revision(lock) >= HEAD:
                 return
             lock.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
@@ -73,12 +78,12 @@ def _migrate_postgresql(url: str) -> None:
                 return
             from sqlalchemy import create_engine
 
-            engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+            engine = create_engine("postgresql+psycopg://", creator=connect)
             with engine.connect() as connection:
                 _upgrade(connection)
             engine.dispose()
     except psycopg.Error as error:
-        raise LedgerUnavailable(f"PostgreSQL: {error}") from error
+        raise LedgerUnavailable(f"PostgreSQL: {' '.join(str(error).split())}") from error
 
 
 def _upgrade(connection: "Connection") -> None:
@@ -124,3 +129,20 @@ def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -
 
 def _begin(connection: "Connection") -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def main() -> int:
+    """Bring the configured ledger up to date; the exit code."""
+    try:
+        migrate(settings.load(settings.LedgerSettings).ledger)
+    except settings.InvalidSettings as error:
+        sys.stderr.write(f"fanfold migrate: {error}\n")
+        return settings.EXIT_BAD_SETTINGS
+    except LedgerUnavailable as error:
+        sys.stderr.write(f"fanfold migrate: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -165,9 +165,10 @@ async def _run_items(
         return processor.function(processor.check_data(run.items[index]), **arguments)
 
     def run_all() -> None:
+        results = run.results
         for index in run.open_items:
             with run.noting(index, retry):
-                run.results[index] = call(index)
+                results[index] = call(index)
 
     async def run_all_async() -> None:
         for index in run.open_items:
@@ -182,6 +183,8 @@ async def _run_items(
             await run_in_thread(run_all, timeout_seconds=timeout_seconds)
     except TimeoutError as error:
         failure = _timeout(error, processor, timeout_seconds, retry)
+        # The thread may not have ended yet: what it still does is no part of this attempt.
+        run.results = dict(run.results)
         for index in run.open_items:
             run.errors.setdefault(index, failure)
 

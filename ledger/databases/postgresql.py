@@ -25,7 +25,11 @@ class PostgresqlDatabase:
             min_size=1,
             max_size=MAX_CONNECTIONS,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            kwargs={"autocommit": True, "connect_timeout": int(CONNECT_TIMEOUT_SECONDS)},
+            kwargs={
+                "autocommit": True,
+                "client_encoding": "UTF8",
+                "connect_timeout": int(CONNECT_TIMEOUT_SECONDS),
+            },
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
@@ -72,7 +76,12 @@ class PostgresqlDatabase:
         except psycopg.errors.UniqueViolation as error:
             raise UniqueViolation(str(error)) from error
         except (psycopg.Error, PoolTimeout) as error:
-            raise LedgerUnavailable(f"PostgreSQL: {error}") from error
+            raise LedgerUnavailable(f"PostgreSQL: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The error's message without its line breaks."""
+    return " ".join(str(error).split())
 
 
 @functools.cache

@@ -47,10 +47,8 @@ def test_a_worker_that_polls_is_healthy(stack: RunningStack) -> None:
 
 def test_a_host_without_a_worker_that_polls_is_unhealthy(tmp_path: Path) -> None:
     with server_without_workers(tmp_path) as address:
-        answer = eventually(
-            lambda: found if "no worker" in (found := check(address)).stderr else None,
-            what="the server answers",
-        )
+        eventually(lambda: "no worker" in check(address).stderr, what="the server answers")
+        answer = check(address)
     assert answer.returncode == 1
     assert "polls fanfold-jobs: last heard never" in answer.stderr
 

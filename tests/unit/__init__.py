@@ -1,0 +1,1 @@
+"""What needs nothing but Python: no Temporal, no database server, no network."""
