@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from app.errors import (
     CODES,
@@ -107,12 +108,12 @@ def install(app: FastAPI) -> None:
         return render(MalformedRequest("invalid_parameter", detail))
 
     @app.exception_handler(HTTPException)
-    async def on_http_exception(_request: Request, error: HTTPException) -> JSONResponse:
+    async def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == MethodNotAllowed.status:
-            allowed = (error.headers or {}).get("Allow", "other methods")
+            allowed = ", ".join(_methods(request))
             detail = f"This address takes {allowed}."
             return render(
-                MethodNotAllowed("method_not_allowed", detail, headers=dict(error.headers or {}))
+                MethodNotAllowed("method_not_allowed", detail, headers={"Allow": allowed})
             )
         return render(NotFound("not_found", "There is nothing at this address; see /docs."))
 
@@ -121,3 +122,12 @@ def install(app: FastAPI) -> None:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = "The request failed; the gateway's log has the details. It is safe to try again."
         return render(InternalError("internal_error", detail))
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the address takes, over all routes that share its path."""
+    methods: set[str] = set()
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            methods.update(method.upper() for method in operations)
+    return sorted(methods)

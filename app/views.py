@@ -159,8 +159,8 @@ class ChildView(ChildHead):
 
     result: Any = Field(description="What the processor gave; null unless it succeeded.")
     partial_result: Any = Field(
-        description="Of a failed chunk: its items' results in order, null for each that failed. "
-        "Null where no item succeeded."
+        description="Of a chunk that did not succeed: what its items gave, in order, null for each "
+        "that failed. Null where no item succeeded."
     )
 
 
@@ -312,9 +312,10 @@ def _progress(job: JobRecord) -> ProgressView:
     finished = counts.succeeded + counts.failed + counts.cancelled
     open_chunks = counts.pending + counts.running
     rate: float | None = None
-    if job.started_at is not None and finished:
+    processed = counts.succeeded + counts.failed
+    if job.started_at is not None and processed:
         elapsed_ms = max((job.finished_at or now_ms()) - job.started_at, 1)
-        rate = finished * 1000 / elapsed_ms
+        rate = processed * 1000 / elapsed_ms
     is_going = rate is not None and not job.state.is_terminal
     return ProgressView(
         percent=round(100 * finished / job.total_chunks, 1),

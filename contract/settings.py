@@ -47,11 +47,16 @@ class LedgerSettings(BaseSettings):
         return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
 
 
-class GatewaySettings(LedgerSettings):
-    """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
+class HttpSettings(LedgerSettings):
+    """Where the gateway is found."""
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     http_port: Port = Field(default=8000, description="Port the gateway listens on.")
+
+
+class GatewaySettings(HttpSettings):
+    """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
+
     temporal_ui_url: str | None = Field(
         default=None,
         description="Address of Temporal's web UI, for the `temporal_ui` link of a job.",
@@ -116,10 +121,9 @@ class WorkerSettings(LedgerSettings):
         return value
 
 
-class StackSettings(LedgerSettings):
+class StackSettings(HttpSettings):
     """Settings of `fanfold up`, which runs everything on one machine."""
 
-    http_port: Port = Field(default=8000, description="Port the gateway listens on.")
     temporal_port: Port = Field(default=7233, description="Port of the Temporal server.")
     temporal_ui_port: Port = Field(default=8233, description="Port of Temporal's web UI.")
     workers: int = Field(

@@ -1,8 +1,8 @@
 """What travels through Temporal: ids, ranges, limits and counts, never data.
 
 One input and one output a workflow or activity, so that a field can be added without
-breaking what is already running: changes are additive and have defaults. Each stays
-under 1 KB, whatever the size of the job.
+breaking what is already running: changes are additive and have defaults. Each takes
+some hundred bytes and another hundred a stage, whatever the size of the job.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,6 @@
 import asyncio
 import ctypes
 import logging
-import os
 import signal
 import sys
 import time
@@ -32,10 +31,13 @@ class SupervisedProcess:
     def __init__(
         self, name: str, command: list[str], *, environment: dict[str, str], directory: Path
     ) -> None:
-        """Prepare the command; its pid file and log go to `run/` and `logs/` in the directory."""
+        """Prepare the command with its whole environment.
+
+        Its pid file and its log go to `run/` and `logs/` in the directory.
+        """
         self.name = name
         self._command = command
-        self._environment = os.environ | environment
+        self._environment = environment
         self._pid_file = directory / "run" / f"{name}.pid"
         self.log_file = directory / "logs" / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None

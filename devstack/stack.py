@@ -25,6 +25,8 @@ _READY_TIMEOUT_SECONDS = 60.0
 # All within ten: the workers hand their chunks back, then the server closes its file.
 _STOP_SECONDS = 7.0
 _STOP_TEMPORAL_SECONDS = 2.0
+# Where to ask a gateway that listens on all addresses.
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be replaced
 
 
 class CannotStart(Exception):
@@ -69,11 +71,12 @@ class _Stack:
                 port=settings.temporal_port,
                 ui_port=settings.temporal_ui_port,
             ),
-            environment=temporal_server.ENVIRONMENT,
+            environment=environment | temporal_server.ENVIRONMENT,
             directory=directory,
         )
         self._workers = [python(f"worker-{n}", "workers.main") for n in range(settings.workers)]
         self._gateway = python("gateway", "app.main")
+        self._environment = environment
         self._ledger_url = environment["FANFOLD_LEDGER_URL"]
         self._running: list[asyncio.Task[None]] = []
 
@@ -123,7 +126,8 @@ class _Stack:
 
     async def _prepare_temporal(self) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
-        while await _run_quietly(temporal_server.retention_command(self._settings.temporal_port)):
+        command = temporal_server.retention_command(self._settings.temporal_port)
+        while await _run_quietly(command, self._environment):
             if time.monotonic() > deadline:
                 raise CannotStart(f"Temporal does not come up; see {self._temporal.log_file}")
             await asyncio.sleep(0.1)
@@ -133,7 +137,7 @@ class _Stack:
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
         answer = "no answer"
         while time.monotonic() < deadline:
-            status, answer = await asyncio.to_thread(_readyz, self._settings.http_port)
+            status, answer = await asyncio.to_thread(_readyz, self._settings)
             if status == http.client.OK:
                 return
             await asyncio.sleep(0.1)
@@ -141,7 +145,10 @@ class _Stack:
 
 
 def _child_environment(settings: StackSettings, directory: Path) -> dict[str, str]:
-    return {
+    # A shell set up for another Temporal, a cloud's perhaps, must not lead away from ours.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
+    return inherited | {
+        "TEMPORAL_CONFIG_FILE": os.devnull,
         # The code runs from where this code is, whatever directory the user is in.
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
@@ -156,19 +163,19 @@ def _child_environment(settings: StackSettings, directory: Path) -> dict[str, st
 
 
 def _check_ports(settings: StackSettings) -> None:
-    names = {
-        "FANFOLD_HTTP_PORT": settings.http_port,
-        "FANFOLD_TEMPORAL_PORT": settings.temporal_port,
-        "FANFOLD_TEMPORAL_UI_PORT": settings.temporal_ui_port,
-    }
-    for name, port in names.items():
-        with socket.socket() as probe:
+    wanted = (
+        ("FANFOLD_HTTP_PORT", settings.http_host, settings.http_port),
+        ("FANFOLD_TEMPORAL_PORT", "127.0.0.1", settings.temporal_port),
+        ("FANFOLD_TEMPORAL_UI_PORT", "127.0.0.1", settings.temporal_ui_port),
+    )
+    for name, host, port in wanted:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError as error:
                 raise CannotStart(
-                    f"port {port} cannot be used ({error.strerror}); "
+                    f"port {port} cannot be used on {host} ({error.strerror}); "
                     f"stop what uses it, or choose another with {name}"
                 ) from None
 
@@ -192,9 +199,12 @@ def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:
             raise error
 
 
-async def _run_quietly(command: list[str]) -> int:
+async def _run_quietly(command: list[str], environment: dict[str, str]) -> int:
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        *command,
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         return await process.wait()
@@ -204,8 +214,9 @@ async def _run_quietly(command: list[str]) -> int:
         raise
 
 
-def _readyz(port: int) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _readyz(settings: StackSettings) -> tuple[int, str]:
+    host = _ANY_ADDRESS.get(settings.http_host, settings.http_host)
+    connection = http.client.HTTPConnection(host, settings.http_port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

@@ -4,7 +4,6 @@ Knows nothing of Temporal or the ledger. What each item gave, or why it failed, 
 item by item, so that the next attempt runs only the items that have to be repeated.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from contract.failures import Failure, FailureType
 from contract.job_spec import RetrySpec
 from ledger.records import Attempt, ChunkOutput, ItemError
 from workers.processor import ItemDropped, Processor, ProcessorContext, ValidationError
-from workers.threads import run_in_thread
+from workers.threads import OutOfTime, run_in_thread, within
 
 
 @dataclass(slots=True)
@@ -136,8 +135,9 @@ async def _execute_chunk(
     try:
         chunk = processor.check_data(value)
         if processor.is_async:
-            async with asyncio.timeout(timeout_seconds):
-                result = await processor.function(chunk, **arguments)
+            result = await within(
+                processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
+            )
         else:
             result = await run_in_thread(
                 lambda: processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
@@ -145,8 +145,8 @@ async def _execute_chunk(
         body = _encode(result, max_result_bytes)
     except _Unusable as error:
         return failed_whole(attempt, error.failure)
-    except TimeoutError as error:
-        return failed_whole(attempt, _timeout(error, processor, timeout_seconds, retry))
+    except OutOfTime:
+        return failed_whole(attempt, _timeout(processor, timeout_seconds, retry))
     except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
         return failed_whole(attempt, failure_of(error, retry))
     return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
@@ -177,12 +177,11 @@ async def _run_items(
 
     try:
         if processor.is_async:
-            async with asyncio.timeout(timeout_seconds):
-                await run_all_async()
+            await within(run_all_async(), timeout_seconds=timeout_seconds)
         else:
             await run_in_thread(run_all, timeout_seconds=timeout_seconds)
-    except TimeoutError as error:
-        failure = _timeout(error, processor, timeout_seconds, retry)
+    except OutOfTime:
+        failure = _timeout(processor, timeout_seconds, retry)
         # The thread may not have ended yet: what it still does is no part of this attempt.
         run.results = dict(run.results)
         for index in run.open_items:
@@ -241,11 +240,7 @@ def _encode(result: Any, max_bytes: int) -> bytes:  # noqa: ANN401 - what user c
     return body
 
 
-def _timeout(
-    error: TimeoutError, processor: Processor, seconds: float, retry: RetrySpec
-) -> Failure:
-    if error.args:  # raised by user code, a socket's time limit for one
-        return failure_of(error, retry)
+def _timeout(processor: Processor, seconds: float, retry: RetrySpec) -> Failure:
     message = f"'{processor.name}' did not finish within {seconds:g} seconds"
     return Failure(
         type=FailureType.TIMEOUT,

@@ -1,4 +1,4 @@
-"""Runs a function in a thread that can be told to stop.
+"""Time limits: for awaitables, and for functions in threads that can be told to stop.
 
 Each call gets a fresh daemon thread. A pool would lose a slot to every function that
 blocks for ever in C code, where no exception can reach it; and no such thread may
@@ -8,7 +8,7 @@ keep a stopping worker alive.
 import asyncio
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -18,10 +18,26 @@ class Interrupted(BaseException):
     """Raised inside the thread to end it; not an Exception, so that user code lets it pass."""
 
 
+class OutOfTime(TimeoutError):
+    """The time limit was reached; a TimeoutError of user code is something else."""
+
+
+async def within(awaitable: Awaitable[Result], *, timeout_seconds: float) -> Result:
+    """What the awaitable gives; raises OutOfTime, having cancelled it, after the time limit."""
+    limit = asyncio.timeout(timeout_seconds)
+    try:
+        async with limit:
+            return await awaitable
+    except TimeoutError:
+        if limit.expired():
+            raise OutOfTime from None
+        raise
+
+
 async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: float) -> Result:
     """What `function` returns or raises.
 
-    Raises TimeoutError after the time limit. Then, and when cancelled, the thread gets
+    Raises OutOfTime after the time limit. Then, and when cancelled, the thread gets
     an Interrupted at its next line of Python; it is not waited for.
     """
     loop = asyncio.get_running_loop()
@@ -45,8 +61,7 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
     thread = threading.Thread(target=run, name="processor", daemon=True)
     thread.start()
     try:
-        async with asyncio.timeout(timeout_seconds):
-            return await done
+        return await within(done, timeout_seconds=timeout_seconds)
     finally:
         if not done.done() or done.cancelled():
             _interrupt(thread)
@@ -60,8 +75,9 @@ def _outcome(function: Callable[[], Result]) -> tuple[Result | None, Exception |
         return None, RuntimeError(f"StopIteration: {error}")
     except Exception as error:  # noqa: BLE001 - handed to the caller
         return None, error
-    except (SystemExit, KeyboardInterrupt) as error:
-        # User code that wants to end its process fails its chunk instead.
+    except Interrupted:
+        raise
+    except BaseException as error:  # noqa: BLE001 - user code that wants to end its process
         return None, RuntimeError(f"{type(error).__name__}: {error}")
 
 

@@ -263,7 +263,7 @@ def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
         job = finish(api, job_id, timeout_seconds=100)
         assert job["state"] == "failed"
         (child,) = children(api, job_id)
-        assert child["error"]["type"] == "WorkerLost"
+        assert (child["error"]["type"], child["attempts"]) == ("WorkerLost", 2)
 
 
 def test_quick_chunks_survive_kills_of_everything_in_turn(new_stack: NewStack) -> None:

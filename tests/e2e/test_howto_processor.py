@@ -22,7 +22,9 @@ from devstack.running import running
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "write-a-processor.md"
 ANSWER = "answer to "
 
-BLOCK = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"^```(?P<language>\w+) ?(?P<place>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,16 @@ class Block:
 
 
 BLOCKS = [
-    Block(*(found["info"] + " ").split(" ", 1), found["text"])
+    Block(found["language"], found["place"], found["text"])
     for found in BLOCK.finditer(PAGE.read_text())
 ]
 FILES = {
-    block.place.strip(): block.text
+    block.place: block.text
     for block in BLOCKS
     if block.place and not block.place.startswith(ANSWER)
 }
 ANSWERS = {
-    block.place.removeprefix(ANSWER).strip(): json.loads(block.text)
+    block.place.removeprefix(ANSWER): json.loads(block.text)
     for block in BLOCKS
     if block.place.startswith(ANSWER)
 }
@@ -99,7 +101,9 @@ def test_a_job_gives_the_answer_on_the_page(shop_api: httpx.Client, shop: Path, 
     assert {name: answer.get(name) for name in expected} == expected
 
 
-def test_the_order_to_iceland_takes_three_attempts_and_the_voucher_none(shop_api: httpx.Client, shop: Path) -> None:
+def test_the_order_to_iceland_takes_three_attempts_and_the_voucher_none(
+    shop_api: httpx.Client, shop: Path
+) -> None:
     job = json.loads((shop / "jobs/route.json").read_text())
     answer = shop_api.post("/jobs", json=job, headers={"Prefer": "wait=30"}).json()
 

@@ -89,7 +89,7 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path, setting: str) -> None:
         done = fanfold("up", **stack.environment | {setting: str(port)})
 
     assert done.returncode == 2
-    assert f"port {port} cannot be used" in done.stderr
+    assert f"port {port} cannot be used on 127.0.0.1" in done.stderr
     assert setting in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

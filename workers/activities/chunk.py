@@ -49,6 +49,8 @@ class ChunkActivities:
             return _answer_without_running(begun, given)
         spec = await self._spec(given.job_id)
         stage = spec.stages[given.stage]
+        if begun.number > stage.retry.max_attempts:
+            raise await self._give_up(begun, stage)
         started = time.monotonic()
         try:
             async with _heartbeats():
@@ -63,14 +65,6 @@ class ChunkActivities:
         return ChunkOutcome(state=ChunkState.SUCCEEDED, seconds=time.monotonic() - started)
 
     async def _attempt(self, attempt: Attempt, stage: StageSpec) -> Outcome:
-        if attempt.number > stage.retry.max_attempts:
-            # Earlier attempts ended without a word: their workers died.
-            return _failed(
-                attempt,
-                FailureType.WORKER_LOST,
-                f"the worker was lost in attempt {stage.retry.max_attempts} "
-                f"of {stage.retry.max_attempts}",
-            )
         processor = self._processors.get(stage.processor)
         if processor is None:
             return _failed(
@@ -111,6 +105,15 @@ class ChunkActivities:
             )
         await chunks.record_failure(attempt, failure, outcome.output, outcome.items_failed)
         raise _recorded(failure)
+
+    async def _give_up(self, attempt: Attempt, stage: StageSpec) -> ApplicationError:
+        """Record that the last allowed attempt ended without a word; its worker died."""
+        limit = stage.retry.max_attempts
+        message = f"the worker was lost in attempt {limit} of {limit}"
+        failure = Failure(type=FailureType.WORKER_LOST, message=message)
+        await self._ledger.chunks.hand_back(attempt)  # this one does not count
+        await self._ledger.chunks.record_lost(attempt.job_id, attempt.index, failure)
+        return _recorded(failure)
 
     async def _hand_back(self, attempt: Attempt) -> None:
         await self._ledger.chunks.hand_back(attempt)
