@@ -25,7 +25,7 @@ def parse(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401
         request = JobRequest.model_validate(document)
     except pydantic.ValidationError as error:
         faults = tuple(
-            Fault(pointer(*fault["loc"]), fault["msg"])
+            Fault(_place(fault["loc"]), fault["msg"])
             for fault in error.errors(include_url=False, include_input=False)[:MAX_REPORTED_FAULTS]
         )
         raise InvalidJob("invalid_job", _sentence(faults), faults) from None
@@ -37,10 +37,15 @@ def parse(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401
         )
     if len(request.labels) > limits.max_labels:
         _refuse_limit("FANFOLD_MAX_LABELS", limits.max_labels, "labels", pointer("labels"))
-    envelope = request.model_dump(exclude={"items", "chunks"})
-    _check_nesting(envelope, limits.max_nesting_depth, ())
-    _encode(envelope, ())
+    for path, _, options in _steps(request):
+        _check_nesting(options, limits.max_nesting_depth, (*path, "options"))
+    _encode(request.model_dump(exclude={"items", "chunks"}), ())
     return request
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The pointer to a fault; pydantic marks one about a key, not its value, with `[key]`."""
+    return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
 
 
 def check_names(

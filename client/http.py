@@ -3,12 +3,15 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from client.errors import Refused, Unreachable
 from client.models import Child, Job
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 # Longer than the longest `Prefer: wait`, which the gateway answers in time by itself.
 _TIMEOUT = httpx.Timeout(30.0, read=90.0)
@@ -53,17 +56,15 @@ class Fanfold:
         }
         for _ in range(2):
             try:
-                return Job.model_validate(
-                    self._json("POST", "/jobs", content=body, headers=headers)
-                )
+                return self._as(Job, self._json("POST", "/jobs", content=body, headers=headers))
             except Unreachable:
                 continue
-        return Job.model_validate(self._json("POST", "/jobs", content=body, headers=headers))
+        return self._as(Job, self._json("POST", "/jobs", content=body, headers=headers))
 
     def get(self, job_id: str, *, wait_seconds: int | None = None) -> Job:
         """The job; with `wait_seconds` as soon as it is finished, or then."""
         headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds is not None else {}
-        return Job.model_validate(self._json("GET", f"/jobs/{job_id}", headers=headers))
+        return self._as(Job, self._json("GET", f"/jobs/{job_id}", headers=headers))
 
     def wait(self, job_id: str) -> Job:
         """The job once it is finished, however long that takes."""
@@ -74,7 +75,7 @@ class Fanfold:
 
     def cancel(self, job_id: str) -> Job:
         """Cancel the job; what has finished is kept."""
-        return Job.model_validate(self._json("DELETE", f"/jobs/{job_id}"))
+        return self._as(Job, self._json("DELETE", f"/jobs/{job_id}"))
 
     def jobs(
         self, *, state: str | None = None, labels: Mapping[str, str] | None = None, limit: int = 100
@@ -86,7 +87,7 @@ class Fanfold:
         if state is not None:
             parameters.append(("state", state))
         for job in self._pages("/jobs", "jobs", parameters, limit):
-            yield Job.model_validate(job)
+            yield self._as(Job, job)
 
     def children(
         self, job_id: str, *, state: str | None = None, limit: int | None = None
@@ -94,11 +95,11 @@ class Fanfold:
         """The job's children in index order, read page by page."""
         parameters = [("state", state)] if state is not None else []
         for child in self._pages(f"/jobs/{job_id}/children", "children", parameters, limit):
-            yield Child.model_validate(child)
+            yield self._as(Child, child)
 
     def child(self, job_id: str, index: int) -> Child:
         """One child of the job."""
-        return Child.model_validate(self._json("GET", f"/jobs/{job_id}/children/{index}"))
+        return self._as(Child, self._json("GET", f"/jobs/{job_id}/children/{index}"))
 
     def results(self, job_id: str, *, state: str | None = None) -> Iterator[bytes]:
         """The finished children in index order, each as its line of JSON, streamed."""
@@ -117,8 +118,7 @@ class Fanfold:
 
     def processors(self) -> list[dict[str, Any]]:
         """What the workers can do with a chunk."""
-        entries: list[dict[str, Any]] = self._json("GET", "/processors")["processors"]
-        return entries
+        return self._list("processors", self._json("GET", "/processors"))
 
     def _pages(
         self, path: str, key: str, parameters: list[tuple[str, str]], limit: int | None
@@ -130,11 +130,12 @@ class Fanfold:
             if cursor is not None:
                 asked.append(("cursor", cursor))
             page = self._json("GET", path, params=asked)
-            yield from page[key]
+            entries = self._list(key, page)
+            yield from entries
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
-            left = left - len(page[key]) if left is not None else None
+            left = left - len(entries) if left is not None else None
 
     def _json(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
         try:
@@ -145,8 +146,23 @@ class Fanfold:
             raise _refused(response)
         try:
             return response.json()
-        except ValueError as error:
-            raise Unreachable(f"{self._http.base_url} is not a Fanfold gateway") from error
+        except ValueError:
+            raise self._no_gateway() from None
+
+    def _as(self, model: type[Answer], value: Any) -> Answer:  # noqa: ANN401 - any JSON value
+        try:
+            return model.model_validate(value)
+        except ValidationError:
+            raise self._no_gateway() from None
+
+    def _list(self, key: str, answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
+        if not isinstance(answer, dict) or not isinstance(answer.get(key), list):
+            raise self._no_gateway()
+        entries: list[dict[str, Any]] = answer[key]
+        return entries
+
+    def _no_gateway(self) -> Unreachable:
+        return Unreachable(f"{self._http.base_url} is not a Fanfold gateway")
 
 
 def _refused(response: httpx.Response) -> Refused:

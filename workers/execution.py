@@ -19,6 +19,9 @@ from ledger.records import Attempt, ChunkOutput, ItemError
 from workers.processor import ItemDropped, Processor, ProcessorContext, ValidationError
 from workers.threads import OutOfTime, run_in_thread, within
 
+# Whatever user code raises is its failure, also where it wants to end the process.
+_USER_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -77,7 +80,7 @@ class _ItemRun:
             yield
         except ItemDropped as dropped:
             self.dropped[index] = str(dropped)
-        except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
+        except _USER_ERRORS as error:
             self.errors[index] = failure_of(error, retry)
 
 
@@ -112,7 +115,11 @@ def failed_whole(attempt: Attempt, failure: Failure) -> Outcome:
 
 def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
     """The failure that an exception from user code stands for."""
-    kind, message, is_final = type(error).__name__, str(error), isinstance(error, ValidationError)
+    kind, is_final = type(error).__name__, isinstance(error, ValidationError)
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - user classes may raise anything
+        message = "the exception has no words"
     if isinstance(error, ApplicationError):
         kind, message, is_final = error.type or kind, error.message, error.non_retryable
     return Failure(
@@ -147,7 +154,7 @@ async def _execute_chunk(
         return failed_whole(attempt, error.failure)
     except OutOfTime:
         return failed_whole(attempt, _timeout(processor, timeout_seconds, retry))
-    except Exception as error:  # noqa: BLE001 - whatever user code raises is its failure
+    except _USER_ERRORS as error:
         return failed_whole(attempt, failure_of(error, retry))
     return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
 

@@ -75,14 +75,16 @@ class Processor:
         self.name: str = function.__name__
         self.is_async = inspect.iscoroutinefunction(function)
         parameters = list(inspect.signature(function).parameters.values())
-        hints = get_type_hints(function, include_extras=True)
-        if not parameters or parameters[0].name not in {"item", "chunk"}:
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except Exception as error:
+            raise NotAProcessor(f"{self.name}: its annotations cannot be read: {error}") from error
+        if not parameters or not _takes_data(parameters[0]):
             raise NotAProcessor(
                 f"{self.name}: the first parameter must be named 'item' or 'chunk', "
                 "which says what the processor takes"
             )
         self.takes_items = parameters[0].name == "item"
-        self._data = pydantic.TypeAdapter(hints.get(parameters[0].name, Any))
         self.context_parameter: str | None = None
         fields: dict[str, Any] = {}
         for parameter in parameters[1:]:
@@ -94,13 +96,34 @@ class Processor:
             if hints.get(parameter.name) is ProcessorContext:
                 self.context_parameter = parameter.name
                 continue
+            if parameter.name.startswith(("_", "model_")):
+                raise NotAProcessor(
+                    f"{self.name}: an option cannot be named '{parameter.name}': names that begin "
+                    "with _ or model_ are taken by pydantic"
+                )
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        self._data = self._checked(parameters[0].name, hints.get(parameters[0].name, Any))
+        for name, (annotation, _) in fields.items():
+            self._checked(name, annotation)
         self._options = pydantic.create_model(
             f"{self.name} options",
             __config__=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False),
             **fields,
         )
+
+    def _checked(self, parameter: str, annotation: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401
+        """What checks values of this annotation; raises NotAProcessor where nothing can."""
+        try:
+            adapter = pydantic.TypeAdapter(annotation)
+            adapter.json_schema()
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise NotAProcessor(
+                f"{self.name}: parameter '{parameter}' is annotated with a type that JSON "
+                f"cannot be checked against: {reason}"
+            ) from error
+        return adapter
 
     @property
     def description(self) -> str:
@@ -143,6 +166,11 @@ def example(job: dict[str, Any]) -> Callable[[Function], Function]:
         return function
 
     return attach
+
+
+def _takes_data(parameter: inspect.Parameter) -> bool:
+    kinds = {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
+    return parameter.name in {"item", "chunk"} and parameter.kind in kinds
 
 
 def _summary(error: pydantic.ValidationError) -> str:

@@ -116,7 +116,7 @@ def _load(reference: str) -> object:
             f"FANFOLD_PROCESSORS: {reference}: '{module_name}' needs the module "
             f"'{error.name}', which is not installed"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CannotLoad(
             f"FANFOLD_PROCESSORS: {reference}: importing '{module_name}' failed: "
             f"{type(error).__name__}: {error}"

@@ -60,5 +60,11 @@ def transform(
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", bool: "a boolean", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "an array",
+        bool: "a boolean",
+        type(None): "null",
+        str: "a string",
+    }
     return names.get(type(value), "a number")

@@ -1,0 +1,217 @@
+"""An item processor's attempt: each item for itself, and no more work than is open."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from contract.job_spec import RetrySpec
+from ledger.records import ChunkOutput, ItemError
+from tests.unit.attempted import an_attempt, attempted, outcome_of
+from workers.execution import Outcome
+from workers.processor import ItemDropped, ProcessorContext, ValidationError
+
+Function = Callable[..., Any]
+
+
+def picky(item: Any) -> Any:
+    return _picked(item)
+
+
+async def picky_async(item: Any) -> Any:
+    await asyncio.sleep(0)
+    return _picked(item)
+
+
+def _picked(item: Any) -> Any:
+    raised = {
+        "bad": ValidationError("is bad"),
+        "flaky": OSError("try again"),
+        "drop": ItemDropped("not wanted"),
+        "named": ApplicationError("by its name", type="Named"),
+        "final": ApplicationError("for good", non_retryable=True),
+        "silent": KeyError(),
+    }
+    if item in raised:
+        raise raised[item]
+    return [item]
+
+
+KINDS = pytest.mark.parametrize("function", [picky, picky_async])
+
+
+def failure(outcome: Outcome) -> tuple[str, str, bool]:
+    assert outcome.failure is not None
+    return outcome.failure.type, outcome.failure.message, outcome.failure.retryable
+
+
+@KINDS
+def test_the_result_is_the_array_of_the_items_results(function: Function) -> None:
+    outcome = attempted(function, ["a", None, 3])
+    assert outcome == Outcome(ChunkOutput(body=b'[["a"],[null],[3]]'))
+
+
+@KINDS
+def test_a_failing_item_fails_the_chunk_and_keeps_the_others(function: Function) -> None:
+    outcome = attempted(function, ["a", "bad", "b", "flaky"])
+    assert json.loads(outcome.output.body) == [["a"], None, ["b"], None]
+    assert outcome.output.item_errors == (
+        ItemError(item=1, type="ValidationError", message="is bad"),
+        ItemError(item=3, type="OSError", message="try again"),
+    )
+    assert outcome.items_failed == 2
+    assert failure(outcome) == ("ValidationError", "is bad", True)
+
+
+@KINDS
+def test_a_chunk_is_worth_another_attempt_while_one_of_its_items_is(function: Function) -> None:
+    assert failure(attempted(function, ["bad", "final"]))[2] is False
+    assert failure(attempted(function, ["bad", "final", "flaky"]))[2] is True
+
+
+@KINDS
+def test_a_dropped_item_is_left_out_and_fails_nothing(function: Function) -> None:
+    outcome = attempted(function, ["drop", "a", "drop"])
+    assert outcome.failure is None
+    assert json.loads(outcome.output.body) == [["a"]]
+    assert [(e.item, e.type, e.message, e.is_dropped) for e in outcome.output.item_errors] == [
+        (0, "ItemDropped", "not wanted", True),
+        (2, "ItemDropped", "not wanted", True),
+    ]
+
+
+@KINDS
+def test_a_chunk_of_which_everything_is_dropped_succeeds_with_nothing(function: Function) -> None:
+    outcome = attempted(function, ["drop", "drop"])
+    assert (outcome.failure, outcome.output.body) == (None, b"[]")
+    assert len(outcome.output.item_errors) == 2
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("item", "kind", "message", "retryable"),
+    [
+        ("bad", "ValidationError", "is bad", False),
+        ("flaky", "OSError", "try again", True),
+        ("named", "Named", "by its name", True),
+        ("final", "ApplicationError", "for good", False),
+        ("silent", "KeyError", "KeyError", True),
+    ],
+)
+def test_an_exception_becomes_a_failure_of_its_name(
+    function: Function, item: str, kind: str, message: str, *, retryable: bool
+) -> None:
+    assert failure(attempted(function, [item])) == (kind, message, retryable)
+
+
+@KINDS
+@pytest.mark.parametrize(("item", "kind"), [("flaky", "OSError"), ("named", "Named")])
+def test_the_job_may_say_which_failures_are_final(function: Function, item: str, kind: str) -> None:
+    retry = RetrySpec(non_retryable=("Other", kind))
+    assert failure(attempted(function, [item], retry=retry))[2] is False
+    assert failure(attempted(function, [item], retry=RetrySpec(non_retryable=("Other",))))[2]
+
+
+@KINDS
+def test_the_next_attempt_runs_only_the_items_that_failed(function: Function) -> None:
+    first = attempted(function, ["a", "flaky", "drop", "b"])
+    calls: list[Any] = []
+
+    def counting(item: Any) -> Any:
+        calls.append(item)
+        return f"second {item}"
+
+    attempt = an_attempt(["a", "flaky", "drop", "b"], number=2, checkpoint=first.output)
+    second = asyncio.run(outcome_of(counting, attempt))
+    assert calls == ["flaky"]
+    assert second.failure is None
+    assert json.loads(second.output.body) == [["a"], "second flaky", ["b"]]
+    assert [error.item for error in second.output.item_errors] == [2]
+
+
+@KINDS
+def test_an_attempt_after_one_in_which_nothing_succeeded_runs_everything(
+    function: Function,
+) -> None:
+    first = attempted(function, ["flaky", "bad"])
+    assert first.output.body == b""
+    attempt = an_attempt(["flaky", "bad"], number=2, checkpoint=first.output)
+    again = asyncio.run(outcome_of(function, attempt))
+    assert again.output == first.output
+
+
+def test_what_earlier_stages_dropped_is_still_counted() -> None:
+    dropped = (ItemError(item=0, type="ItemDropped", message="empty", is_dropped=True),)
+    attempt = an_attempt(["a", "bad"], stage=1, dropped_earlier=dropped)
+    outcome = asyncio.run(outcome_of(picky, attempt))
+    assert outcome.items_failed == 2
+    assert outcome.output.item_errors == (
+        *dropped,
+        ItemError(item=1, type="ValidationError", message="is bad", stage=1),
+    )
+
+
+def test_an_item_that_is_not_what_the_annotation_wants_fails_alone() -> None:
+    def half(item: int) -> float:
+        return item / 2
+
+    outcome = attempted(half, [4, "x", 2])
+    assert failure(outcome) == (
+        "ValidationError",
+        "the value: Input should be a valid integer, unable to parse string as an integer",
+        False,
+    )
+    assert json.loads(outcome.output.body) == [2.0, None, 1.0]
+
+
+def test_a_stage_that_takes_items_needs_an_array() -> None:
+    outcome = attempted(picky, {"a": 1})
+    assert failure(outcome) == (
+        "InvalidResult",
+        "'picky' takes items, but the stage before gave no array",
+        False,
+    )
+
+
+def test_each_item_is_told_where_it_is() -> None:
+    def where(item: str, *, context: ProcessorContext) -> list[Any]:
+        return [item, context.job_id, context.chunk_index, context.item_index, context.attempt]
+
+    attempt = an_attempt(["a", "b"], number=3, index=7)
+    outcome = asyncio.run(outcome_of(where, attempt))
+    assert json.loads(outcome.output.body) == [
+        ["a", "job_1", 7, 0, 3],
+        ["b", "job_1", 7, 1, 3],
+    ]
+
+
+def test_options_reach_the_processor() -> None:
+    def add(item: int, *, amount: int, times: int = 2) -> int:
+        return item + amount * times
+
+    assert attempted(add, [1], amount=3).output.body == b"[7]"
+
+
+@pytest.mark.parametrize("error", [SystemExit("leaving"), KeyboardInterrupt()])
+def test_an_item_that_wants_to_end_the_process_fails_its_chunk(error: BaseException) -> None:
+    def leaving(item: int) -> int:
+        if item == 2:
+            raise error
+        return item
+
+    kind, message, _ = failure(attempted(leaving, [1, 2, 3]))
+    assert type(error).__name__ in f"{kind} {message}"
+
+
+def test_an_exception_that_cannot_be_put_into_words_is_a_failure_too() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    def failing(item: int) -> int:
+        raise Unspeakable(item)
+
+    assert failure(attempted(failing, [1]))[0] == "Unspeakable"

@@ -1,0 +1,231 @@
+"""Requests: what is not a job is refused, each mistake with its place in the body."""
+
+from typing import Any
+
+import pytest
+
+from app.errors import InvalidJob
+from app.submission import parse, to_spec
+from contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
+from contract.settings import GatewaySettings
+
+LIMITS = GatewaySettings()
+JOB: dict[str, Any] = {"items": [1], "processor": "double"}
+
+
+def faults(document: Any, limits: GatewaySettings = LIMITS) -> dict[str, str]:
+    """Message by pointer."""
+    with pytest.raises(InvalidJob) as refused:
+        parse(document, limits)
+    assert refused.value.code == "invalid_job"
+    return {fault.pointer: fault.message for fault in refused.value.errors}
+
+
+def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> None:
+    request = parse(
+        {
+            "name": "airports by country",
+            "items": [{"iata": "HEL", "country": "FI"}],
+            "chunk_size": 100,
+            "processor": "count_by",
+            "options": {"field": "country"},
+            "reducer": "merge_counts",
+            "execution": "auto",
+            "max_concurrency": 50,
+            "retry": {
+                "max_attempts": 4,
+                "initial_interval_seconds": 1,
+                "backoff_coefficient": 3,
+                "max_interval_seconds": 61,
+                "non_retryable": ["ValidationError"],
+            },
+            "chunk_timeout_seconds": 299,
+            "tolerated_failures": {"count": 10, "percent": 5, "min_sample": 99},
+            "labels": {"team": "data"},
+        },
+        LIMITS,
+    )
+    spec = to_spec(request)
+    retry = RetrySpec(
+        max_attempts=4,
+        initial_interval_seconds=1.0,
+        backoff_coefficient=3.0,
+        max_interval_seconds=61.0,
+        non_retryable=("ValidationError",),
+    )
+    assert spec.stages == (
+        StageSpec(
+            processor="count_by", options={"field": "country"}, retry=retry, timeout_seconds=299.0
+        ),
+    )
+    assert (spec.name, spec.reducer, spec.execution) == (
+        "airports by country",
+        "merge_counts",
+        "workflow",
+    )
+    assert spec.tolerated_failures == ToleranceSpec(count=10, percent=5.0, min_sample=99)
+    assert (spec.labels, spec.max_concurrency, spec.is_staged) == ({"team": "data"}, 50, False)
+
+
+def test_what_is_left_out_has_the_documented_defaults() -> None:
+    spec = to_spec(parse(JOB, LIMITS))
+    retry = RetrySpec(
+        max_attempts=3,
+        initial_interval_seconds=1.0,
+        backoff_coefficient=2.0,
+        max_interval_seconds=60.0,
+        non_retryable=(),
+    )
+    assert spec.stages == (
+        StageSpec(processor="double", options={}, retry=retry, timeout_seconds=300.0),
+    )
+    assert (spec.name, spec.reducer, spec.tolerated_failures, spec.labels) == (None, None, None, {})
+    assert spec.max_concurrency == 50
+
+
+def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> None:
+    request = parse(
+        {
+            "items": [1],
+            "stages": [
+                {"processor": "first"},
+                {"processor": "second", "options": {"a": 1}, "timeout_seconds": 5},
+                {"processor": "third", "retry": {"max_attempts": 1}},
+            ],
+            "retry": {"max_attempts": 9},
+            "chunk_timeout_seconds": 7,
+        },
+        LIMITS,
+    )
+    spec = to_spec(request)
+    told = [(s.processor, s.options, s.retry.max_attempts, s.timeout_seconds) for s in spec.stages]
+    assert told == [("first", {}, 9, 7.0), ("second", {"a": 1}, 9, 5.0), ("third", {}, 1, 7.0)]
+    assert spec.is_staged
+
+
+@pytest.mark.parametrize(
+    ("changed", "place", "message"),
+    [
+        ({"procesor": "x"}, "/procesor", "Extra inputs"),
+        ({"retry": {"attempts": 1}}, "/retry/attempts", "Extra inputs"),
+        ({"tolerated_failures": {"ratio": 1}}, "/tolerated_failures/ratio", "Extra inputs"),
+        ({"items": {"a": 1}}, "/items", "valid list"),
+        ({"chunk_size": 0}, "/chunk_size", "greater than or equal to 1"),
+        ({"chunk_size": "10"}, "/chunk_size", "valid integer"),
+        ({"chunk_size": 1.5}, "/chunk_size", "valid integer"),
+        ({"chunk_size": True}, "/chunk_size", "valid integer"),
+        ({"processor": ""}, "/processor", "at least 1 character"),
+        ({"processor": 5}, "/processor", "valid string"),
+        ({"options": []}, "/options", "valid dictionary"),
+        ({"execution": "fast"}, "/execution", "'auto', 'workflow' or 'activity'"),
+        ({"max_concurrency": 501}, "/max_concurrency", "less than or equal to 500"),
+        ({"retry": {"max_attempts": 0}}, "/retry/max_attempts", "greater than or equal to 1"),
+        (
+            {"retry": {"backoff_coefficient": 0.5}},
+            "/retry/backoff_coefficient",
+            "greater than or equal to 1",
+        ),
+        (
+            {"retry": {"non_retryable": ["A", 1]}},
+            "/retry/non_retryable/1",
+            "valid string",
+        ),
+        ({"chunk_timeout_seconds": 0}, "/chunk_timeout_seconds", "greater than 0"),
+        ({"chunk_timeout_seconds": float("inf")}, "/chunk_timeout_seconds", "finite number"),
+        ({"tolerated_failures": {}}, "/tolerated_failures", "count, percent, or both"),
+        (
+            {"tolerated_failures": {"percent": 101}},
+            "/tolerated_failures/percent",
+            "less than or equal to 100",
+        ),
+        ({"labels": {"team": 5}}, "/labels/team", "valid string"),
+        ({"labels": {"team": "x" * 257}}, "/labels/team", "at most 256"),
+        ({"name": "x" * 201}, "/name", "at most 200"),
+        ({"name": "\ud800"}, "/name", "valid string"),
+        ({"chunks": [[1]]}, "", "either items or chunks"),
+        ({"items": None}, "", "either items or chunks"),
+        ({"stages": [{"processor": "x"}]}, "", "either processor or stages"),
+        ({"processor": None}, "", "either processor or stages"),
+    ],
+)
+def test_a_mistake_is_named_by_its_place(changed: dict[str, Any], place: str, message: str) -> None:
+    found = faults({**JOB, **changed})
+    assert list(found) == [place]
+    assert message in found[place]
+
+
+@pytest.mark.parametrize(
+    ("document", "place", "message"),
+    [
+        ({"chunks": [[1], 2], "processor": "x"}, "/chunks/1", "valid list"),
+        ({"chunks": [[1]], "processor": "x", "chunk_size": 5}, "", "go with items"),
+        ({"chunks": [[1]], "processor": "x", "max_chunk_bytes": 5}, "", "go with items"),
+        ({"items": [1], "stages": []}, "/stages", "at least 1 item"),
+        ({"items": [1], "stages": [{}]}, "/stages/0/processor", "required"),
+        ({"items": [1], "stages": [{"processor": "x"}], "options": {}}, "", "have their own"),
+        ({}, "", "either items or chunks"),
+        ([], "", "valid dictionary"),
+        (None, "", "valid dictionary"),
+        ("job", "", "valid dictionary"),
+    ],
+)
+def test_what_is_no_job_at_all_is_told_so(document: Any, place: str, message: str) -> None:
+    found = faults(document)
+    assert list(found) == [place]
+    assert message in found[place]
+
+
+def test_all_mistakes_are_told_at_once_up_to_twenty() -> None:
+    assert list(faults({**JOB, "chunk_size": 0, "surprise": 1})) == ["/chunk_size", "/surprise"]
+    assert len(faults({**JOB, **{f"unknown_{number}": 1 for number in range(50)}})) == 20
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "", "x" * 65, "a:b"])
+def test_a_labels_name_has_few_kinds_of_letters(name: str) -> None:
+    (place,) = faults({**JOB, "labels": {name: "x"}})
+    assert place == f"/labels/{name}"
+
+
+@pytest.mark.parametrize("name", ["team", "A.b_c-d/e", "x" * 64])
+def test_such_a_name_is_kept(name: str) -> None:
+    assert to_spec(parse({**JOB, "labels": {name: "x y:z"}}, LIMITS)).labels == {name: "x y:z"}
+
+
+def test_there_is_a_limit_to_labels() -> None:
+    limits = LIMITS.model_copy(update={"max_labels": 2})
+    assert len(parse({**JOB, "labels": {"a": "", "b": ""}}, limits).labels) == 2
+    with pytest.raises(InvalidJob, match="at most 2 labels") as refused:
+        parse({**JOB, "labels": {"a": "", "b": "", "c": ""}}, limits)
+    assert (refused.value.code, refused.value.errors[0].pointer) == ("limit_exceeded", "/labels")
+
+
+def test_light_execution_is_refused_until_there_is_one() -> None:
+    with pytest.raises(InvalidJob, match="not available in this release") as refused:
+        parse({**JOB, "execution": "activity"}, LIMITS)
+    assert refused.value.code == "execution_not_available"
+    for execution in ("auto", "workflow"):
+        assert to_spec(parse({**JOB, "execution": execution}, LIMITS)).execution == "workflow"
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"name": "a\x00"}, "/name"),
+        ({"labels": {"a": "\x00"}}, "/labels/a"),
+        ({"options": {"a": [float("nan")]}}, "/options/a/0"),
+        ({"options": {"\ud800": 1}}, "/options"),
+        ({"reducer": "\x00"}, "/reducer"),
+    ],
+)
+def test_text_beside_the_data_has_to_be_storable_too(changed: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        parse({**JOB, **changed}, LIMITS)
+    assert refused.value.code == "invalid_value"
+    assert [fault.pointer for fault in refused.value.errors] == [place]
+
+
+def test_what_the_client_sent_is_not_repeated() -> None:
+    secret = "hunter2hunter2"
+    with pytest.raises(InvalidJob) as refused:
+        parse({**JOB, "max_concurrency": secret, "labels": {"a": [secret]}}, LIMITS)
+    assert secret not in refused.value.detail + repr(refused.value.errors)

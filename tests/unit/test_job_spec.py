@@ -1,0 +1,98 @@
+"""A job's specification: written and read back, and how many failures it bears."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from tests.unit.any_json import storable_text, values
+
+seconds = st.floats(min_value=0.001, max_value=1e6)
+retries = st.builds(
+    RetrySpec,
+    max_attempts=st.integers(1, 1000),
+    initial_interval_seconds=seconds,
+    backoff_coefficient=st.floats(1, 100),
+    max_interval_seconds=seconds,
+    non_retryable=st.lists(storable_text, max_size=3).map(tuple),
+)
+stages = st.builds(
+    StageSpec,
+    processor=storable_text,
+    options=st.dictionaries(storable_text, values, max_size=3),
+    retry=retries,
+    timeout_seconds=seconds,
+)
+tolerances = st.builds(
+    ToleranceSpec,
+    count=st.none() | st.integers(0),
+    percent=st.none() | st.floats(0, 100),
+    min_sample=st.integers(1),
+)
+specs = st.builds(
+    JobSpec,
+    name=st.none() | storable_text,
+    stages=st.lists(stages, min_size=1, max_size=3).map(tuple),
+    is_staged=st.booleans(),
+    reducer=st.none() | storable_text,
+    execution=st.sampled_from(["workflow", "activity"]),
+    max_concurrency=st.integers(1, 500),
+    tolerated_failures=st.none() | tolerances,
+    labels=st.dictionaries(storable_text, storable_text, max_size=3),
+)
+
+
+@given(specs)
+def test_a_spec_is_read_back_as_it_was_written(spec: JobSpec) -> None:
+    assert JobSpec.from_json(spec.to_json()) == spec
+
+
+@given(succeeded=st.integers(0), failed=st.integers(0), final=st.booleans())
+def test_without_a_limit_any_number_of_failures_is_borne(
+    *, succeeded: int, failed: int, final: bool
+) -> None:
+    assert not ToleranceSpec().is_exceeded(succeeded=succeeded, failed=failed, final=final)
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize(
+    ("failed", "exceeded"), [(0, False), (9, False), (10, False), (11, True), (500, True)]
+)
+def test_one_failure_more_than_the_count_is_too_many(
+    *, failed: int, exceeded: bool, final: bool
+) -> None:
+    tolerance = ToleranceSpec(count=10)
+    assert tolerance.is_exceeded(succeeded=3, failed=failed, final=final) == exceeded
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "final", "exceeded"),
+    [
+        (95, 5, False, False),
+        (94, 6, False, True),
+        (0, 99, False, False),
+        (0, 99, True, True),
+        (93, 6, False, False),
+        (93, 6, True, True),
+        (20, 1, True, False),
+        (0, 0, True, False),
+    ],
+)
+def test_a_share_counts_once_the_sample_is_large_enough(
+    *, succeeded: int, failed: int, final: bool, exceeded: bool
+) -> None:
+    tolerance = ToleranceSpec(percent=5, min_sample=100)
+    assert tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=final) == exceeded
+
+
+def test_of_two_limits_either_is_enough() -> None:
+    tolerance = ToleranceSpec(count=10, percent=50, min_sample=1)
+    assert tolerance.is_exceeded(succeeded=1000, failed=11, final=False)
+    assert tolerance.is_exceeded(succeeded=1, failed=2, final=False)
+    assert not tolerance.is_exceeded(succeeded=10, failed=10, final=False)
+
+
+def test_no_failure_at_all_may_be_demanded() -> None:
+    for tolerance in (ToleranceSpec(count=0), ToleranceSpec(percent=0, min_sample=1)):
+        assert not tolerance.is_exceeded(succeeded=5, failed=0, final=True)
+        assert tolerance.is_exceeded(succeeded=5, failed=1, final=False)

@@ -1,0 +1,121 @@
+"""Names and options against what the workers published: refused early, with the place."""
+
+from typing import Any
+
+import pytest
+
+from app.errors import InvalidJob
+from app.schemas import JobRequest
+from app.submission import check_names, parse
+from contract.settings import GatewaySettings
+from ledger.catalog import CatalogEntry
+from workers.registry import Registry
+
+LIMITS = GatewaySettings()
+_REGISTRY = Registry()
+PROCESSORS = {entry.name: entry for entry in _REGISTRY.processor_entries()}
+REDUCERS = {entry.name: entry for entry in _REGISTRY.reducer_entries()}
+
+
+def request(**changed: Any) -> JobRequest:
+    return parse({"items": [1], **changed}, LIMITS)
+
+
+def refused(given: JobRequest) -> tuple[str, dict[str, str]]:
+    """The code, and message by pointer."""
+    with pytest.raises(InvalidJob) as refusal:
+        check_names(given, PROCESSORS, REDUCERS)
+    return refusal.value.code, {fault.pointer: fault.message for fault in refusal.value.errors}
+
+
+@pytest.mark.parametrize("entry", [*PROCESSORS.values(), *REDUCERS.values()])
+def test_every_published_example_is_a_job(entry: CatalogEntry) -> None:
+    check_names(parse(entry.example, LIMITS), PROCESSORS, REDUCERS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "place"),
+    [
+        ({"processor": "tripple"}, "unknown_processor", "/processor"),
+        (
+            {"stages": [{"processor": "double"}, {"processor": "no"}]},
+            "unknown_processor",
+            "/stages/1/processor",
+        ),
+        ({"processor": "double", "reducer": "product"}, "unknown_reducer", "/reducer"),
+        ({"processor": "sum"}, "unknown_processor", "/processor"),
+        ({"processor": "double", "reducer": "double"}, "unknown_reducer", "/reducer"),
+    ],
+)
+def test_an_unknown_name_is_refused_where_it_stands(
+    changed: dict[str, Any], code: str, place: str
+) -> None:
+    found_code, faults = refused(request(**changed))
+    assert (found_code, list(faults)) == (code, [place])
+    assert "lists those there are" in faults[place]
+
+
+def test_before_any_worker_has_published_nothing_can_be_said() -> None:
+    check_names(request(processor="anything", reducer="whatever"), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("processor", "options", "place", "message"),
+    [
+        ("double", {"fail_if_divisble_by": 2}, "/options", "options that this processor does not"),
+        ("double", {"fail_if_divisible_by": "2"}, "/options/fail_if_divisible_by", "fits none"),
+        ("double", {"fail_probability": 1.5}, "/options/fail_probability", "maximum 1"),
+        ("double", {"fail_attempts": True}, "/options/fail_attempts", "type integer"),
+        ("double", {"delay_seconds": [1]}, "/options/delay_seconds", "fits none"),
+        ("transform", {"upper": "yes"}, "/options/upper", "type boolean"),
+        ("validate", {"on_invalid": "skip"}, "/options/on_invalid", "one of ['fail', 'drop']"),
+        ("word_count", {"min_length": None}, "/options/min_length", "type integer"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_where_they_stand(
+    processor: str, options: dict[str, Any], place: str, message: str
+) -> None:
+    code, faults = refused(request(processor=processor, options=options))
+    assert (code, list(faults)) == ("invalid_options", [place])
+    assert message in faults[place]
+
+
+def test_the_options_of_a_stage_are_named_by_the_stage() -> None:
+    stages = [{"processor": "double"}, {"processor": "transform", "options": {"upper": 1}}]
+    code, faults = refused(request(stages=stages))
+    assert (code, list(faults)) == ("invalid_options", ["/stages/1/options/upper"])
+
+
+def test_every_wrong_option_is_told_at_once() -> None:
+    _, faults = refused(request(processor="transform", options={"upper": 1, "prefix": 2}))
+    assert set(faults) == {"/options/upper", "/options/prefix"}
+
+
+def test_a_missing_option_is_told() -> None:
+    needy = CatalogEntry(
+        name="needy",
+        description="",
+        options_schema={"type": "object", "required": ["key"], "properties": {"key": {}}},
+        example={},
+    )
+    with pytest.raises(InvalidJob, match="lacks a required option"):
+        check_names(request(processor="needy"), {"needy": needy}, {})
+
+
+def test_a_renewed_schema_is_the_one_that_counts() -> None:
+    def published(kind: str) -> dict[str, CatalogEntry]:
+        schema = {"type": "object", "properties": {"a": {"type": kind}}}
+        entry = CatalogEntry(name="x", description="", options_schema=schema, example={})
+        return {"x": entry}
+
+    given = request(processor="x", options={"a": 1})
+    check_names(given, published("integer"), {})
+    with pytest.raises(InvalidJob):
+        check_names(given, published("string"), {})
+    check_names(given, published("integer"), {})
+
+
+def test_the_values_of_wrong_options_are_not_repeated() -> None:
+    secret = "hunter2hunter2"
+    _, faults = refused(request(processor="transform", options={"upper": secret}))
+    assert secret not in repr(faults)

@@ -1,0 +1,83 @@
+"""The terminal state that a job's final counts mean."""
+
+import pytest
+
+from contract.failures import FailureType
+from contract.job_spec import JobSpec, StageSpec, ToleranceSpec
+from contract.states import JobState
+from ledger.records import ChunkCounts
+from workers.activities.job import verdict
+
+
+def state_and_error(
+    succeeded: int,
+    failed: int,
+    tolerance: ToleranceSpec | None = None,
+    *,
+    is_cancelled: bool = False,
+    is_tolerance_exceeded: bool = False,
+) -> tuple[JobState, str | None]:
+    spec = JobSpec(
+        name=None,
+        stages=(StageSpec(processor="any"),),
+        is_staged=False,
+        reducer=None,
+        execution="workflow",
+        max_concurrency=1,
+        tolerated_failures=tolerance,
+        labels={},
+    )
+    state, error = verdict(
+        ChunkCounts(succeeded=succeeded, failed=failed),
+        spec,
+        is_cancelled=is_cancelled,
+        is_tolerance_exceeded=is_tolerance_exceeded,
+    )
+    return state, error.type if error else None
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "state", "error"),
+    [
+        (5, 0, JobState.SUCCEEDED, None),
+        (3, 2, JobState.PARTIALLY_SUCCEEDED, None),
+        (1, 999, JobState.PARTIALLY_SUCCEEDED, None),
+        (0, 5, JobState.FAILED, FailureType.ALL_CHUNKS_FAILED),
+    ],
+)
+def test_without_a_limit_one_success_is_enough(
+    succeeded: int, failed: int, state: JobState, error: str | None
+) -> None:
+    assert state_and_error(succeeded, failed) == (state, error)
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "state", "error"),
+    [
+        (8, 0, JobState.SUCCEEDED, None),
+        (8, 2, JobState.PARTIALLY_SUCCEEDED, None),
+        (8, 3, JobState.FAILED, FailureType.TOLERANCE_EXCEEDED),
+        (0, 3, JobState.FAILED, FailureType.TOLERANCE_EXCEEDED),
+        (0, 1, JobState.FAILED, FailureType.ALL_CHUNKS_FAILED),
+    ],
+)
+def test_with_a_limit_one_failure_too_many_fails_the_job(
+    succeeded: int, failed: int, state: JobState, error: str | None
+) -> None:
+    assert state_and_error(succeeded, failed, ToleranceSpec(count=2)) == (state, error)
+
+
+def test_at_the_end_a_share_counts_however_small_the_sample() -> None:
+    tolerance = ToleranceSpec(percent=5, min_sample=100)
+    assert state_and_error(9, 1, tolerance) == (JobState.FAILED, FailureType.TOLERANCE_EXCEEDED)
+
+
+def test_a_job_that_gave_up_early_failed_even_if_its_last_chunks_made_up_for_it() -> None:
+    given = state_and_error(99, 1, ToleranceSpec(percent=5), is_tolerance_exceeded=True)
+    assert given == (JobState.FAILED, FailureType.TOLERANCE_EXCEEDED)
+
+
+def test_a_cancelled_job_is_neither_a_success_nor_a_failure() -> None:
+    for succeeded, failed in ((5, 0), (0, 5), (2, 3)):
+        given = state_and_error(succeeded, failed, ToleranceSpec(count=0), is_cancelled=True)
+        assert given == (JobState.CANCELLED, None)

@@ -1,0 +1,232 @@
+"""What a client gets: the HTTP contract's fields, with results spliced in as they are."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from app import views
+from contract.failures import Failure
+from contract.job_spec import JobSpec, StageSpec
+from contract.json_values import encode
+from contract.states import ChunkState, JobState
+from ledger.records import (
+    ChunkCounts,
+    ChunkOutput,
+    ChunkRecord,
+    ErrorGroup,
+    ItemError,
+    JobRecord,
+)
+from tests.unit.any_json import exactly, storable_text, values
+
+CREATED = 1_795_297_920_123
+SPEC = JobSpec(
+    name="airports by country",
+    stages=(StageSpec(processor="count_by"),),
+    is_staged=False,
+    reducer="merge_counts",
+    execution="workflow",
+    max_concurrency=50,
+    tolerated_failures=None,
+    labels={"team": "data"},
+)
+JOB = JobRecord(
+    id="job_1",
+    state=JobState.RUNNING,
+    run=1,
+    spec=SPEC,
+    total_chunks=8,
+    total_items=800,
+    created_at=CREATED,
+    started_at=CREATED + 1000,
+    finished_at=None,
+    error=None,
+    counts=ChunkCounts(
+        pending=3, running=1, succeeded=3, failed=1, items_succeeded=300, items_failed=100
+    ),
+    errors=(ErrorGroup("ValidationError", "iata is missing", 1, 7),),
+)
+CHILD = ChunkRecord(
+    index=7,
+    state=ChunkState.SUCCEEDED,
+    item_count=100,
+    items_failed=0,
+    attempts=3,
+    error=None,
+    started_at=CREATED,
+    finished_at=CREATED + 21,
+    result_bytes=3,
+)
+
+
+def job_fields(job: JobRecord = JOB, result: bytes | None = None) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(views.job_json(job, result, None))
+    return fields
+
+
+def child_fields(chunk: ChunkRecord, output: ChunkOutput) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(views.child_json("job_1", chunk, output))
+    return fields
+
+
+def test_a_job_has_the_fields_of_the_contract() -> None:
+    finished = replace(
+        JOB,
+        state=JobState.PARTIALLY_SUCCEEDED,
+        finished_at=CREATED + 3000,
+        counts=ChunkCounts(succeeded=6, failed=2, items_succeeded=600, items_failed=200),
+    )
+    text = views.job_json(
+        finished, b'{"FI":2}', "http://localhost:8233/namespaces/default/workflows"
+    )
+    assert json.loads(text) == {
+        "id": "job_1",
+        "name": "airports by country",
+        "state": "partially_succeeded",
+        "run": 1,
+        "execution": "workflow",
+        "processor": "count_by",
+        "stages": None,
+        "reducer": "merge_counts",
+        "chunks": {
+            "total": 8,
+            "pending": 0,
+            "running": 0,
+            "succeeded": 6,
+            "failed": 2,
+            "cancelled": 0,
+        },
+        "items": {"total": 800, "succeeded": 600, "failed": 200},
+        "success_rate": 0.75,
+        "progress": {"percent": 100.0, "chunks_per_second": 4.0, "eta_seconds": None},
+        "errors": [
+            {
+                "type": "ValidationError",
+                "message": "iata is missing",
+                "count": 1,
+                "first_index": 7,
+            }
+        ],
+        "error": None,
+        "labels": {"team": "data"},
+        "created_at": "2026-11-21T21:52:00.123Z",
+        "started_at": "2026-11-21T21:52:01.123Z",
+        "finished_at": "2026-11-21T21:52:03.123Z",
+        "links": {
+            "self": "/jobs/job_1",
+            "children": "/jobs/job_1/children",
+            "results": "/jobs/job_1/results",
+            "temporal_ui": "http://localhost:8233/namespaces/default/workflows/job_1",
+        },
+        "result": {"FI": 2},
+    }
+
+
+def test_a_job_of_stages_names_them_instead_of_a_processor() -> None:
+    stages = (StageSpec(processor="validate"), StageSpec(processor="count_by"))
+    fields = job_fields(replace(JOB, spec=replace(SPEC, stages=stages, is_staged=True)))
+    assert (fields["processor"], fields["stages"]) == (None, ["validate", "count_by"])
+
+
+@given(values)
+def test_a_result_is_spliced_in_exactly(result: Any) -> None:
+    fields = job_fields(JOB, encode(result))
+    assert exactly(fields.pop("result")) == exactly(result)
+    without = job_fields(JOB, None)
+    assert without.pop("result") is None
+    assert {**fields, "progress": None} == {**without, "progress": None}
+
+
+@given(values, storable_text)
+def test_a_childs_result_is_spliced_in_exactly(result: Any, message: str) -> None:
+    errors = (ItemError(item=3, type="ItemDropped", message=message, is_dropped=True),)
+    fields = child_fields(CHILD, ChunkOutput(body=encode(result), item_errors=errors))
+    assert exactly(fields.pop("result")) == exactly(result)
+    assert fields == {
+        "index": 7,
+        "state": "succeeded",
+        "item_count": 100,
+        "attempts": 3,
+        "error": None,
+        "item_errors": [{"item": 3, "stage": 0, "type": "ItemDropped", "message": message}],
+        "workflow_id": "job_1/c0000007",
+        "started_at": "2026-11-21T21:52:00.123Z",
+        "finished_at": "2026-11-21T21:52:00.144Z",
+        "duration_seconds": 0.021,
+        "partial_result": None,
+    }
+
+
+@given(storable_text, storable_text)
+def test_any_text_around_the_result_is_the_same_after_parsing(name: str, label: str) -> None:
+    spec = replace(SPEC, name=name, labels={"a": label})
+    fields = job_fields(replace(JOB, spec=spec), b"[1]")
+    assert (fields["name"], fields["labels"], fields["result"]) == (name, {"a": label}, [1])
+
+
+@pytest.mark.parametrize("state", [ChunkState.FAILED, ChunkState.CANCELLED])
+def test_what_the_items_of_an_unsuccessful_child_gave_is_no_result(state: ChunkState) -> None:
+    failure = Failure(type="ValidationError", message="iata is missing")
+    chunk = replace(CHILD, state=state, error=failure)
+    fields = child_fields(chunk, ChunkOutput(body=b"[1,null]"))
+    assert (fields["result"], fields["partial_result"]) == (None, [1, None])
+    assert fields["error"] == {
+        "type": "ValidationError",
+        "message": "iata is missing",
+        "retryable": False,
+    }
+
+
+def test_a_child_that_has_not_begun_has_neither_times_nor_results() -> None:
+    waiting = replace(CHILD, state=ChunkState.PENDING, started_at=None, finished_at=None)
+    fields = child_fields(waiting, ChunkOutput())
+    nothing = ("result", "partial_result", "started_at", "finished_at", "duration_seconds")
+    assert [fields[name] for name in nothing] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "rate"), [(0, 0, None), (3, 2, 0.6), (5, 0, 1.0), (0, 5, 0.0)]
+)
+def test_the_success_rate_is_of_the_chunks_with_an_outcome(
+    succeeded: int, failed: int, rate: float | None
+) -> None:
+    counts = ChunkCounts(pending=8 - succeeded - failed, succeeded=succeeded, failed=failed)
+    assert job_fields(replace(JOB, counts=counts))["success_rate"] == rate
+
+
+def test_progress_before_the_start_is_nothing_yet() -> None:
+    waiting = replace(JOB, state=JobState.PENDING, started_at=None, counts=ChunkCounts(pending=8))
+    expected = {"percent": 0.0, "chunks_per_second": None, "eta_seconds": None}
+    assert job_fields(waiting)["progress"] == expected
+
+
+def test_progress_of_a_running_job_says_how_long_it_will_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "now_ms", lambda: CREATED + 3000)
+    expected = {"percent": 50.0, "chunks_per_second": 2.0, "eta_seconds": 2}
+    assert job_fields()["progress"] == expected
+
+
+CHANGES = [
+    replace(JOB, state=JobState.CANCELLING),
+    replace(JOB, run=2),
+    replace(JOB, counts=replace(JOB.counts, pending=2, running=2)),
+    replace(JOB, counts=replace(JOB.counts, running=0, succeeded=4)),
+    replace(JOB, counts=replace(JOB.counts, running=0, failed=2)),
+    replace(JOB, counts=replace(JOB.counts, running=0, cancelled=1)),
+    replace(JOB, counts=replace(JOB.counts, items_failed=101, items_succeeded=299)),
+]
+
+
+def test_the_etag_changes_whenever_the_job_does() -> None:
+    tags = [views.etag(job) for job in (JOB, *CHANGES)]
+    assert len(set(tags)) == len(tags)
+    assert all(tag.startswith('W/"') and tag.endswith('"') for tag in tags)
+
+
+def test_the_etag_stays_while_nothing_changes() -> None:
+    assert views.etag(replace(JOB)) == views.etag(JOB)
