@@ -44,7 +44,10 @@ class Catalog:
                 "INSERT INTO catalog (kind, name, entry, published_at) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (kind, name) DO UPDATE "
                 "SET entry = excluded.entry, published_at = excluded.published_at",
-                [(kind, entry.name, json.dumps(asdict(entry)), published_at) for entry in entries],
+                [
+                    (kind, entry.name, json.dumps(asdict(entry)), published_at)
+                    for entry in sorted(entries, key=lambda entry: entry.name)
+                ],
             )
         )
 

@@ -7,7 +7,7 @@ was thought dead and comes back changes nothing any more.
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from contract.failures import Failure
 from contract.states import ChunkState, JobState
@@ -112,54 +112,58 @@ class Chunks:
     async def save_checkpoint(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Keep what the items of a failed attempt gave, for the next one to go on from."""
         await self._database.write(
-            _keep_output(attempt, output, state="running"),
+            Statement(
+                f"UPDATE chunks SET result_bytes = ? {_HOLDS_ATTEMPT}",
+                (len(output.body), *_held(attempt)),
+            ),
+            _keep_output(attempt, output),
         )
 
     async def advance(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Record that a stage is done: its output is the next stage's input."""
         script = [
             Statement(
-                "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, "
+                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
+                f"SELECT job_id, idx, stage + 1, tenant, ? FROM chunks {_HOLDS_ATTEMPT} "
+                "ON CONFLICT (job_id, idx, stage) DO NOTHING",
+                (output.body, *_held(attempt)),
+            ),
+            # Last, since it is what the attempt holds.
+            Statement(
+                "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, result_bytes = 0, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
                 (len(output.item_errors), *_held(attempt)),
             ),
-            Statement(
-                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
-                "SELECT job_id, idx, stage, tenant, ? FROM chunks "
-                "WHERE job_id = ? AND idx = ? AND state = 'running' "
-                "AND stage = ? AND stage_attempts = 0 "
-                "ON CONFLICT (job_id, idx, stage) DO NOTHING",
-                (output.body, attempt.job_id, attempt.index, attempt.stage + 1),
-            ),
         ]
         if output.item_errors or attempt.checkpoint.item_errors:
-            next_stage = replace(attempt, stage=attempt.stage + 1, number=0)
             dropped = ChunkOutput(item_errors=output.item_errors)
-            script.append(_keep_output(next_stage, dropped, state="running"))
+            script.insert(0, _keep_output(attempt, dropped))
         await self._database.write(*script)
 
     async def record_success(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Record the outcome of a chunk's last stage."""
+        finished_at = now_ms()
         await self._database.write(
             Statement(
                 "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
+                (finished_at, len(output.body), len(output.item_errors), *_held(attempt)),
             ),
-            _keep_output(attempt, output, state="succeeded"),
+            _keep_output(attempt, output, state="succeeded", finished_at=finished_at),
         )
 
     async def record_failure(
         self, attempt: Attempt, failure: Failure, output: ChunkOutput, items_failed: int
     ) -> None:
         """Record that a chunk failed for good, with what its items gave nevertheless."""
+        finished_at = now_ms()
         script = [
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, result_bytes = ?, "
                 "error_type = ?, error_message = ?, error_retryable = ?, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
                 (
-                    now_ms(),
+                    finished_at,
                     len(output.body),
                     *_failure_columns(failure),
                     items_failed,
@@ -167,19 +171,47 @@ class Chunks:
                 ),
             )
         ]
-        if output.item_errors:
-            script.append(_keep_output(attempt, output, state="failed"))
+        if output.item_errors or attempt.checkpoint.item_errors:
+            script.append(_keep_output(attempt, output, state="failed", finished_at=finished_at))
         await self._database.write(*script)
+
+    async def give_up(self, attempt: Attempt, failure: Failure) -> None:
+        """Record a failure instead of an attempt that was one too many, and does not count.
+
+        What items gave in earlier attempts stays.
+        """
+        kept = attempt.dropped_earlier + attempt.checkpoint.item_errors
+        await self._database.write(
+            Statement(
+                "UPDATE chunks SET state = 'failed', finished_at = ?, attempts = attempts - 1, "
+                "stage_attempts = stage_attempts - 1, error_type = ?, error_message = ?, "
+                f"error_retryable = ?, items_failed = ? {_HOLDS_ATTEMPT}",
+                (
+                    now_ms(),
+                    *_failure_columns(failure),
+                    len(kept) if attempt.checkpoint.body else attempt.item_count,
+                    *_held(attempt),
+                ),
+            )
+        )
 
     async def record_lost(self, job_id: str, index: int, failure: Failure) -> None:
         """Record the failure of a chunk that can no longer record its own outcome."""
+        finished_at = now_ms()
         await self._database.write(
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
-                "error_type = ?, error_message = ?, error_retryable = ? "
+                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ? "
                 "WHERE job_id = ? AND idx = ? AND state IN ('pending', 'running')",
-                (now_ms(), *_failure_columns(failure), job_id, index),
-            )
+                (finished_at, *_failure_columns(failure), job_id, index),
+            ),
+            # All its items count as failed, so none may show a result.
+            Statement(
+                "DELETE FROM results WHERE job_id = ? AND idx = ? AND EXISTS ("
+                " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
+                " AND chunks.idx = results.idx AND state = 'failed' AND finished_at = ?)",
+                (job_id, index, finished_at),
+            ),
         )
 
     # --- for the gateway -------------------------------------------------------------
@@ -249,15 +281,28 @@ def _held(attempt: Attempt) -> tuple[str, int, int, int]:
     return attempt.job_id, attempt.index, attempt.stage, attempt.number
 
 
-def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: str) -> Statement:
+def _keep_output(
+    attempt: Attempt, output: ChunkOutput, *, state: str = "running", finished_at: int = 0
+) -> Statement:
+    """Writes the output, if the chunk is in this state by this attempt at this time."""
     errors = json.dumps([asdict(error) for error in output.item_errors], ensure_ascii=False)
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
         "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND stage_attempts = ? "
+        "AND COALESCE(finished_at, 0) = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
-        (output.body, errors, attempt.job_id, attempt.index, state, attempt.stage, attempt.number),
+        (
+            output.body,
+            errors,
+            attempt.job_id,
+            attempt.index,
+            state,
+            attempt.stage,
+            attempt.number,
+            finished_at,
+        ),
     )
 
 

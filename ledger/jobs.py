@@ -254,29 +254,35 @@ class Jobs:
         """
         counts = (await counting.chunk_counts(self._database, [job_id]))[job_id]
         errors = (await counting.error_groups(self._database, [job_id]))[job_id]
-        summary = {
-            "counts": asdict(counts),
-            "errors": [asdict(group) for group in errors],
-            "error": error.as_json() if error else None,
-        }
+        summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
+        finished_at = now_ms()
         script = [
             Statement(
-                "UPDATE jobs SET finished_at = ?, summary = ?, "
+                "UPDATE jobs SET finished_at = ?, "
+                "summary = CASE WHEN state = 'cancelling' THEN ? ELSE ? END, "
                 "state = CASE WHEN state = 'cancelling' THEN 'cancelled' ELSE ? END "
                 f"WHERE id = ? AND state IN {_UNFINISHED}",
-                (now_ms(), json.dumps(summary, ensure_ascii=False), state, job_id),
+                (
+                    finished_at,
+                    json.dumps(summary | {"error": None}, ensure_ascii=False),
+                    json.dumps(
+                        summary | {"error": error.as_json() if error else None}, ensure_ascii=False
+                    ),
+                    state,
+                    job_id,
+                ),
             )
         ]
         if result is not None:
             script.append(
                 Statement(
                     "INSERT INTO job_results (job_id, tenant, body) "
-                    "SELECT id, tenant, ? FROM jobs WHERE id = ? AND state = ? "
+                    "SELECT id, tenant, ? FROM jobs WHERE id = ? AND state = ? AND finished_at = ? "
                     "ON CONFLICT (job_id) DO NOTHING",
-                    (result, job_id, state),
+                    (result, job_id, state, finished_at),
                 )
             )
-        # Temporary intermediate inputs of chunks that never finished their stages.
+        # What stages gave on to the next: of no use any more.
         script.append(Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,)))
         await self._database.write(*script)
 

@@ -149,13 +149,16 @@ async def _execute_chunk(
             result = await run_in_thread(
                 lambda: processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
             )
-        body = _encode(result, max_result_bytes)
+        body = _encode(result)
     except _Unusable as error:
-        return failed_whole(attempt, error.failure)
+        failure = Failure(type=FailureType.INVALID_RESULT, message=str(error))
+        return failed_whole(attempt, failure)
     except OutOfTime:
         return failed_whole(attempt, _timeout(processor, timeout_seconds, retry))
     except _USER_ERRORS as error:
         return failed_whole(attempt, failure_of(error, retry))
+    if len(body) > max_result_bytes:
+        return failed_whole(attempt, _too_large(len(body), max_result_bytes))
     return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
 
 
@@ -196,20 +199,17 @@ async def _run_items(
 
 
 def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Outcome:
+    texts = _item_texts(run)
     item_errors = attempt.dropped_earlier + run.item_errors(attempt.stage)
-    try:
-        if not run.errors:
-            kept = [run.results[index] for index in sorted(run.results)]
-            return Outcome(
-                ChunkOutput(body=_encode(kept, max_result_bytes), item_errors=item_errors)
-            )
-        partial = [run.results.get(index) for index in range(len(run.items))]
-        body = _encode(partial, max_result_bytes) if run.results else b""
-    except _Unusable as error:
-        return failed_whole(attempt, error.failure)
+    places = range(len(run.items)) if run.errors else sorted(texts)
+    body = b"[" + b",".join(texts.get(place, b"null") for place in places) + b"]"
+    if len(body) > max_result_bytes:
+        return failed_whole(attempt, _too_large(len(body), max_result_bytes))
+    if not run.errors:
+        return Outcome(ChunkOutput(body=body, item_errors=item_errors))
     first = run.errors[min(run.errors)]
     return Outcome(
-        ChunkOutput(body=body, item_errors=item_errors),
+        ChunkOutput(body=body if texts else b"", item_errors=item_errors),
         failure=Failure(
             type=first.type,
             message=first.message,
@@ -219,32 +219,41 @@ def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Ou
     )
 
 
+def _item_texts(run: _ItemRun) -> dict[int, bytes]:
+    """The items' results as JSON text; one that cannot be is an error of its item."""
+    texts: dict[int, bytes] = {}
+    for index, result in run.results.items():
+        try:
+            texts[index] = _encode(result)
+        except _Unusable as error:
+            run.errors[index] = Failure(type=FailureType.INVALID_RESULT, message=str(error))
+    return texts
+
+
 class _Unusable(Exception):
-    """A result that cannot be recorded, and the failure it is."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.failure = Failure(type=FailureType.INVALID_RESULT, message=message)
+    """A result that is not JSON; the message says why."""
 
 
-def _encode(result: Any, max_bytes: int) -> bytes:  # noqa: ANN401 - what user code returned
+def _encode(result: Any) -> bytes:  # noqa: ANN401 - what user code returned
     try:
         try:
-            body = json_values.encode(result)
+            return json_values.encode(result)
         except TypeError:
             # Dates, dataclasses, pydantic models and such have one obvious JSON form.
-            body = json_values.encode(to_jsonable_python(result))
+            return json_values.encode(to_jsonable_python(result))
     except json_values.UnstorableValue as error:
         place = "".join(f"[{step!r}]" for step in error.path)
         raise _Unusable(f"the result{place} {error}") from None
     except Exception as error:  # noqa: BLE001 - user objects may raise anything when serialized
         raise _Unusable(f"the result is not JSON: {error}") from None
-    if len(body) > max_bytes:
-        raise _Unusable(
-            f"the result takes {len(body)} bytes of JSON text; "
-            f"at most {max_bytes} are allowed (FANFOLD_MAX_CHUNK_RESULT_BYTES)"
-        )
-    return body
+
+
+def _too_large(size: int, limit: int) -> Failure:
+    message = (
+        f"the result takes {size} bytes of JSON text; "
+        f"at most {limit} are allowed (FANFOLD_MAX_CHUNK_RESULT_BYTES)"
+    )
+    return Failure(type=FailureType.INVALID_RESULT, message=message)
 
 
 def _timeout(processor: Processor, seconds: float, retry: RetrySpec) -> Failure:

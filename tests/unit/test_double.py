@@ -99,4 +99,4 @@ def test_a_delay_is_within_its_bounds() -> None:
 def test_a_result_too_large_for_json_fails() -> None:
     kind, message = failure_of(double, [1e308])
     assert kind == "InvalidResult"
-    assert message.startswith("the result[0] is a number too large")
+    assert message.startswith("the result is a number too large")

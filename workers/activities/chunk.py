@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NoReturn
@@ -16,6 +16,7 @@ from contract.names import RUN_STAGE
 from contract.states import ChunkState
 from contract.wire import HEARTBEAT_INTERVAL, RECORDED, ChunkOutcome, StageInput
 from ledger.connect import Ledger
+from ledger.database import LedgerUnavailable
 from ledger.records import Attempt, NoAttempt
 from workers.execution import Outcome, execute, failed_whole
 from workers.processor import Processor, ValidationError
@@ -27,12 +28,18 @@ class ChunkActivities:
     """Runs chunks with the processors of this worker."""
 
     def __init__(
-        self, ledger: Ledger, processors: Mapping[str, Processor], *, max_result_bytes: int
+        self,
+        ledger: Ledger,
+        processors: Mapping[str, Processor],
+        *,
+        max_result_bytes: int,
+        shutdown_grace_seconds: float,
     ) -> None:
         """Take what the activities depend on."""
         self._ledger = ledger
         self._processors = processors
         self._max_result_bytes = max_result_bytes
+        self._shutdown_grace_seconds = shutdown_grace_seconds
         self._specs: dict[str, JobSpec] = {}
 
     @activity.defn(name=RUN_STAGE)
@@ -52,16 +59,17 @@ class ChunkActivities:
         if begun.number > stage.retry.max_attempts:
             raise await self._give_up(begun, stage)
         started = time.monotonic()
-        try:
-            async with _heartbeats():
-                outcome = await self._attempt(begun, stage)
-        except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
-                await self._hand_back(begun)
-            raise
-        if outcome.failure is not None:
-            await self._record_failure(begun, outcome, outcome.failure, stage)
-        await self._record_success(begun, outcome, is_last=_is_last(given, spec))
+        async with _heartbeats():
+            try:
+                async with _ended_with_the_worker(self._shutdown_grace_seconds):
+                    outcome = await self._attempt(begun, stage)
+            except asyncio.CancelledError:
+                if activity.is_worker_shutdown():
+                    await self._hand_back(begun)
+                raise
+            if outcome.failure is not None:
+                await self._record_failure(begun, outcome, outcome.failure, stage)
+            await self._record_success(begun, outcome, is_last=_is_last(given, spec))
         return ChunkOutcome(state=ChunkState.SUCCEEDED, seconds=time.monotonic() - started)
 
     async def _attempt(self, attempt: Attempt, stage: StageSpec) -> Outcome:
@@ -89,9 +97,9 @@ class ChunkActivities:
     async def _record_success(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> None:
         chunks = self._ledger.chunks
         if is_last:
-            await chunks.record_success(attempt, outcome.output)
+            await _persistently(lambda: chunks.record_success(attempt, outcome.output))
         else:
-            await chunks.advance(attempt, outcome.output)
+            await _persistently(lambda: chunks.advance(attempt, outcome.output))
 
     async def _record_failure(
         self, attempt: Attempt, outcome: Outcome, failure: Failure, stage: StageSpec
@@ -99,11 +107,13 @@ class ChunkActivities:
         chunks = self._ledger.chunks
         if failure.retryable and attempt.number < stage.retry.max_attempts:
             if outcome.output.item_errors:
-                await chunks.save_checkpoint(attempt, outcome.output)
+                await _persistently(lambda: chunks.save_checkpoint(attempt, outcome.output))
             raise ApplicationError(
                 failure.message, type=failure.type, category=ApplicationErrorCategory.BENIGN
             )
-        await chunks.record_failure(attempt, failure, outcome.output, outcome.items_failed)
+        await _persistently(
+            lambda: chunks.record_failure(attempt, failure, outcome.output, outcome.items_failed)
+        )
         raise _recorded(failure)
 
     async def _give_up(self, attempt: Attempt, stage: StageSpec) -> ApplicationError:
@@ -111,8 +121,7 @@ class ChunkActivities:
         limit = stage.retry.max_attempts
         message = f"the worker was lost in attempt {limit} of {limit}"
         failure = Failure(type=FailureType.WORKER_LOST, message=message)
-        await self._ledger.chunks.hand_back(attempt)  # this one does not count
-        await self._ledger.chunks.record_lost(attempt.job_id, attempt.index, failure)
+        await self._ledger.chunks.give_up(attempt, failure)
         return _recorded(failure)
 
     async def _hand_back(self, attempt: Attempt) -> None:
@@ -121,7 +130,9 @@ class ChunkActivities:
             "the worker is stopping; another takes the chunk over",
             type="WorkerStopping",
             category=ApplicationErrorCategory.BENIGN,
-            next_retry_delay=timedelta(milliseconds=100),
+            # Past the local retry threshold of ChunkWorkflow: a shorter wait would be the
+            # stopping worker's own, which would then take the chunk up again.
+            next_retry_delay=timedelta(milliseconds=200),
         )
 
     async def _spec(self, job_id: str) -> JobSpec:
@@ -180,3 +191,37 @@ async def _heartbeats() -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
+
+
+@asynccontextmanager
+async def _ended_with_the_worker(grace_seconds: float) -> AsyncIterator[None]:
+    """Cancel the attempt when the worker has been stopping for longer than its grace.
+
+    The SDK does that for regular activities; for a local one a stopping worker waits for ever.
+    """
+    attempt = asyncio.current_task()
+    if attempt is None or not activity.info().is_local:
+        yield
+        return
+
+    async def end() -> None:
+        await activity.wait_for_worker_shutdown()
+        await asyncio.sleep(grace_seconds)
+        attempt.cancel()
+
+    ending = asyncio.create_task(end())
+    try:
+        yield
+    finally:
+        ending.cancel()
+
+
+async def _persistently(write: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a write until the ledger takes it: what was worked out must not be lost."""
+    wait_seconds = 0.1
+    while True:
+        try:
+            return await write()
+        except LedgerUnavailable:
+            await asyncio.sleep(wait_seconds)
+            wait_seconds = min(wait_seconds * 2, 5.0)

@@ -12,6 +12,7 @@ from contract.names import CLOSE_JOB, OPEN_JOB, RECORD_LOST_CHUNK
 from contract.states import ChunkState, JobState
 from contract.wire import CloseJob, LostChunk
 from ledger.connect import Ledger
+from ledger.database import LedgerUnavailable
 from ledger.records import ChunkCounts
 from workers.execution import failure_of
 from workers.registry import ReducerFactory
@@ -76,8 +77,8 @@ class JobActivities:
         if factory is None:
             message = f"this worker knows no reducer '{reducer_name}'"
             raise FoldFailed(Failure(type=FailureType.UNKNOWN_REDUCER, message=message))
-        reducer = factory()
         try:
+            reducer = factory()
             async for record, output in self._ledger.chunks.stream(
                 job_id, state=ChunkState.SUCCEEDED
             ):
@@ -85,6 +86,8 @@ class JobActivities:
                 await asyncio.to_thread(reducer.add, record.index, value)
                 activity.heartbeat()
             body = await asyncio.to_thread(lambda: json_values.encode(reducer.result()))
+        except LedgerUnavailable:
+            raise  # the fold is repeated once the ledger is back
         except Exception as error:
             raise _fold_failed(error, reducer_name) from error
         if len(body) > self._max_result_bytes:

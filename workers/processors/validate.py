@@ -1,10 +1,11 @@
 """Validates items against rules; often a stage before another."""
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import pydantic
+import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.processor import ItemDropped, ValidationError, example
@@ -37,7 +38,7 @@ class Rule(BaseModel):
     min_length: Annotated[int, Field(ge=0)] | None = None
     max_length: Annotated[int, Field(ge=0)] | None = None
     pattern: Annotated[str, Field(max_length=500)] | None = None
-    """A regular expression (Python's) that the whole string has to match."""
+    """A regular expression, without look-around, that the whole string has to match."""
     choices: list[Any] | None = None
 
 
@@ -88,9 +89,14 @@ def _fault(rule: Rule, item: object) -> str | None:
             return None
     if rule.type is not None and not _KINDS[rule.type](value):
         return f"{name} is not of type {rule.type}"
-    if rule.choices is not None and value not in rule.choices:
+    if rule.choices is not None and not any(_is_same(value, one) for one in rule.choices):
         return f"{name} is not one of the allowed values"
     return _range_fault(rule, name, value) or _text_fault(rule, name, value)
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Equal as JSON values: to Python, true is 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _range_fault(rule: Rule, name: str, value: object) -> str | None:
@@ -116,14 +122,19 @@ def _text_fault(rule: Rule, name: str, value: object) -> str | None:
     if rule.pattern is not None:
         if not isinstance(value, str):
             return f"{name} is not a string"
-        if _compiled(rule.pattern).fullmatch(value) is None:
+        try:
+            _matcher(rule.pattern).validate_python(value)
+        except pydantic.ValidationError:
             return f"{name} does not match the pattern"
     return None
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _matcher(pattern: str) -> pydantic.TypeAdapter[str]:
+    # pydantic's expressions take linear time, whatever the text: one of Python's could
+    # keep the whole worker busy for ever.
+    whole = Annotated[str, Field(pattern=f"^(?:{pattern})$")]
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValidationError(f"the pattern is not a regular expression: {error}") from None
+        return pydantic.TypeAdapter(whole)
+    except pydantic_core.SchemaError:
+        raise ValidationError("the pattern is not a regular expression") from None

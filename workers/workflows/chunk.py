@@ -43,7 +43,10 @@ class ChunkWorkflow:
         # How often is the ledger's to count, which can tell a failed attempt from one that
         # a stopping worker handed back; the server only waits between them.
         retry = RetryPolicy(
-            initial_interval=timedelta(seconds=plan.initial_interval_seconds),
+            # No wait is longer than the longest: the SDK refuses a policy that says otherwise.
+            initial_interval=timedelta(
+                seconds=min(plan.initial_interval_seconds, plan.max_interval_seconds)
+            ),
             backoff_coefficient=plan.backoff_coefficient,
             maximum_interval=timedelta(seconds=plan.max_interval_seconds),
             maximum_attempts=0,

@@ -20,4 +20,10 @@ async def fan_out(
         for index in indexes:
             await run_one(index)
 
-    await asyncio.gather(*(lane() for _ in range(width)))
+    lanes = [asyncio.ensure_future(lane()) for _ in range(width)]
+    try:
+        await asyncio.gather(*lanes)
+    except asyncio.CancelledError:
+        # The first lane to end cancelled ends the gather; the others are still in flight.
+        await asyncio.gather(*lanes, return_exceptions=True)
+        raise

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
@@ -123,7 +124,23 @@ class JobWorkflow:
     async def _run_chunk(self, index: int) -> None:
         """One child, from start to recorded outcome."""
         try:
-            outcome = await workflow.execute_child_workflow(
+            outcome = await (await self._start_child(index))
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+            if not _is_recorded(error):
+                # Of a job being cancelled, whatever has no outcome is cancelled: also a
+                # chunk whose attempt broke while it was told to stop.
+                if workflow.cancellation_reason() is not None:
+                    return
+                await self._record_lost(index, error)
+            self._failed += 1
+        else:
+            self._succeeded += outcome.state is ChunkState.SUCCEEDED
+            is_quick = outcome.seconds <= QUICK_SECONDS
+            self._quick_streak = self._quick_streak + 1 if is_quick else 0
+
+    async def _start_child(self, index: int) -> workflow.ChildWorkflowHandle[Any, ChunkOutcome]:
+        starting = asyncio.ensure_future(
+            workflow.start_child_workflow(
                 CHUNK_WORKFLOW,
                 ChunkInput(
                     job_id=self._job.job_id,
@@ -142,16 +159,14 @@ class JobWorkflow:
                     workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED
                 ),
             )
-        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
-            if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
-                return
-            if not _is_recorded(error):
-                await self._record_lost(index, error)
-            self._failed += 1
-        else:
-            self._succeeded += outcome.state is ChunkState.SUCCEEDED
-            is_quick = outcome.seconds <= QUICK_SECONDS
-            self._quick_streak = self._quick_streak + 1 if is_quick else 0
+        )
+        try:
+            # A start that is cancelled leaves a child behind that nobody waits for.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            child = await starting
+            child.cancel()
+            return child
 
     async def _record_lost(self, index: int, error: FailureError) -> None:
         """Write what the chunk itself can no longer write."""

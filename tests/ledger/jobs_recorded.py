@@ -1,0 +1,82 @@
+"""Jobs for the tests: recorded, opened, with chunks brought to the state a test needs."""
+
+from collections.abc import Mapping, Sequence
+
+from contract.failures import Failure
+from contract.job_spec import JobSpec, StageSpec
+from contract.names import DEFAULT_TENANT, new_job_id
+from contract.states import JobState
+from ledger.connect import Ledger
+from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
+
+BROKEN = Failure(type="Broken", message="it broke", retryable=True)
+
+
+def a_spec(*, stages: int = 1, labels: Mapping[str, str] | None = None) -> JobSpec:
+    return JobSpec(
+        name=None,
+        stages=tuple(StageSpec(processor=f"stage_{number}") for number in range(stages)),
+        is_staged=stages > 1,
+        reducer=None,
+        execution="workflow",
+        max_concurrency=10,
+        tolerated_failures=None,
+        labels=labels or {},
+    )
+
+
+def chunks_of(sizes: Sequence[int]) -> list[NewChunk]:
+    """One chunk of so many items for each size; each item is its chunk's index."""
+    return [
+        NewChunk(item_count=size, body=b"[" + b",".join([b"%d" % index] * size) + b"]")
+        for index, size in enumerate(sizes)
+    ]
+
+
+async def record(
+    ledger: Ledger,
+    sizes: Sequence[int] = (1,),
+    *,
+    spec: JobSpec | None = None,
+    tenant: str = DEFAULT_TENANT,
+    key: IdempotencyKey | None = None,
+    job_id: str | None = None,
+) -> str:
+    """Record a job with chunks of these sizes; its id."""
+    job_id = job_id or new_job_id()
+    await ledger.jobs.create(
+        job_id=job_id, tenant=tenant, spec=spec or a_spec(), chunks=chunks_of(sizes), key=key
+    )
+    return job_id
+
+
+async def running(
+    ledger: Ledger, sizes: Sequence[int] = (1,), *, spec: JobSpec | None = None
+) -> str:
+    """Record and open a job."""
+    job_id = await record(ledger, sizes, spec=spec)
+    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    return job_id
+
+
+async def found(ledger: Ledger, job_id: str) -> JobRecord:
+    job = await ledger.jobs.find(job_id, DEFAULT_TENANT)
+    assert job is not None
+    return job
+
+
+async def begun(ledger: Ledger, job_id: str, index: int = 0, stage: int = 0) -> Attempt:
+    """Begin an attempt, which has to be allowed."""
+    attempt = await ledger.chunks.begin_attempt(job_id, index, stage)
+    assert isinstance(attempt, Attempt)
+    return attempt
+
+
+async def succeed(ledger: Ledger, job_id: str, index: int, body: bytes = b"[1]") -> None:
+    attempt = await begun(ledger, job_id, index)
+    await ledger.chunks.record_success(attempt, ChunkOutput(body=body))
+
+
+async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKEN) -> None:
+    attempt = await begun(ledger, job_id, index)
+    await ledger.chunks.record_failure(attempt, failure, ChunkOutput(), attempt.item_count)

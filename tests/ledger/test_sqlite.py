@@ -1,0 +1,152 @@
+"""SQLite alone: one file, many processes, a disk that is full or taken."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract.names import DEFAULT_TENANT
+from ledger.connect import Ledger, connect
+from ledger.database import LedgerUnavailable
+from ledger.databases.sqlite import SqliteDatabase
+from tests.ledger.jobs_recorded import begun, found, record, running
+from tests.ledger.test_writes import adding, names
+
+pytestmark = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+ROOT = Path(__file__).parents[2]
+
+RECORDS_JOBS = """
+import asyncio, sys
+from ledger.connect import connect
+from tests.ledger.jobs_recorded import begun, running
+from ledger.records import ChunkOutput
+
+async def main():
+    async with connect(sys.argv[1]) as ledger:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(int(sys.argv[2])):
+            job_id = await running(ledger, [1, 1])
+            for index in (0, 1):
+                attempt = await begun(ledger, job_id, index)
+                await ledger.chunks.record_success(attempt, ChunkOutput(body=b"[1]"))
+
+asyncio.run(main())
+"""
+
+
+def sqlite(ledger: Ledger) -> SqliteDatabase:
+    database = ledger.database
+    assert isinstance(database, SqliteDatabase)
+    return database
+
+
+def test_two_processes_write_at_once_and_both_get_through(
+    loop: asyncio.Runner, ledger: Ledger, ledger_url: str
+) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORDS_JOBS, ledger_url, "25"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]
+    listing = ledger.jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=100)
+    jobs = loop.run(listing)
+    assert len(jobs) == 50
+    assert {job.counts.succeeded for job in jobs} == {2}
+
+
+async def test_a_value_of_no_known_kind_fails_its_own_write_only(ledger: Ledger) -> None:
+    write = ledger.database.write
+    outcomes = await asyncio.gather(
+        write(adding("a")), write(adding("b", {"a": 1})), write(adding("c")), return_exceptions=True
+    )
+    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False]
+    assert await names(ledger) == ["a", "c"]
+
+
+async def test_a_full_disk_is_reported_and_passes(ledger: Ledger) -> None:
+    writer = sqlite(ledger)._writer
+    ((pages,),) = await ledger.database.read("PRAGMA page_count")
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db: database or disk is full"):
+        await record(ledger, [1] * 500)
+    writer.execute("PRAGMA max_page_count = 100000")
+    job_id = await record(ledger, [1] * 500)
+    assert (await found(ledger, job_id)).counts.pending == 500
+
+
+async def test_a_file_locked_for_too_long_is_reported_and_passes(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    sqlite(ledger)._writer.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            await ledger.database.write(adding("a"))
+        assert await names(ledger) == []
+    finally:
+        other.close()
+    await ledger.database.write(adding("a"))
+    assert await names(ledger) == ["a"]
+
+
+async def test_reads_go_on_while_another_process_writes(ledger: Ledger, ledger_url: str) -> None:
+    job_id = await running(ledger)
+    other = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE jobs SET state = 'failed'")
+        assert (await found(ledger, job_id)).state == "running"
+    finally:
+        other.close()
+
+
+async def test_what_was_acknowledged_survives_a_power_cut(ledger: Ledger) -> None:
+    writer = sqlite(ledger)._writer
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    full = 2
+    assert writer.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+async def test_more_writes_than_one_transaction_takes_are_all_done(ledger: Ledger) -> None:
+    job_id = await running(ledger, [1] * 1200)
+    attempts = await asyncio.gather(*(begun(ledger, job_id, index) for index in range(1200)))
+    assert {attempt.number for attempt in attempts} == {1}
+    assert (await found(ledger, job_id)).counts.running == 1200
+
+
+async def test_closing_finishes_what_waits_to_be_written(ledger_url: str) -> None:
+    async with connect(ledger_url) as ledger:
+        job_id = await running(ledger, [1] * 50)
+        begins = [asyncio.create_task(begun(ledger, job_id, index)) for index in range(50)]
+        await asyncio.wait(begins[:1])
+    assert len(await asyncio.gather(*begins)) == 50
+    async with connect(ledger_url) as ledger:
+        assert (await found(ledger, job_id)).counts.running == 50
+
+
+async def test_a_file_that_disappeared_is_reported(ledger_url: str) -> None:
+    directory = Path(ledger_url.removeprefix("sqlite:///")).parent
+    with pytest.raises(LedgerUnavailable, match="unable to open"):
+        SqliteDatabase(directory / "absent" / "ledger.db")
+    async with connect(ledger_url) as ledger:
+        assert await names(ledger) == []

@@ -1,0 +1,154 @@
+"""A worker that was thought dead and comes back changes nothing any more."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from contract.names import DEFAULT_TENANT
+from contract.states import ChunkState
+from ledger.connect import Ledger
+from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
+from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, running
+
+Late = Callable[[Ledger, Attempt], Awaitable[None]]
+
+STALE = ChunkOutput(body=b'["stale"]', item_errors=(ItemError(item=0, type="S", message="s"),))
+FRESH = ChunkOutput(body=b'["fresh"]')
+
+
+async def _succeed_late(ledger: Ledger, attempt: Attempt) -> None:
+    await ledger.chunks.record_success(attempt, STALE)
+
+
+async def _fail_late(ledger: Ledger, attempt: Attempt) -> None:
+    await ledger.chunks.record_failure(attempt, BROKEN, STALE, 1)
+
+
+async def _checkpoint_late(ledger: Ledger, attempt: Attempt) -> None:
+    await ledger.chunks.save_checkpoint(attempt, STALE)
+
+
+async def _advance_late(ledger: Ledger, attempt: Attempt) -> None:
+    await ledger.chunks.advance(attempt, STALE)
+
+
+async def _hand_back_late(ledger: Ledger, attempt: Attempt) -> None:
+    await ledger.chunks.hand_back(attempt)
+
+
+LATE = [_succeed_late, _fail_late, _checkpoint_late, _advance_late, _hand_back_late]
+
+
+async def _state_of(ledger: Ledger, job_id: str) -> tuple[ChunkRecord, ChunkOutput]:
+    chunk = await ledger.chunks.find(job_id, 0)
+    assert chunk is not None
+    outputs = [output async for _, output in ledger.chunks.outputs(job_id, [chunk])]
+    return chunk, outputs[0]
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, stale)
+    assert await _state_of(ledger, job_id) == before
+    await ledger.chunks.record_success(fresh, FRESH)
+    chunk, output = await _state_of(ledger, job_id)
+    assert (chunk.state, output) == (ChunkState.SUCCEEDED, FRESH)
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    stale = await begun(ledger, job_id)
+    await ledger.chunks.save_checkpoint(await begun(ledger, job_id), FRESH)
+    await late(ledger, stale)
+    assert (await begun(ledger, job_id)).checkpoint == FRESH
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_chunk_succeeded(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    await ledger.chunks.record_success(fresh, FRESH)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, stale)
+    assert await _state_of(ledger, job_id) == before
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    failed = ChunkOutput(body=b"[null]", item_errors=(ItemError(item=0, type="F", message="f"),))
+    await ledger.chunks.record_failure(fresh, BROKEN, failed, 1)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, stale)
+    assert await _state_of(ledger, job_id) == before
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_chunk_was_recorded_as_lost(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    attempt = await begun(ledger, job_id)
+    await ledger.chunks.record_lost(job_id, 0, BROKEN)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, attempt)
+    assert await _state_of(ledger, job_id) == before
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_chunk_was_cancelled(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger)
+    attempt = await begun(ledger, job_id)
+    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    await ledger.jobs.settle(job_id)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, attempt)
+    assert await _state_of(ledger, job_id) == before
+    assert before[0].state is ChunkState.CANCELLED
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger, spec=a_spec(stages=2))
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    await ledger.chunks.advance(fresh, FRESH)
+    await late(ledger, stale)
+    second = await begun(ledger, job_id, stage=1)
+    assert (second.number, second.input) == (1, FRESH.body)
+    assert (second.dropped_earlier, second.checkpoint) == ((), ChunkOutput())
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger, spec=a_spec(stages=2))
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    await ledger.chunks.advance(fresh, FRESH)
+    await ledger.chunks.save_checkpoint(await begun(ledger, job_id, stage=1), FRESH)
+    await late(ledger, stale)
+    assert (await begun(ledger, job_id, stage=1)).checkpoint == FRESH
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_after_the_last_stage_succeeded(ledger: Ledger, late: Late) -> None:
+    job_id = await running(ledger, spec=a_spec(stages=2))
+    stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
+    await ledger.chunks.advance(fresh, ChunkOutput(body=b"[1]"))
+    await ledger.chunks.record_success(await begun(ledger, job_id, stage=1), FRESH)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, stale)
+    assert await _state_of(ledger, job_id) == before
+
+
+@pytest.mark.parametrize("late", [_succeed_late, _fail_late])
+async def test_recording_the_same_outcome_twice_is_recording_it_once(
+    ledger: Ledger, late: Late
+) -> None:
+    job_id = await running(ledger)
+    attempt = await begun(ledger, job_id)
+    await late(ledger, attempt)
+    before = await _state_of(ledger, job_id)
+    await late(ledger, attempt)
+    assert await _state_of(ledger, job_id) == before

@@ -1,0 +1,1 @@
+"""Committed histories, replayed through today's workflow code."""

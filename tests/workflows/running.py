@@ -1,0 +1,207 @@
+"""Runs jobs in a test: a server, a ledger, and workers inside the test's own process."""
+
+import asyncio
+import dataclasses
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.testing import WorkflowEnvironment
+
+from contract import json_values
+from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.names import (
+    DEFAULT_TENANT,
+    JOB_TASK_QUEUE,
+    JOB_WORKFLOW,
+    chunk_workflow_id,
+    new_job_id,
+)
+from contract.settings import WorkerSettings
+from contract.states import ChunkState
+from contract.wire import QUICK_SAMPLE, JobInput
+from ledger.connect import Ledger, connect
+from ledger.records import ChunkRecord, JobRecord, NewChunk
+from workers.main import build_workers
+from workers.processor import Processor
+from workers.registry import Registry
+
+PATIENCE_SECONDS = 30
+ONE_ATTEMPT = RetrySpec(max_attempts=1)
+
+# What a job's workflow is started with to have its chunks quick from the first on.
+QUICK: dict[str, Any] = {"quick_streak": QUICK_SAMPLE}
+
+Handle = WorkflowHandle[Any, Any]
+
+
+@asynccontextmanager
+async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    """Its clock jumps to the next timer while a workflow's result is awaited."""
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=_binary("temporal-test-server")
+    )
+    async with environment:
+        yield environment
+
+
+@asynccontextmanager
+async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=_binary("temporal"), dev_server_log_level="error"
+    )
+    async with environment:
+        yield environment
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition that only looking can tell."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - neither ledger nor server tells
+            await asyncio.sleep(0.01)
+
+
+async def event_names(handle: Handle) -> list[str]:
+    """The events of a history by name: `ActivityTaskScheduled` and so on."""
+    return [
+        EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").title().replace("_", "")
+        async for event in handle.fetch_history_events()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Fanfold:
+    """A Temporal server with a ledger; workers come and go."""
+
+    environment: WorkflowEnvironment
+    ledger: Ledger
+
+    @classmethod
+    @asynccontextmanager
+    async def over(
+        cls, environment: WorkflowEnvironment, directory: Path
+    ) -> AsyncIterator["Fanfold"]:
+        async with connect(f"sqlite:///{directory / 'ledger.db'}") as ledger:
+            yield cls(environment, ledger)
+
+    @property
+    def client(self) -> Client:
+        return self.environment.client
+
+    @asynccontextmanager
+    async def working(
+        self,
+        *processors: Callable[..., Any],
+        ledger: Ledger | None = None,
+        sandbox: bool = True,
+        grace_seconds: float = 0,
+    ) -> AsyncIterator[None]:
+        """Workers as production builds them, which know these processors too."""
+        registry = Registry()
+        for function in processors:
+            registry.processors[function.__name__] = Processor(function)
+        given = WorkerSettings(workflow_sandbox=sandbox, shutdown_grace_seconds=grace_seconds)
+        async with AsyncExitStack() as stack:
+            for worker in build_workers(self.client, ledger or self.ledger, registry, given):
+                await stack.enter_async_context(worker)
+            yield
+
+    async def record(
+        self,
+        chunks: Sequence[list[Any]],
+        *stages: StageSpec,
+        max_concurrency: int = 50,
+        tolerated_failures: ToleranceSpec | None = None,
+    ) -> JobInput:
+        """Record a job as the gateway does; what its workflow is to be started with."""
+        spec = JobSpec(
+            name=None,
+            stages=stages,
+            is_staged=len(stages) > 1,
+            reducer="collect",
+            execution="workflow",
+            max_concurrency=max_concurrency,
+            tolerated_failures=tolerated_failures,
+            labels={},
+        )
+        job_id = new_job_id()
+        await self.ledger.jobs.create(
+            job_id=job_id,
+            tenant=DEFAULT_TENANT,
+            spec=spec,
+            chunks=[
+                NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks
+            ],
+        )
+        return JobInput.of(job_id, len(chunks), spec)
+
+    async def start(self, job: JobInput, **changes: Any) -> Handle:
+        """Start the job's workflow, as the gateway does but for the changes to its input."""
+        return await self.client.start_workflow(
+            JOB_WORKFLOW,
+            dataclasses.replace(job, **changes),
+            id=job.job_id,
+            task_queue=JOB_TASK_QUEUE,
+            result_type=str,
+        )
+
+    async def finished(self, handle: Handle) -> JobRecord:
+        """The job as recorded once its workflow is over, however that ended."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with suppress(WorkflowFailureError):
+                await handle.result()
+        return await self.row(handle.id)
+
+    async def run(self, job: JobInput, **changes: Any) -> JobRecord:
+        """Start the job; the job as recorded once its workflow is over."""
+        return await self.finished(await self.start(job, **changes))
+
+    async def row(self, job_id: str) -> JobRecord:
+        record = await self.ledger.jobs.find(job_id, DEFAULT_TENANT)
+        assert record is not None
+        return record
+
+    async def result(self, job: JobInput) -> Any:
+        """The folded result, decoded."""
+        body = await self.ledger.jobs.result(job.job_id)
+        return None if body is None else json_values.decode(body)
+
+    async def chunks(self, job: JobInput) -> list[ChunkRecord]:
+        return await self.ledger.chunks.page(job.job_id, state=None, after=-1, limit=10_000)
+
+    async def chunk_states(self, job: JobInput) -> list[ChunkState]:
+        return [chunk.state for chunk in await self.chunks(job)]
+
+    async def until_state(self, job: JobInput, index: int, state: ChunkState) -> None:
+        """Wait until the chunk is recorded to be in this state."""
+
+        async def is_reached() -> bool:
+            chunk = await self.ledger.chunks.find(job.job_id, index)
+            return chunk is not None and chunk.state is state
+
+        await until(is_reached)
+
+    def child(self, job: JobInput, index: int) -> Handle:
+        return self.client.get_workflow_handle(chunk_workflow_id(job.job_id, index))
+
+    async def status(self, handle: Handle) -> WorkflowExecutionStatus | None:
+        """Where a workflow stands; asked by its id alone, so also after it continued as new."""
+        return (await self.client.get_workflow_handle(handle.id).describe()).status
+
+
+def _binary(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    assert found is not None, f"{name} is not installed"
+    return found

@@ -1,0 +1,205 @@
+"""Cancelling: no chunk starts after it, what is running stops, what is finished stays."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+import workers.workflows.job
+from contract.job_spec import StageSpec
+from contract.names import DEFAULT_TENANT, chunk_workflow_id
+from contract.states import ChunkState, JobState
+from contract.wire import JobInput
+from tests.workflows.gate import Gate
+from tests.workflows.running import QUICK, Fanfold, Handle, event_names, until
+from tests.workflows.unsteady_ledger import UnsteadyLedger
+from workers.processor import ProcessorContext
+
+pytestmark = pytest.mark.anyio
+
+GATED = StageSpec(processor="gate")
+CANCELED = WorkflowExecutionStatus.CANCELED
+
+
+@pytest.fixture
+def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
+    """The real server: how its cancellations travel is what this is about."""
+    return fanfold_on_dev_server
+
+
+async def cancel(fanfold: Fanfold, job: JobInput, handle: Handle) -> None:
+    """Cancel as the gateway does: the ledger first, then the workflow."""
+    assert await fanfold.ledger.jobs.request_cancel(job.job_id, DEFAULT_TENANT)
+    await handle.cancel()
+
+
+async def has_child(handle: Handle) -> bool:
+    return "StartChildWorkflowExecutionInitiated" in await event_names(handle)
+
+
+async def test_a_job_cancelled_before_a_worker_sees_it_starts_no_child(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
+    handle = await fanfold.start(job)
+    await cancel(fanfold, job, handle)
+    async with fanfold.working():
+        row = await fanfold.finished(handle)
+        assert await fanfold.status(handle) is CANCELED
+        assert not await has_child(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.cancelled == 2
+
+
+async def test_a_job_cancelled_in_temporal_alone_is_closed_as_cancelled(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
+    handle = await fanfold.start(job)
+    await handle.cancel()
+    async with fanfold.working():
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.cancelled == 2
+
+
+async def test_a_job_cancelled_in_the_ledger_alone_starts_no_child(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
+    await fanfold.ledger.jobs.request_cancel(job.job_id, DEFAULT_TENANT)
+    async with fanfold.working():
+        handle = await fanfold.start(job)
+        row = await fanfold.finished(handle)
+        assert not await has_child(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.cancelled == 2
+
+
+@pytest.mark.parametrize("start", [{}, QUICK], ids=["regular", "quick"])
+async def test_cancel_stops_what_runs_and_keeps_what_is_finished(
+    fanfold: Fanfold, start: dict[str, int]
+) -> None:
+    gate = Gate()
+    job = await fanfold.record([[n] for n in range(10)], GATED, max_concurrency=3)
+    async with fanfold.working(gate.gate), gate:
+        handle = await fanfold.start(job, **start)
+        await gate.until_inside(0, 1, 2)
+        gate.let_go(0, 2)
+        await gate.until_inside(1, 3, 4)
+        await fanfold.until_state(job, 2, ChunkState.SUCCEEDED)
+        await cancel(fanfold, job, handle)
+        row = await fanfold.finished(handle)
+        assert await fanfold.status(handle) is CANCELED
+        assert [await fanfold.status(fanfold.child(job, n)) for n in (1, 3, 4)] == [CANCELED] * 3
+        assert sorted(gate.begun) == [0, 1, 2, 3, 4]
+        assert not gate.inside
+    assert row.state is JobState.CANCELLED
+    assert (row.counts.succeeded, row.counts.cancelled) == (2, 8)
+    outputs = [output.body async for _, output in fanfold.ledger.chunks.stream(job.job_id)]
+    assert outputs[0] == b"[0]"
+    assert outputs[2] == b"[2]"
+
+
+async def test_a_chunk_between_two_attempts_is_cancelled_with_its_job(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1]], StageSpec(processor="double", options={"fail_attempts": 1}))
+    async with fanfold.working():
+        handle = await fanfold.start(job)
+        await fanfold.until_state(job, 0, ChunkState.RUNNING)
+        await cancel(fanfold, job, handle)
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.cancelled == 1
+
+
+async def test_a_chunk_that_breaks_while_it_is_cancelled_is_cancelled(fanfold: Fanfold) -> None:
+    gate = Gate()
+
+    async def break_after_gate(item: int, *, context: ProcessorContext) -> None:
+        await gate.gate(item, context=context)
+        raise ValueError("broken")
+
+    job = await fanfold.record([[0]], StageSpec(processor="break_after_gate"))
+    async with fanfold.working(break_after_gate), gate:
+        handle = await fanfold.start(job)
+        await gate.until_inside(0)
+        await cancel(fanfold, job, handle)
+
+        async def is_told() -> bool:
+            return "ActivityTaskCancelRequested" in await event_names(fanfold.child(job, 0))
+
+        await until(is_told)
+        gate.open()
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.CANCELLED
+    assert (row.counts.failed, row.counts.cancelled) == (0, 1)
+
+
+async def test_a_cancel_while_a_child_is_started_waits_for_all_children(
+    fanfold: Fanfold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, is_starting_last = Gate(), threading.Event()
+
+    def slow_at_last(job_id: str, index: int) -> str:
+        if index == 3 and not is_starting_last.is_set():
+            is_starting_last.set()
+            time.sleep(0.5)  # the workflow task lasts until the cancellation has arrived
+        return chunk_workflow_id(job_id, index)
+
+    monkeypatch.setattr(workers.workflows.job, "chunk_workflow_id", slow_at_last)
+    job = await fanfold.record([[n] for n in range(5)], GATED, max_concurrency=3)
+    async with fanfold.working(gate.gate, sandbox=False), gate:
+        handle = await fanfold.start(job)
+        await gate.until_inside(0, 1, 2)
+        gate.let_go(2)
+        await asyncio.to_thread(is_starting_last.wait)
+        await cancel(fanfold, job, handle)
+        row = await fanfold.finished(handle)
+        names = await event_names(handle)
+        assert names.count("StartChildWorkflowExecutionInitiated") == 4
+        statuses = [await fanfold.status(fanfold.child(job, n)) for n in (0, 1, 3)]
+    # The last one may find its job cancelling before it hears of that itself.
+    assert statuses[:2] == [CANCELED] * 2
+    assert statuses[2] in {CANCELED, WorkflowExecutionStatus.COMPLETED}
+    assert (row.counts.succeeded, row.counts.cancelled) == (1, 4)
+
+
+async def test_a_cancel_while_the_job_closes_does_not_stop_the_closing(fanfold: Fanfold) -> None:
+    unsteady = UnsteadyLedger(fanfold.ledger)
+    closing = unsteady.hold("jobs.settle")
+    job = await fanfold.record([[1]], StageSpec(processor="double"))
+    async with fanfold.working(ledger=unsteady.ledger):
+        handle = await fanfold.start(job)
+        await closing.has_begun.wait()
+        await handle.cancel()
+        await handle.cancel()
+        closing.may_go_on.set()
+        row = await fanfold.finished(handle)
+        assert await fanfold.status(handle) is WorkflowExecutionStatus.COMPLETED
+    assert row.state is JobState.SUCCEEDED
+    assert await fanfold.result(job) == [{"index": 0, "result": [2]}]
+
+
+async def test_an_acknowledged_cancel_wins_over_a_job_about_to_close(fanfold: Fanfold) -> None:
+    unsteady = UnsteadyLedger(fanfold.ledger)
+    closing = unsteady.hold("jobs.settle")
+    job = await fanfold.record([[1]], StageSpec(processor="double"))
+    async with fanfold.working(ledger=unsteady.ledger):
+        handle = await fanfold.start(job)
+        await closing.has_begun.wait()
+        await cancel(fanfold, job, handle)
+        closing.may_go_on.set()
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.succeeded == 1
+
+
+async def test_cancelling_twice_is_cancelling_once(fanfold: Fanfold) -> None:
+    gate = Gate()
+    job = await fanfold.record([[0], [1]], GATED)
+    async with fanfold.working(gate.gate), gate:
+        handle = await fanfold.start(job)
+        await gate.until_inside(0, 1)
+        await cancel(fanfold, job, handle)
+        await handle.cancel()
+        row = await fanfold.finished(handle)
+        names = await event_names(handle)
+    assert row.state is JobState.CANCELLED
+    assert row.counts.cancelled == 2
+    assert names.count("ActivityTaskScheduled") == 1  # closed once

@@ -1,0 +1,99 @@
+"""A stopping worker finishes its chunks or hands them back: no attempt is spent on it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from contract.job_spec import StageSpec
+from contract.states import ChunkState, JobState
+from contract.wire import JobInput
+from tests.workflows.gate import Gate
+from tests.workflows.running import ONE_ATTEMPT, QUICK, Fanfold, Handle
+from tests.workflows.unsteady_ledger import UnsteadyLedger
+
+pytestmark = pytest.mark.anyio
+
+# What a stopping worker gets from `fanfold up`, and from most container platforms less.
+STOP_SECONDS = 7
+GATED_ONCE = StageSpec(processor="gate", retry=ONE_ATTEMPT)
+EITHER_KIND = pytest.mark.parametrize("start", [{}, QUICK], ids=["regular", "quick"])
+
+
+@pytest.fixture
+def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
+    """The real server: a task given back to it has to reach the other worker."""
+    return fanfold_on_dev_server
+
+
+async def begin(
+    fanfold: Fanfold, gate: Gate, *, grace_seconds: float, start: dict[str, int]
+) -> tuple[JobInput, Handle, AsyncExitStack]:
+    """Start a worker and a job, up to where its chunk runs; the job and how to stop the worker."""
+    worker = AsyncExitStack()
+    await worker.enter_async_context(fanfold.working(gate.gate, grace_seconds=grace_seconds))
+    job = await fanfold.record([[1]], GATED_ONCE)
+    handle = await fanfold.start(job, **start)
+    await gate.until_inside(0)
+    return job, handle, worker
+
+
+async def stops_in_time(stopping: asyncio.Task[None], gate: Gate) -> bool:
+    """Whether the worker stops by itself; a worker that does not is freed by the gate."""
+    _, hanging = await asyncio.wait([stopping], timeout=STOP_SECONDS)
+    if hanging:
+        gate.open()
+        await stopping
+    return not hanging
+
+
+@EITHER_KIND
+async def test_a_stopping_worker_hands_its_chunk_to_another(
+    fanfold: Fanfold, start: dict[str, int]
+) -> None:
+    gate = Gate()
+    job, handle, worker = await begin(fanfold, gate, grace_seconds=0.2, start=start)
+    assert await stops_in_time(asyncio.create_task(worker.aclose()), gate)
+    (chunk,) = await fanfold.chunks(job)
+    assert (chunk.state, chunk.attempts) == (ChunkState.PENDING, 0)
+    async with fanfold.working(gate.gate), gate:
+        await gate.until_begun(2)
+        gate.open()
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [1]
+
+
+@EITHER_KIND
+async def test_a_stopping_worker_lets_its_chunk_finish_within_the_grace(
+    fanfold: Fanfold, start: dict[str, int]
+) -> None:
+    gate = Gate()
+    job, handle, worker = await begin(fanfold, gate, grace_seconds=5, start=start)
+    stopping = asyncio.create_task(worker.aclose())
+    gate.let_go(0)
+    assert await stops_in_time(stopping, gate)
+    (chunk,) = await fanfold.chunks(job)
+    assert (chunk.state, chunk.attempts) == (ChunkState.SUCCEEDED, 1)
+    async with fanfold.working(gate.gate):
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert gate.begun == [0]
+
+
+async def test_a_worker_that_stops_while_a_job_closes_leaves_that_to_another(
+    fanfold: Fanfold,
+) -> None:
+    unsteady, gate = UnsteadyLedger(fanfold.ledger), Gate()
+    closing = unsteady.hold("jobs.settle")
+    job = await fanfold.record([[1]], StageSpec(processor="double"))
+    worker = AsyncExitStack()
+    await worker.enter_async_context(fanfold.working(ledger=unsteady.ledger))
+    handle = await fanfold.start(job)
+    await closing.has_begun.wait()
+    assert await stops_in_time(asyncio.create_task(worker.aclose()), gate)
+    assert (await fanfold.row(job.job_id)).state is JobState.RUNNING
+    async with fanfold.working():
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert await fanfold.result(job) == [{"index": 0, "result": [2]}]
