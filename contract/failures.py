@@ -23,7 +23,7 @@ class FailureType(StrEnum):
     INVALID_OPTIONS = "InvalidOptions"
     """The options do not fit what the processor or reducer declares."""
     INVALID_RESULT = "InvalidResult"
-    """The processor gave back something that is not JSON, or is over the size limit."""
+    """The processor gave back something that is not JSON; or the result is over the size limit."""
     CHUNK_CLOSED_OUTSIDE = "ChunkClosedOutside"
     """The chunk's workflow was terminated, cancelled or failed outside Fanfold."""
     JOB_CLOSED_OUTSIDE = "JobClosedOutside"
