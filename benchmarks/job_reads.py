@@ -1,0 +1,128 @@
+"""Part d: `GET /jobs/{id}` of a finished job, beside a bare FastAPI route of the same shape."""
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from benchmarks.chunk_rate import double_job, run_to_the_end
+from benchmarks.measurement import Measurement, listed
+from benchmarks.processes import cpu_seconds, is_listening, output_of, started, wait_until
+from benchmarks.progress import Progress
+from benchmarks.sizes import Sizes
+from client.http import Fanfold
+from devstack.running import RunningStack, free_ports, running
+
+TARGET_RATIO = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the driver saw in one turn."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    answer_bytes: int
+    driver_cpu: float
+    server_cpu: float
+    """Share of a core that the server used."""
+
+
+def measure(sizes: Sizes, progress: Progress) -> Iterator[Measurement]:
+    """Both servers run throughout; the driver asks one, then the other, over and over."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fanfold-bench-") as directory,
+        running(Path(directory)) as stack,
+    ):
+        path = _finished_job(stack, sizes, progress)
+        job_file = Path(directory) / "job.json"
+        job_file.write_bytes(httpx.get(stack.url + path).raise_for_status().content)
+        (bare_port,) = free_ports(1)
+        command = [sys.executable, "-m", "benchmarks.bare_route", str(bare_port), str(job_file)]
+        with started(command, log=Path(directory) / "bare.log") as bare:
+            wait_until(lambda: is_listening(bare_port), bare)
+            our_server = _Server(stack.http_port, stack.pid("gateway"))
+            bare_server = _Server(bare_port, bare.pid)
+            yield _compare(our_server, bare_server, path, sizes, progress)
+
+
+def _finished_job(stack: RunningStack, sizes: Sizes, progress: Progress) -> str:
+    with Fanfold(stack.url) as fanfold:
+        request = double_job(sizes.read_chunks, reducer="sum")
+        return run_to_the_end(fanfold, request, progress).links.self
+
+
+def _compare(
+    our_server: _Server, bare_server: _Server, path: str, sizes: Sizes, progress: Progress
+) -> Measurement:
+    ours: list[Figures] = []
+    bare: list[Figures] = []
+    for server in (our_server, bare_server):
+        progress.now("warming up")
+        _drive(server, path, sizes)
+    for number in range(1, sizes.read_pairs + 1):
+        progress.now(f"pair {number} of {sizes.read_pairs}: bare route")
+        bare.append(_drive(bare_server, path, sizes))
+        progress.now(f"pair {number} of {sizes.read_pairs}: ours")
+        ours.append(_drive(our_server, path, sizes))
+        progress.note(
+            f"pair {number} of {sizes.read_pairs}: ours {_line(ours[-1:])}; bare {_line(bare[-1:])}"
+        )
+    driver_cpu = max(turn.driver_cpu for turn in [*ours, *bare])
+    answer_bytes = f"{ours[0].answer_bytes} and {bare[0].answer_bytes} bytes with their heads"
+    return Measurement(
+        part="d",
+        name=f"GET of a finished job of {sizes.read_chunks:,} chunks, against a bare route",
+        value=_median_rate(ours) / _median_rate(bare),
+        unit="",
+        target=TARGET_RATIO,
+        is_more_better=True,
+        details=(
+            f"ours {_line(ours)} ({_rates(ours)})",
+            f"bare {_line(bare)} ({_rates(bare)})",
+            f"CPU a request: ours {_cpu_ms(ours):.2f} ms, bare {_cpu_ms(bare):.2f} ms",
+            f"{sizes.read_connections} connections; answers of {answer_bytes}",
+            f"the driver used {driver_cpu:.2f} of a core at most",
+        ),
+    )
+
+
+def _drive(server: _Server, path: str, sizes: Sizes) -> Figures:
+    arguments = [str(server.port), path, str(sizes.read_connections), str(sizes.read_seconds)]
+    pids = {"server": [server.pid]}
+    before = cpu_seconds(pids)
+    answer = output_of([sys.executable, "-m", "benchmarks.http_driver", *arguments])
+    server_cpu = (cpu_seconds(pids)["server"] - before["server"]) / sizes.read_seconds
+    return Figures(**json.loads(answer), server_cpu=server_cpu)
+
+
+def _median_rate(turns: list[Figures]) -> float:
+    return statistics.median(turn.requests_per_second for turn in turns)
+
+
+def _rates(turns: list[Figures]) -> str:
+    return listed([turn.requests_per_second for turn in turns])
+
+
+def _cpu_ms(turns: list[Figures]) -> float:
+    """The median CPU time that the server spent on a request."""
+    return statistics.median(turn.server_cpu * 1000 / turn.requests_per_second for turn in turns)
+
+
+def _line(turns: list[Figures]) -> str:
+    """Medians over the turns."""
+    p50 = statistics.median(turn.p50_ms for turn in turns)
+    p99 = statistics.median(turn.p99_ms for turn in turns)
+    return f"{_median_rate(turns):,.0f} requests/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
