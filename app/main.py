@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import documentation, problems
+from app.finished import FinishedJobs
 from app.orchestration import Orchestration
 from app.routes import catalog, children, health, jobs
 from app.services import Services
@@ -41,6 +42,7 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                 settings=given,
                 ledger=ledger,
                 orchestration=orchestration,
+                finished=FinishedJobs(),
                 workflows_url=(
                     f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
                     if given.temporal_ui_url

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.errors import NotFound
+from app.finished import FinishedJobs
 from app.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
@@ -20,6 +21,7 @@ class Services:
     settings: GatewaySettings
     ledger: Ledger
     orchestration: Orchestration
+    finished: FinishedJobs
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, where it is known."""
 

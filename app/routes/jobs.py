@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app import cursor, errors, examples, prefer, submission, views
 from app.body import decode_body, read_body
+from app.finished import RenderedJob
 from app.problems import responses
 from app.services import Services, ServicesOf
 from contract.job_spec import JobSpec
@@ -16,7 +17,7 @@ from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import JobState
 from ledger.catalog import Kind
 from ledger.jobs import KeyTaken
-from ledger.records import IdempotencyKey, JobRecord, NewChunk
+from ledger.records import IdempotencyKey, NewChunk
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -208,12 +209,17 @@ async def cancel_job(job_id: str, services: ServicesOf) -> Response:
     await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
     job = await services.job(job_id)
     if job.state is JobState.CANCELLED:
-        return await _job_response(services, job, 200, {})
+        return await _answer(services, job_id, 200, None, {})
     if job.state.is_terminal:
         detail = f"The job has finished as {job.state}; its results are kept."
         raise errors.JobAlreadyFinished("job_already_finished", detail)
     services.orchestration.kick()
-    return await _job_response(services, job, 202, {})
+    return Response(
+        views.job_json(job, None, services.workflows_url),
+        202,
+        headers={"Cache-Control": "no-cache", "Retry-After": "1"},
+        media_type="application/json",
+    )
 
 
 async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -> tuple[str, bool]:
@@ -258,26 +264,33 @@ async def _answer(
     if wait is not None:
         await prefer.until_finished(services.ledger.jobs, job_id, DEFAULT_TENANT, seconds=wait)
         headers["Preference-Applied"] = f"wait={wait}"
-    job = await services.job(job_id)
-    headers["ETag"] = views.etag(job)
-    if if_none_match is not None and _matches(if_none_match, headers["ETag"]):
+    job = await _rendered(services, job_id)
+    headers |= {"ETag": job.etag, "Cache-Control": "no-cache"}
+    if if_none_match is not None and _matches(if_none_match, job.etag):
         return Response(status_code=304, headers=headers)
-    return await _job_response(services, job, status, headers)
-
-
-async def _job_response(
-    services: Services, job: JobRecord, status: int, headers: dict[str, str]
-) -> Response:
-    result = await services.ledger.jobs.result(job.id) if job.state.is_terminal else None
-    headers["Cache-Control"] = "no-cache"
-    if not job.state.is_terminal:
+    if not job.is_finished:
         headers["Retry-After"] = "1"
-    return Response(
-        views.job_json(job, result, services.workflows_url),
-        status,
-        headers=headers,
-        media_type="application/json",
+    return Response(job.body, status, headers=headers, media_type="application/json")
+
+
+async def _rendered(services: Services, job_id: str) -> RenderedJob:
+    """The job as it is now, ready to be sent; raises NotFound."""
+    state = await services.ledger.jobs.state(job_id, DEFAULT_TENANT)
+    if state is not None and state.is_terminal:
+        remembered = services.finished.get(job_id)
+        if remembered is not None:
+            return remembered
+    job = await services.job(job_id)
+    is_finished = job.state.is_terminal
+    result = await services.ledger.jobs.result(job_id) if is_finished else None
+    rendered = RenderedJob(
+        body=views.job_json(job, result, services.workflows_url),
+        etag=views.etag(job),
+        is_finished=is_finished,
     )
+    if is_finished:
+        services.finished.remember(job_id, rendered)
+    return rendered
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
