@@ -33,7 +33,8 @@ class Services:
         return job
 
 
-def _services(request: Request) -> Services:
+# async, though it waits for nothing: a plain function would cost every request a thread.
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -91,8 +91,8 @@ def prepare(data_dir: Path, settings: Mapping[str, str] | None = None) -> Runnin
 def running(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
     """A running stack, stopped at the end."""
     stack = prepare(data_dir, settings)
-    stack.start()
     try:
+        stack.start()
         yield stack
     finally:
         stack.stop()
