@@ -118,7 +118,7 @@ def test_no_file_names_a_registry_or_a_place_on_somebody_s_machine() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "--index-url https://{}.org/simple".format("pypi"),
+        "--index-{} https://{}.org/simple".format("url", "pypi"),
         "from files.{}.org".format("pythonhosted"),
         "in /{}/somebody/project/".format("home"),
     ],
