@@ -275,11 +275,9 @@ async def _answer(
 
 async def _rendered(services: Services, job_id: str) -> RenderedJob:
     """The job as it is now, ready to be sent; raises NotFound."""
-    state = await services.ledger.jobs.state(job_id, DEFAULT_TENANT)
-    if state is not None and state.is_terminal:
-        remembered = services.finished.get(job_id)
-        if remembered is not None:
-            return remembered
+    remembered = services.finished.get(job_id)
+    if remembered is not None and await services.ledger.jobs.state(job_id, DEFAULT_TENANT):
+        return remembered
     job = await services.job(job_id)
     is_finished = job.state.is_terminal
     result = await services.ledger.jobs.result(job_id) if is_finished else None
