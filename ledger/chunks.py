@@ -142,28 +142,26 @@ class Chunks:
 
     async def record_success(self, attempt: Attempt, output: ChunkOutput) -> None:
         """Record the outcome of a chunk's last stage."""
-        finished_at = now_ms()
         await self._database.write(
             Statement(
                 "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (finished_at, len(output.body), len(output.item_errors), *_held(attempt)),
+                (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
             ),
-            _keep_output(attempt, output, state="succeeded", finished_at=finished_at),
+            _keep_output(attempt, output, state=ChunkState.SUCCEEDED),
         )
 
     async def record_failure(
         self, attempt: Attempt, failure: Failure, output: ChunkOutput, items_failed: int
     ) -> None:
         """Record that a chunk failed for good, with what its items gave nevertheless."""
-        finished_at = now_ms()
         script = [
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, result_bytes = ?, "
                 "error_type = ?, error_message = ?, error_retryable = ?, "
                 f"items_failed = ? {_HOLDS_ATTEMPT}",
                 (
-                    finished_at,
+                    now_ms(),
                     len(output.body),
                     *_failure_columns(failure),
                     items_failed,
@@ -172,7 +170,7 @@ class Chunks:
             )
         ]
         if output.item_errors or attempt.checkpoint.item_errors:
-            script.append(_keep_output(attempt, output, state="failed", finished_at=finished_at))
+            script.append(_keep_output(attempt, output, state=ChunkState.FAILED))
         await self._database.write(*script)
 
     async def give_up(self, attempt: Attempt, failure: Failure) -> None:
@@ -184,7 +182,7 @@ class Chunks:
         await self._database.write(
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, attempts = attempts - 1, "
-                "stage_attempts = stage_attempts - 1, error_type = ?, error_message = ?, "
+                "error_type = ?, error_message = ?, "
                 f"error_retryable = ?, items_failed = ? {_HOLDS_ATTEMPT}",
                 (
                     now_ms(),
@@ -197,20 +195,21 @@ class Chunks:
 
     async def record_lost(self, job_id: str, index: int, failure: Failure) -> None:
         """Record the failure of a chunk that can no longer record its own outcome."""
-        finished_at = now_ms()
         await self._database.write(
-            Statement(
-                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
-                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ? "
-                "WHERE job_id = ? AND idx = ? AND state IN ('pending', 'running')",
-                (finished_at, *_failure_columns(failure), job_id, index),
-            ),
             # All its items count as failed, so none may show a result.
             Statement(
                 "DELETE FROM results WHERE job_id = ? AND idx = ? AND EXISTS ("
                 " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
-                " AND chunks.idx = results.idx AND state = 'failed' AND finished_at = ?)",
-                (job_id, index, finished_at),
+                " AND chunks.idx = results.idx AND state IN ('pending', 'running'))",
+                (job_id, index),
+            ),
+            Statement(
+                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
+                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
+                # Whoever holds an attempt at it holds none any more.
+                "stage_attempts = stage_attempts + 1 "
+                "WHERE job_id = ? AND idx = ? AND state IN ('pending', 'running')",
+                (now_ms(), *_failure_columns(failure), job_id, index),
             ),
         )
 
@@ -282,15 +281,14 @@ def _held(attempt: Attempt) -> tuple[str, int, int, int]:
 
 
 def _keep_output(
-    attempt: Attempt, output: ChunkOutput, *, state: str = "running", finished_at: int = 0
+    attempt: Attempt, output: ChunkOutput, *, state: ChunkState = ChunkState.RUNNING
 ) -> Statement:
-    """Writes the output, if the chunk is in this state by this attempt at this time."""
+    """Writes the output, if it is this attempt that brought the chunk to this state."""
     errors = json.dumps([asdict(error) for error in output.item_errors], ensure_ascii=False)
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
         "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND stage_attempts = ? "
-        "AND COALESCE(finished_at, 0) = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
         (
@@ -301,7 +299,6 @@ def _keep_output(
             state,
             attempt.stage,
             attempt.number,
-            finished_at,
         ),
     )
 

@@ -255,15 +255,30 @@ class Jobs:
         counts = (await counting.chunk_counts(self._database, [job_id]))[job_id]
         errors = (await counting.error_groups(self._database, [job_id]))[job_id]
         summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
-        finished_at = now_ms()
         script = [
+            # Nobody else closes it between here and the end of the transaction.
+            Statement(
+                f"UPDATE jobs SET state = state WHERE id = ? AND state IN {_UNFINISHED}", (job_id,)
+            )
+        ]
+        if result is not None:
+            script.append(
+                Statement(
+                    "INSERT INTO job_results (job_id, tenant, body) "
+                    "SELECT id, tenant, ? FROM jobs "
+                    f"WHERE id = ? AND state IN {_UNFINISHED} AND state <> 'cancelling' "
+                    "ON CONFLICT (job_id) DO NOTHING",
+                    (result, job_id),
+                )
+            )
+        script.append(
             Statement(
                 "UPDATE jobs SET finished_at = ?, "
                 "summary = CASE WHEN state = 'cancelling' THEN ? ELSE ? END, "
                 "state = CASE WHEN state = 'cancelling' THEN 'cancelled' ELSE ? END "
                 f"WHERE id = ? AND state IN {_UNFINISHED}",
                 (
-                    finished_at,
+                    now_ms(),
                     json.dumps(summary | {"error": None}, ensure_ascii=False),
                     json.dumps(
                         summary | {"error": error.as_json() if error else None}, ensure_ascii=False
@@ -272,16 +287,7 @@ class Jobs:
                     job_id,
                 ),
             )
-        ]
-        if result is not None:
-            script.append(
-                Statement(
-                    "INSERT INTO job_results (job_id, tenant, body) "
-                    "SELECT id, tenant, ? FROM jobs WHERE id = ? AND state = ? AND finished_at = ? "
-                    "ON CONFLICT (job_id) DO NOTHING",
-                    (result, job_id, state, finished_at),
-                )
-            )
+        )
         # What stages gave on to the next: of no use any more.
         script.append(Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,)))
         await self._database.write(*script)
