@@ -1,48 +1,78 @@
-"""Counts and groups over the chunks of jobs, derived from their rows."""
+"""Counts and groups over the chunks of jobs.
 
-from collections.abc import Sequence
+While a job runs, a trigger on its chunks keeps its counts (see the migrations), so
+that a poll reads a row or a few, not every chunk. Once it has finished, they are
+counted from the rows and kept with the job.
+"""
 
+from contract.states import ChunkState
 from ledger.database import Database, placeholders
 from ledger.records import ChunkCounts, ErrorGroup
 
 MAX_ERROR_GROUPS = 20
+MAX_FAILURES_GROUPED = 1000
+"""While a job runs, so many of its failed chunks, the first ones, are grouped."""
 
 
-async def chunk_counts(database: Database, job_ids: Sequence[str]) -> dict[str, ChunkCounts]:
-    """Chunks by state and items by outcome, for each job."""
-    if not job_ids:
+async def running_counts(
+    database: Database, total_chunks: dict[str, int]
+) -> dict[str, ChunkCounts]:
+    """Chunks by state and items by outcome, as kept by the trigger, by job id."""
+    if not total_chunks:
         return {}
     rows = await database.read(
-        "SELECT job_id, state, COUNT(*), SUM(item_count - items_failed), SUM(items_failed) "
-        f"FROM chunks WHERE job_id IN ({placeholders(len(job_ids))}) GROUP BY job_id, state",
-        job_ids,
+        "SELECT job_id, SUM(running), SUM(succeeded), SUM(failed), SUM(cancelled), "
+        "SUM(items_succeeded), SUM(items_failed) FROM job_counts "
+        f"WHERE job_id IN ({placeholders(len(total_chunks))}) GROUP BY job_id",
+        list(total_chunks),
     )
-    by_job: dict[str, dict[str, int]] = {job_id: {} for job_id in job_ids}
-    for job_id, state, chunks, items_succeeded, items_failed in rows:
-        counts = by_job[job_id]
-        counts[state] = chunks
-        if state in {"succeeded", "failed"}:
-            counts["items_succeeded"] = counts.get("items_succeeded", 0) + int(items_succeeded)
-            counts["items_failed"] = counts.get("items_failed", 0) + int(items_failed)
-    return {job_id: ChunkCounts(**counts) for job_id, counts in by_job.items()}
+    kept = {row[0]: tuple(map(int, row[1:])) for row in rows}
+    counts: dict[str, ChunkCounts] = {}
+    for job_id, total in total_chunks.items():
+        running, succeeded, failed, cancelled, items_succeeded, items_failed = kept.get(
+            job_id, (0,) * 6
+        )
+        counts[job_id] = ChunkCounts(
+            pending=total - running - succeeded - failed - cancelled,
+            running=running,
+            succeeded=succeeded,
+            failed=failed,
+            cancelled=cancelled,
+            items_succeeded=items_succeeded,
+            items_failed=items_failed,
+        )
+    return counts
+
+
+async def counted(database: Database, job_id: str) -> ChunkCounts:
+    """Chunks by state and items by outcome, counted one by one."""
+    rows = await database.read(
+        "SELECT state, COUNT(*), SUM(item_count - items_failed), SUM(items_failed) "
+        "FROM chunks WHERE job_id = ? GROUP BY state",
+        (job_id,),
+    )
+    counts = {state: chunks for state, chunks, _, _ in rows}
+    judged = [row for row in rows if row[0] in {"succeeded", "failed"}]
+    return ChunkCounts(
+        **counts,
+        items_succeeded=sum(int(row[2]) for row in judged),
+        items_failed=sum(int(row[3]) for row in judged),
+    )
 
 
 async def error_groups(
-    database: Database, job_ids: Sequence[str]
-) -> dict[str, tuple[ErrorGroup, ...]]:
-    """The failures of each job by type and message, the most frequent first."""
-    if not job_ids:
-        return {}
+    database: Database, job_id: str, *, max_failures: int | None = None
+) -> tuple[ErrorGroup, ...]:
+    """The job's failures by type and message, the most frequent first."""
+    failed = "SELECT idx, error_type, error_message FROM chunks WHERE job_id = ? AND state = ?"
+    parameters: list[str | int] = [job_id, ChunkState.FAILED]
+    if max_failures is not None:
+        failed += " ORDER BY idx LIMIT ?"
+        parameters.append(max_failures)
     rows = await database.read(
-        "SELECT job_id, error_type, error_message, chunks, first_index FROM ("
-        " SELECT job_id, error_type, error_message, COUNT(*) AS chunks, MIN(idx) AS first_index,"
-        " ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY COUNT(*) DESC, MIN(idx)) AS place"
-        f" FROM chunks WHERE state = 'failed' AND job_id IN ({placeholders(len(job_ids))})"
-        " GROUP BY job_id, error_type, error_message"
-        ") AS ranked WHERE place <= ? ORDER BY job_id, place",
-        (*job_ids, MAX_ERROR_GROUPS),
+        "SELECT error_type, error_message, COUNT(*), MIN(idx) "
+        f"FROM ({failed}) AS failures GROUP BY error_type, error_message "
+        "ORDER BY COUNT(*) DESC, MIN(idx) LIMIT ?",
+        (*parameters, MAX_ERROR_GROUPS),
     )
-    groups: dict[str, list[ErrorGroup]] = {job_id: [] for job_id in job_ids}
-    for job_id, kind, message, count, first_index in rows:
-        groups[job_id].append(ErrorGroup(kind, message, count, first_index))
-    return {job_id: tuple(found) for job_id, found in groups.items()}
+    return tuple(ErrorGroup(*row) for row in rows)

@@ -243,7 +243,7 @@ class Jobs:
                 (now_ms(), job_id),
             )
         )
-        return (await counting.chunk_counts(self._database, [job_id]))[job_id]
+        return await counting.counted(self._database, job_id)
 
     async def close(
         self, job_id: str, state: JobState, *, error: Failure | None, result: bytes | None = None
@@ -252,9 +252,10 @@ class Jobs:
 
         A job whose cancellation was acknowledged ends cancelled, whatever else was reached.
         """
-        counts = (await counting.chunk_counts(self._database, [job_id]))[job_id]
-        errors = (await counting.error_groups(self._database, [job_id]))[job_id]
+        counts = await counting.counted(self._database, job_id)
+        errors = await counting.error_groups(self._database, job_id)
         summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
+        finished_at = now_ms()
         script = [
             # Nobody else closes it between here and the end of the transaction.
             Statement(
@@ -273,12 +274,13 @@ class Jobs:
             )
         script.append(
             Statement(
-                "UPDATE jobs SET finished_at = ?, "
+                "UPDATE jobs SET finished_at = ?, expires_at = ? + keep_ms, "
                 "summary = CASE WHEN state = 'cancelling' THEN ? ELSE ? END, "
                 "state = CASE WHEN state = 'cancelling' THEN 'cancelled' ELSE ? END "
                 f"WHERE id = ? AND state IN {_UNFINISHED}",
                 (
-                    now_ms(),
+                    finished_at,
+                    finished_at,
                     json.dumps(summary | {"error": None}, ensure_ascii=False),
                     json.dumps(
                         summary | {"error": error.as_json() if error else None}, ensure_ascii=False
@@ -301,10 +303,15 @@ class Jobs:
         raise KeyTaken(job_id, bytes(body_hash))
 
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
-        running = [row[0] for row in rows if row[9] is None]
-        counts = await counting.chunk_counts(self._database, running)
-        failing = [job_id for job_id in running if counts[job_id].failed]
-        errors = await counting.error_groups(self._database, failing)
+        unfinished = {row[0]: row[4] for row in rows if row[9] is None}
+        counts = await counting.running_counts(self._database, unfinished)
+        errors = {
+            job_id: await counting.error_groups(
+                self._database, job_id, max_failures=counting.MAX_FAILURES_GROUPED
+            )
+            for job_id in unfinished
+            if counts[job_id].failed
+        }
         return [_record(row, counts, errors) for row in rows]
 
 

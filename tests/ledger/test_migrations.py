@@ -17,7 +17,8 @@ from tests.ledger.raw_sql import revisions, rows, tables
 ROOT = Path(migrate_module.__file__).parents[1]
 TABLES = {
     *("alembic_version", "catalog", "chunks", "idempotency_keys", "inputs"),
-    *("job_labels", "job_results", "jobs", "results"),
+    *("job_counts", "job_labels", "job_results", "jobs", "purges", "received_chunks"),
+    *("results", "uploads"),
 }
 
 WAITS_FOR_THE_WORD = """
