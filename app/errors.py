@@ -6,6 +6,7 @@
     ├── MethodNotAllowed        405
     ├── RequestTimeout          408
     ├── JobAlreadyFinished      409
+    ├── JobNotFinished          409
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
     ├── InvalidJob              422  invalid_job, limit_exceeded, unknown_processor, ...
@@ -31,6 +32,7 @@ CODES: dict[str, str] = {
     "method_not_allowed": "This address does not take this method",
     "body_timeout": "The body took too long to arrive",
     "job_already_finished": "The job has finished already",
+    "job_not_finished": "The job has not finished yet",
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body must be application/json",
     "unsupported_content_encoding": "The body must not be compressed",
@@ -99,6 +101,12 @@ class RequestTimeout(Problem):
 
 class JobAlreadyFinished(Problem):
     """A finished job cannot be cancelled."""
+
+    status = 409
+
+
+class JobNotFinished(Problem):
+    """A job that has not finished cannot be removed."""
 
     status = 409
 

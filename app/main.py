@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from app import documentation, problems
 from app.finished import FinishedJobs
+from app.housekeeping import Housekeeping
 from app.orchestration import Orchestration
 from app.routes import catalog, children, health, jobs
 from app.services import Services
@@ -38,10 +39,16 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
             orchestration = Orchestration(
                 client, ledger.jobs, interval_seconds=given.reconcile_interval_seconds
             )
+            housekeeping = Housekeeping(
+                ledger,
+                retention_hours=given.retention_hours,
+                interval_seconds=given.reconcile_interval_seconds,
+            )
             app.state.services = Services(
                 settings=given,
                 ledger=ledger,
                 orchestration=orchestration,
+                housekeeping=housekeeping,
                 finished=FinishedJobs(),
                 workflows_url=(
                     f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
@@ -49,12 +56,15 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                     else None
                 ),
             )
-            looking_after = asyncio.create_task(orchestration.run())
+            loops = [
+                asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)
+            ]
             try:
                 yield
             finally:
-                looking_after.cancel()
-                await asyncio.wait([looking_after])
+                for loop in loops:
+                    loop.cancel()
+                await asyncio.wait(loops)
 
     app = FastAPI(
         title="Fanfold",

@@ -107,6 +107,16 @@ class JobRequest(_Request):
     labels: dict[LabelName, LabelValue] = Field(
         default_factory=dict, description="For finding the job again: GET /jobs?label=name:value."
     )
+    retention_hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Delete the job so long after its end; at most, and by default, as long as "
+        "the gateway keeps jobs (FANFOLD_RETENTION_HOURS).",
+    )
+
+    @property
+    def keep_ms(self) -> int | None:
+        """How long the job asks to be kept once it has finished."""
+        return round(self.retention_hours * 3_600_000) if self.retention_hours else None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from app.errors import NotFound
 from app.finished import FinishedJobs
+from app.housekeeping import Housekeeping
 from app.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
@@ -21,6 +22,7 @@ class Services:
     settings: GatewaySettings
     ledger: Ledger
     orchestration: Orchestration
+    housekeeping: Housekeeping
     finished: FinishedJobs
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, where it is known."""

@@ -10,12 +10,14 @@ import pydantic
 from app.errors import Fault, InvalidJob, pointer
 from app.schemas import JobRequest, Retry
 from contract import json_values
-from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 from ledger.catalog import CatalogEntry
 from ledger.records import NewChunk
 
 DEFAULT_CHUNK_SIZE: Final = 100
+# Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
+AUTO_WORKFLOW_CHUNKS: Final = 200
 MAX_REPORTED_FAULTS: Final = 20
 
 
@@ -29,14 +31,15 @@ def parse(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401
             for fault in error.errors(include_url=False, include_input=False)[:MAX_REPORTED_FAULTS]
         )
         raise InvalidJob("invalid_job", _sentence(faults), faults) from None
-    if request.execution == "activity":
-        _refuse(
-            "execution_not_available",
-            pointer("execution"),
-            "'activity' is not available in this release; use 'workflow' or 'auto'",
-        )
     if len(request.labels) > limits.max_labels:
         _refuse_limit("FANFOLD_MAX_LABELS", limits.max_labels, "labels", pointer("labels"))
+    if (request.retention_hours or 0) > limits.retention_hours:
+        _refuse_limit(
+            "FANFOLD_RETENTION_HOURS",
+            limits.retention_hours,
+            "hours",
+            pointer("retention_hours"),
+        )
     for path, _, options in _steps(request):
         _check_nesting(options, limits.max_nesting_depth, (*path, "options"))
     _encode(request.model_dump(exclude={"items", "chunks"}), ())
@@ -67,7 +70,14 @@ def check_names(
         _refuse_name("unknown_reducer", "reducers", pointer("reducer"))
 
 
-def to_spec(request: JobRequest) -> JobSpec:
+def resolve_execution(requested: str, chunk_count: int) -> Execution:
+    """How the chunks of a job of this size are run: "auto" is decided here."""
+    if requested != Execution.AUTO:
+        return Execution(requested)
+    return Execution.WORKFLOW if chunk_count <= AUTO_WORKFLOW_CHUNKS else Execution.ACTIVITY
+
+
+def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
     """The job without its data, every default filled in."""
     retry = _retry_spec(request.retry)
     if request.stages is None:
@@ -95,7 +105,7 @@ def to_spec(request: JobRequest) -> JobSpec:
         stages=stages,
         is_staged=request.stages is not None,
         reducer=request.reducer,
-        execution="workflow",
+        execution=execution,
         max_concurrency=request.max_concurrency,
         tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
         labels=request.labels,
@@ -260,7 +270,7 @@ def _refuse_name(code: str, kind: str, place: str) -> None:
     _refuse(code, place, f"no worker has {kind} of this name; GET /{kind} lists those there are")
 
 
-def _refuse_limit(setting: str, limit: int, what: str, place: str) -> None:
+def _refuse_limit(setting: str, limit: float, what: str, place: str) -> None:
     _refuse("limit_exceeded", place, f"at most {limit} {what} are allowed ({setting})")
 
 

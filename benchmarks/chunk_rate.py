@@ -1,160 +1,157 @@
-"""Parts a and b: chunks a second in the default mode, beside Lab 5's children a second.
-
-Ours does more for each: an activity, two ledger transactions synced to disk, a durable
-server file. Each side is started afresh for each of its turns, and alone while it runs.
-"""
+"""Part a: chunks a second in both modes, beside Lab 5, Celery and DBOS."""
 
 import statistics
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from benchmarks.lab5 import FAILS_IF_DIVISIBLE_BY
-from benchmarks.lab5_running import running_lab5
-from benchmarks.measurement import Measurement, Unexpected, listed
-from benchmarks.processes import cpu_seconds, stack_pids
+from benchmarks.measurement import (
+    Figures,
+    Findings,
+    Grid,
+    Measurement,
+    NotAvailable,
+    NotRun,
+    Unexpected,
+    listed,
+)
 from benchmarks.progress import Progress
-from benchmarks.sizes import Sizes
-from client.http import Fanfold
-from client.models import Job
-from devstack.running import running
+from benchmarks.sides import SIDES, Turn
+from benchmarks.sizes import Lap, Sizes
 
-TARGET_RATIO = 0.9
-TARGET_RATIO_LARGE = 0.8
+PAIRS = (("workflow", "lab5"), ("workflow", "dbos"), ("activity", "celery"))
+TARGETS = {
+    ("workflow", "lab5", 500): 1.3,
+    ("workflow", "lab5", 1_000): 1.8,
+    ("activity", "celery", 5_000): 10.0,
+}
+DBOS_TARGET = 1.0
+TARGET_OF_LARGEST_TO_SMALLEST = 0.8
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one side did once."""
-
-    chunks_per_second: float
-    cpu_ms_a_chunk: dict[str, float]
+Turns = dict[tuple[str, int], list[Turn]]
 
 
-def measure_default(sizes: Sizes, progress: Progress) -> Iterator[Measurement]:
-    """Part a: as many chunks as Lab 5 has children."""
-    yield _compare(
-        "a",
-        sizes,
-        progress,
-        chunks=sizes.chunks,
-        pairs=sizes.pairs,
-        target=TARGET_RATIO,
-    )
-
-
-def measure_large(sizes: Sizes, progress: Progress) -> Iterator[Measurement]:
-    """Part b: more chunks in one job than Lab 5's code ever starts."""
-    yield _compare(
-        "b",
-        sizes,
-        progress,
-        chunks=sizes.large_chunks,
-        pairs=sizes.large_pairs,
-        target=TARGET_RATIO_LARGE,
-    )
-
-
-def double_job(chunks: int) -> dict[str, Any]:
-    """A job of trivial chunks in the default mode, one in ten failing."""
-    return {
-        "name": f"{chunks} trivial chunks",
-        "chunks": [[value] for value in range(1, chunks + 1)],
-        "processor": "double",
-        "options": {"fail_if_divisible_by": FAILS_IF_DIVISIBLE_BY},
-        "retry": {"max_attempts": 1},
+def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
+    """All laps, then what they say side by side."""
+    race = _Race(sizes.warm_up_chunks, progress)
+    for lap in sizes.laps:
+        race.run(lap)
+    figures["rates"] = {
+        side: {
+            str(chunks): [turn.chunks_per_second for turn in turns]
+            for (one, chunks), turns in race.turns.items()
+            if one == side
+        }
+        for side in SIDES
     }
+    figures["names"] = {key: side.name for key, side in SIDES.items()}
+    for lap in sizes.laps:
+        for ours, theirs in PAIRS:
+            if {ours, theirs} <= set(lap.sides):
+                yield from race.compare(ours, theirs, lap.chunks)
+    yield from race.compare_largest_to_smallest("workflow")
+    for (side, chunks), reason in race.failures.items():
+        name = f"{SIDES[side].name}, {chunks:,} {SIDES[side].each}"
+        yield NotRun(part="a", name=name, reason=reason)
+    yield race.grid([lap.chunks for lap in sizes.laps])
 
 
-def run_to_the_end(fanfold: Fanfold, request: dict[str, Any], progress: Progress) -> Job:
-    """The finished job; raises Unexpected unless those chunks failed that had to, and no other."""
-    job = fanfold.submit(request)
-    while not job.is_finished:
-        job = fanfold.get(job.id, wait_seconds=1)
-        progress.now(f"ours: {job.chunks.finished:,} of {job.chunks.total:,} chunks")
-    divisor = request["options"].get("fail_if_divisible_by")
-    failing = job.chunks.total // divisor if divisor else 0
-    if (job.chunks.succeeded, job.chunks.failed) != (job.chunks.total - failing, failing):
-        raise Unexpected(f"job {job.id} ended {job.state} with {job.chunks}")
-    return job
+class _Race:
+    def __init__(self, warm_up_chunks: int, progress: Progress) -> None:
+        self.turns: Turns = {}
+        self.failures: dict[tuple[str, int], str] = {}
+        self._warm_up_chunks = warm_up_chunks
+        self._progress = progress
 
+    def run(self, lap: Lap) -> None:
+        """Every side's turn, one after the other, so many times over."""
+        for number in range(1, lap.rounds + 1):
+            said = []
+            for side in lap.sides:
+                self._progress.now(
+                    f"{lap.chunks:,} chunks, round {number} of {lap.rounds}: {SIDES[side].name}"
+                )
+                turn = self._take_turn(side, lap.chunks)
+                if turn is not None:
+                    self.turns.setdefault((side, lap.chunks), []).append(turn)
+                    said.append(f"{SIDES[side].name} {turn.chunks_per_second:,.1f}/s")
+            self._progress.note(
+                f"{lap.chunks:,} chunks, round {number} of {lap.rounds}: {'; '.join(said)}"
+            )
 
-def _compare(
-    part: str, sizes: Sizes, progress: Progress, *, chunks: int, pairs: int, target: float
-) -> Measurement:
-    ours: list[Turn] = []
-    theirs: list[Turn] = []
-    for number in range(1, pairs + 1):
-        progress.now(f"pair {number} of {pairs}: Lab 5")
-        theirs.append(_run_lab5(sizes.chunks, sizes.warm_up_chunks))
-        progress.now(f"pair {number} of {pairs}: ours")
-        ours.append(_run_ours(chunks, sizes.warm_up_chunks, progress))
-        progress.note(
-            f"pair {number} of {pairs}: ours {ours[-1].chunks_per_second:.1f} chunks/s, "
-            f"Lab 5 {theirs[-1].chunks_per_second:.1f} children/s"
+    def _take_turn(self, side: str, chunks: int) -> Turn | None:
+        """None where it fails, which is noted: one side's failure does not stop the others."""
+        if (side, chunks) in self.failures:
+            return None
+        try:
+            return SIDES[side].take_turn(chunks, self._warm_up_chunks, self._progress)
+        except NotAvailable as error:
+            self.failures[side, chunks] = str(error)
+        except Unexpected as error:
+            self.failures[side, chunks] = f"it did not do its work: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever stops one side, the others go on
+            self.failures[side, chunks] = f"{type(error).__name__}: {error}".splitlines()[0]
+        self._progress.note(f"{SIDES[side].name}: {self.failures[side, chunks]}")
+        return None
+
+    def compare(self, ours: str, theirs: str, chunks: int) -> Findings:
+        """The ratio of the medians, where both have run."""
+        our_turns, their_turns = self.turns.get((ours, chunks)), self.turns.get((theirs, chunks))
+        if not our_turns or not their_turns:
+            return
+        target = DBOS_TARGET if theirs == "dbos" else TARGETS.get((ours, theirs, chunks))
+        yield Measurement(
+            part="a",
+            name=f"{chunks:,} chunks, {ours} mode, against {SIDES[theirs].name}",
+            value=_median(our_turns) / _median(their_turns),
+            unit="",
+            target=target,
+            is_more_better=True,
+            details=(_described(ours, our_turns), _described(theirs, their_turns)),
         )
-    our_median, their_median = _median(ours), _median(theirs)
-    return Measurement(
-        part=part,
-        name=f"{chunks:,} chunks in one job, against Lab 5 with {sizes.chunks} children",
-        value=our_median / their_median,
-        unit="",
-        target=target,
-        is_more_better=True,
-        details=(
-            f"ours {our_median:.1f} chunks/s ({_rates(ours)})",
-            f"Lab 5 {their_median:.1f} children/s ({_rates(theirs)})",
-            f"CPU a chunk, ours: {_cpu(ours)}",
-            f"CPU a child, Lab 5: {_cpu(theirs)}",
-        ),
+
+    def compare_largest_to_smallest(self, side: str) -> Findings:
+        """Whether the rate holds in a large job: the rate there over the rate in a small one."""
+        measured = sorted(chunks for one, chunks in self.turns if one == side)
+        if len(measured) < 2:  # noqa: PLR2004 - a ratio needs two
+            return
+        smallest, largest = measured[0], measured[-1]
+        rates = [_median(self.turns[side, chunks]) for chunks in (largest, smallest)]
+        yield Measurement(
+            part="a",
+            name=f"{largest:,} chunks, {side} mode, against its own rate at {smallest:,}",
+            value=rates[0] / rates[1],
+            unit="",
+            target=TARGET_OF_LARGEST_TO_SMALLEST,
+            is_more_better=True,
+            details=(f"{rates[0]:,.1f} and {rates[1]:,.1f} chunks/s",),
+        )
+
+    def grid(self, sizes: list[int]) -> Grid:
+        """Every side's median at every number of chunks."""
+        return Grid(
+            part="a",
+            title="Chunks a second by number of chunks (medians)",
+            columns=("", *(f"{chunks:,}" for chunks in sizes)),
+            rows=tuple(
+                (side.name, *(self._cell(key, chunks) for chunks in sizes))
+                for key, side in SIDES.items()
+            ),
+        )
+
+    def _cell(self, side: str, chunks: int) -> str:
+        turns = self.turns.get((side, chunks))
+        if turns:
+            return f"{_median(turns):,.1f}"
+        return "not run" if (side, chunks) in self.failures else ""
+
+
+def _described(side: str, turns: list[Turn]) -> str:
+    rates = listed([turn.chunks_per_second for turn in turns])
+    cpu = ", ".join(
+        f"{name} {statistics.median(turn.cpu_ms_a_chunk[name] for turn in turns):.1f} ms"
+        for name in turns[0].cpu_ms_a_chunk
     )
-
-
-def _run_ours(chunks: int, warm_up_chunks: int, progress: Progress) -> Turn:
-    with (
-        tempfile.TemporaryDirectory(prefix="fanfold-bench-") as directory,
-        running(Path(directory)) as stack,
-        Fanfold(stack.url) as fanfold,
-    ):
-        run_to_the_end(fanfold, double_job(warm_up_chunks), progress)
-        pids = stack_pids(stack)
-        before = cpu_seconds(pids)
-        posted_at = time.time()
-        job = run_to_the_end(fanfold, double_job(chunks), progress)
-        after = cpu_seconds(pids)
-    # The ledger's own time of the end: it does not wait for a client to ask.
-    seconds = datetime.fromisoformat(job.finished_at or "").timestamp() - posted_at
-    return _turn(chunks, seconds, {name: after[name] - before[name] for name in after})
-
-
-def _run_lab5(children: int, warm_up_children: int) -> Turn:
-    with (
-        tempfile.TemporaryDirectory(prefix="fanfold-bench-") as directory,
-        running_lab5(Path(directory)) as lab5,
-    ):
-        lab5.run(warm_up_children)
-        return _turn(children, *lab5.run(children))
-
-
-def _turn(chunks: int, seconds: float, cpu: dict[str, float]) -> Turn:
-    return Turn(chunks / seconds, {name: used * 1000 / chunks for name, used in cpu.items()})
+    each = SIDES[side].each
+    return f"{SIDES[side].name} {_median(turns):,.1f} {each}/s ({rates}); CPU for each: {cpu}"
 
 
 def _median(turns: list[Turn]) -> float:
     return statistics.median(turn.chunks_per_second for turn in turns)
-
-
-def _rates(turns: list[Turn]) -> str:
-    return listed([turn.chunks_per_second for turn in turns])
-
-
-def _cpu(turns: list[Turn]) -> str:
-    """The median CPU time a chunk of each kind of process."""
-    return ", ".join(
-        f"{name} {statistics.median(turn.cpu_ms_a_chunk[name] for turn in turns):.1f} ms"
-        for name in turns[0].cpu_ms_a_chunk
-    )

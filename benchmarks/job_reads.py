@@ -1,24 +1,24 @@
-"""Part d: `GET /jobs/{id}` of a finished job, beside a bare FastAPI route of the same shape."""
+"""Part c: `GET /jobs/{id}` beside a bare FastAPI route of the same shape, and under load."""
 
 import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
 
-from benchmarks.chunk_rate import double_job, run_to_the_end
-from benchmarks.measurement import Measurement, listed
+from benchmarks import polls_under_load
+from benchmarks.jobs import double_job, run_to_the_end
+from benchmarks.measurement import Figures, Findings, Measurement, listed
 from benchmarks.processes import cpu_seconds, is_listening, output_of, started, wait_until
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
 from client.http import Fanfold
 from devstack.running import RunningStack, free_ports, running
 
-TARGET_RATIO = 0.4
+TARGET_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Turn:
     """What the driver saw in one turn."""
 
     requests_per_second: float
@@ -40,7 +40,13 @@ class Figures:
     """Share of a core that the server used."""
 
 
-def measure(sizes: Sizes, progress: Progress) -> Iterator[Measurement]:
+def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
+    """The most polls a second, then polls at a fixed pace while a job runs."""
+    yield from _against_bare_route(sizes, progress, figures)
+    yield from polls_under_load.measure(sizes, progress, figures)
+
+
+def _against_bare_route(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
     """Both servers run throughout; the driver asks one, then the other, over and over."""
     with (
         tempfile.TemporaryDirectory(prefix="fanfold-bench-") as directory,
@@ -55,21 +61,24 @@ def measure(sizes: Sizes, progress: Progress) -> Iterator[Measurement]:
             wait_until(lambda: is_listening(bare_port), bare)
             our_server = _Server(stack.http_port, stack.pid("gateway"))
             bare_server = _Server(bare_port, bare.pid)
-            yield _compare(our_server, bare_server, path, sizes, progress)
+            ours, bare = _take_turns(our_server, bare_server, path, sizes, progress)
+    figures["ours"] = [asdict(turn) for turn in ours]
+    figures["bare"] = [asdict(turn) for turn in bare]
+    yield _compare(ours, bare, sizes)
 
 
 def _finished_job(stack: RunningStack, sizes: Sizes, progress: Progress) -> str:
     with Fanfold(stack.url) as fanfold:
         # Without failures, so that the answer holds no list of them and is of ordinary size.
-        request = double_job(sizes.read_chunks) | {"options": {}, "reducer": "sum"}
+        request = double_job(sizes.read_chunks, "auto") | {"options": {}, "reducer": "sum"}
         return run_to_the_end(fanfold, request, progress).links.self
 
 
-def _compare(
+def _take_turns(
     our_server: _Server, bare_server: _Server, path: str, sizes: Sizes, progress: Progress
-) -> Measurement:
-    ours: list[Figures] = []
-    bare: list[Figures] = []
+) -> tuple[list[Turn], list[Turn]]:
+    ours: list[Turn] = []
+    bare: list[Turn] = []
     for server in (our_server, bare_server):
         progress.now("warming up")
         _drive(server, path, sizes)
@@ -81,10 +90,14 @@ def _compare(
         progress.note(
             f"pair {number} of {sizes.read_pairs}: ours {_line(ours[-1:])}; bare {_line(bare[-1:])}"
         )
+    return ours, bare
+
+
+def _compare(ours: list[Turn], bare: list[Turn], sizes: Sizes) -> Measurement:
     driver_cpu = max(turn.driver_cpu for turn in [*ours, *bare])
     answer_bytes = f"{ours[0].answer_bytes} and {bare[0].answer_bytes} bytes with their heads"
     return Measurement(
-        part="d",
+        part="c",
         name=f"GET of a finished job of {sizes.read_chunks:,} chunks, against a bare route",
         value=_median_rate(ours) / _median_rate(bare),
         unit="",
@@ -100,29 +113,29 @@ def _compare(
     )
 
 
-def _drive(server: _Server, path: str, sizes: Sizes) -> Figures:
+def _drive(server: _Server, path: str, sizes: Sizes) -> Turn:
     arguments = [str(server.port), path, str(sizes.read_connections), str(sizes.read_seconds)]
     pids = {"server": [server.pid]}
     before = cpu_seconds(pids)
     answer = output_of([sys.executable, "-m", "benchmarks.http_driver", *arguments])
     server_cpu = (cpu_seconds(pids)["server"] - before["server"]) / sizes.read_seconds
-    return Figures(**json.loads(answer), server_cpu=server_cpu)
+    return Turn(**json.loads(answer), server_cpu=server_cpu)
 
 
-def _median_rate(turns: list[Figures]) -> float:
+def _median_rate(turns: list[Turn]) -> float:
     return statistics.median(turn.requests_per_second for turn in turns)
 
 
-def _rates(turns: list[Figures]) -> str:
+def _rates(turns: list[Turn]) -> str:
     return listed([turn.requests_per_second for turn in turns])
 
 
-def _cpu_ms(turns: list[Figures]) -> float:
+def _cpu_ms(turns: list[Turn]) -> float:
     """The median CPU time that the server spent on a request."""
     return statistics.median(turn.server_cpu * 1000 / turn.requests_per_second for turn in turns)
 
 
-def _line(turns: list[Figures]) -> str:
+def _line(turns: list[Turn]) -> str:
     """Medians over the turns."""
     p50 = statistics.median(turn.p50_ms for turn in turns)
     p99 = statistics.median(turn.p99_ms for turn in turns)

@@ -41,6 +41,30 @@ def started(
         _stop(process)
 
 
+@contextmanager
+def conversing(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is spoken to over pipes, stopped at the end of the block."""
+    with log.open("ab") as errors:
+        process = subprocess.Popen(  # noqa: S603 - the command is ours
+            command,
+            cwd=ROOT,
+            env=os.environ | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
 def output_of(command: Sequence[str]) -> str:
     """What a command prints; raises CalledProcessError where it fails."""
     return subprocess.run(  # noqa: S603 - the command is ours

@@ -2,36 +2,64 @@
 
 from dataclasses import dataclass
 
+FANFOLD_MODES = ("workflow", "activity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lap:
+    """One number of chunks, and who runs it how often, in this order, over and over."""
+
+    chunks: int
+    rounds: int
+    sides: tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """Numbers of chunks, repetitions and seconds of one run of the benchmarks."""
 
-    chunks: int = 500
-    large_chunks: int = 2_500
+    laps: tuple[Lap, ...] = (
+        Lap(chunks=200, rounds=5, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+        Lap(chunks=500, rounds=5, sides=("workflow", "lab5")),
+        Lap(chunks=1_000, rounds=3, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+        Lap(chunks=5_000, rounds=3, sides=("activity", "celery")),
+        Lap(chunks=10_000, rounds=2, sides=("workflow", "dbos", "activity", "celery")),
+    )
     warm_up_chunks: int = 50
-    pairs: int = 5
-    large_pairs: int = 3
     small_jobs: int = 40
     warm_up_jobs: int = 5
+    starts: int = 3
     read_chunks: int = 1_000
     read_connections: int = 32
     read_seconds: float = 5.0
     read_pairs: int = 5
-    starts: int = 3
+    polled_chunks: int = 10_000
+    polls_per_second: int = 500
+    polls: int = 5_000
+    upload_items: int = 1_000_000
+    upload_pairs: int = 3
+    cost_chunks: int = 1_000
+    large_items: int = 1_000_000
+    large_chunk_size: int = 10
 
 
 FULL = Sizes()
 QUICK = Sizes(
-    chunks=50,
-    large_chunks=100,
+    laps=(
+        Lap(chunks=20, rounds=1, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+        Lap(chunks=50, rounds=2, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+    ),
     warm_up_chunks=10,
-    pairs=1,
-    large_pairs=1,
     small_jobs=5,
     warm_up_jobs=1,
+    starts=1,
     read_chunks=20,
     read_seconds=0.5,
     read_pairs=1,
-    starts=1,
+    polled_chunks=200,
+    polls=300,
+    upload_items=20_000,
+    upload_pairs=1,
+    cost_chunks=50,
+    large_items=20_000,
 )

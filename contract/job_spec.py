@@ -7,6 +7,7 @@ through Temporal only as the numbers that workflows need (see `contract.wire`).
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 
@@ -53,6 +54,17 @@ class ToleranceSpec:
         return failed * 100 > self.percent * finished
 
 
+class Execution(StrEnum):
+    """How a job's chunks are run; the answers are the same (docs/execution.md)."""
+
+    AUTO = "auto"
+    """As asked for only: a job that has its chunks is one of the others."""
+    WORKFLOW = "workflow"
+    """A child workflow for each chunk."""
+    ACTIVITY = "activity"
+    """Blocks of chunks in activities of their shard."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A job as it was asked for, every default filled in."""
@@ -62,10 +74,14 @@ class JobSpec:
     is_staged: bool
     """True when the client gave `stages`, false when it gave one `processor`."""
     reducer: str | None
-    execution: str
+    execution: Execution
     max_concurrency: int
     tolerated_failures: ToleranceSpec | None
     labels: Mapping[str, str]
+
+    def is_last_stage(self, stage: int) -> bool:
+        """Whether no stage comes after this one."""
+        return stage == len(self.stages) - 1
 
     def to_json(self) -> str:
         """The spec as JSON text."""
@@ -78,6 +94,7 @@ class JobSpec:
         tolerance = raw.pop("tolerated_failures")
         return cls(
             stages=tuple(_stage(stage) for stage in raw.pop("stages")),
+            execution=Execution(raw.pop("execution")),
             tolerated_failures=ToleranceSpec(**tolerance) if tolerance else None,
             **raw,
         )

@@ -17,6 +17,16 @@ MIB = 1024 * 1024
 EXIT_BAD_SETTINGS = 2
 """Exit code of a process whose settings are wrong: starting it again would not help."""
 
+MAX_RETENTION_HOURS = 876_000
+"""A hundred years."""
+RetentionHours = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=MAX_RETENTION_HOURS,
+        description="How long finished jobs are kept, in hours; then they are deleted.",
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -64,8 +74,8 @@ class GatewaySettings(HttpSettings):
     max_body_bytes: int = Field(
         default=32 * MIB, ge=1, description="Largest request body, in bytes."
     )
-    max_items: int = Field(default=1_000_000, ge=1, description="Most items in one job.")
-    max_chunks: int = Field(default=50_000, ge=1, description="Most chunks in one job.")
+    max_items: int = Field(default=10_000_000, ge=1, description="Most items in one job.")
+    max_chunks: int = Field(default=1_000_000, ge=1, description="Most chunks in one job.")
     max_item_bytes: int = Field(
         default=1 * MIB, ge=1, description="Largest item, in bytes of JSON text."
     )
@@ -80,9 +90,11 @@ class GatewaySettings(HttpSettings):
         default=2.0,
         gt=0,
         description=(
-            "How often the gateway looks for jobs to start, to cancel, or closed outside Fanfold."
+            "How often the gateway looks for jobs to start, to cancel, or closed outside Fanfold, "
+            "and for what is to be deleted."
         ),
     )
+    retention_hours: RetentionHours = 168.0
 
 
 class WorkerSettings(LedgerSettings):
@@ -132,6 +144,7 @@ class StackSettings(HttpSettings):
         le=256,
         description="Worker processes; by default one a core.",
     )
+    retention_hours: RetentionHours = 168.0
 
 
 AnySettings = TypeVar("AnySettings", bound=LedgerSettings)

@@ -5,11 +5,12 @@ breaking what is already running: changes are additive and have defaults. Each t
 some hundred bytes and another hundred a stage, whatever the size of the job.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from contract.job_spec import JobSpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, StageSpec
 from contract.states import ChunkState
 
 
@@ -34,29 +35,101 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the job's chunks have been so far, which decides how the next ones are run."""
+
+    quick_streak: int = 0
+    """So many chunks have been quick, one after another: see QUICK_SECONDS."""
+    chunk_seconds: float | None = None
+    """How long a chunk takes, as last seen; None before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff:
+    """Chunks whose next attempt is due so many seconds later."""
+
+    indexes: list[int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobInput:
-    """Input of JobWorkflow; a continued run starts at `next_index` with the counts so far."""
+    """Input of JobWorkflow."""
 
     job_id: str
     total_chunks: int
     max_concurrency: int
     stages: list[StagePlan]
-    tolerance: ToleranceSpec | None = None
-    next_index: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    quick_streak: int = 0
+    execution: Execution = Execution.WORKFLOW
+    shard_chunks: int = 0
+    """How many chunks a shard has; 0 where the job starts its chunks itself."""
+    pace: Pace = field(default_factory=Pace)
 
     @classmethod
     def of(cls, job_id: str, total_chunks: int, spec: JobSpec) -> Self:
-        """The input for a job's first run."""
+        """The input of a job's workflow."""
         return cls(
             job_id=job_id,
             total_chunks=total_chunks,
             max_concurrency=spec.max_concurrency,
             stages=[StagePlan.of(stage) for stage in spec.stages],
-            tolerance=spec.tolerated_failures,
+            execution=spec.execution,
+            shard_chunks=shard_chunks(spec.execution, total_chunks),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardInput:
+    """Input of ShardWorkflow; a continued run starts at `first` with what is left to do."""
+
+    job_id: str
+    number: int
+    first: int
+    count: int
+    width: int
+    """How many of the job's chunks this shard may have in flight."""
+    stages: list[StagePlan]
+    execution: Execution
+    has_successors: bool = False
+    """Whether other shards wait for the slots that this one does not need any more."""
+    pace: Pace = field(default_factory=Pace)
+    put_off: list[PutOff] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardOutcome:
+    """Output of ShardWorkflow."""
+
+    pace: Pace
+    is_tolerance_exceeded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsReleased:
+    """From a shard to its job: so many slots that it has no more use for."""
+
+    shard: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockInput:
+    """Input of the activity that runs a block of chunks."""
+
+    job_id: str
+    indexes: list[int]
+    width: int
+    """How many of them may run at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockOutcome:
+    """Output of the activity that runs a block of chunks."""
+
+    put_off: list[PutOff]
+    chunk_seconds: float | None = None
+    """How long a chunk took, on the average; None where none ran."""
+    is_tolerance_exceeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +150,8 @@ class ChunkOutcome:
     state: ChunkState
     seconds: float = 0.0
     """How long the processor ran; of several stages, the longest."""
+    is_tolerance_exceeded: bool = False
+    """Whether the job bears no more failures, as of this outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +170,8 @@ class LostChunk:
     job_id: str
     index: int
     reason: str
+    count: int = 1
+    """How many chunks from `index` on; of them, those without an outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +181,40 @@ class CloseJob:
     job_id: str
     is_cancelled: bool = False
     is_tolerance_exceeded: bool = False
+
+
+def shard_chunks(execution: Execution, total_chunks: int) -> int:
+    """How many chunks each shard of a job has; 0 where it needs none."""
+    if execution is Execution.WORKFLOW and total_chunks <= MAX_CHUNKS_WITHOUT_SHARDS:
+        return 0
+    return max(SHARD_CHUNKS[execution], math.ceil(total_chunks / MAX_SHARDS))
+
+
+MAX_CHUNKS_WITHOUT_SHARDS = 500
+"""Up to here a job starts its children itself: 3 to 4 events each, 9 at worst, of the
+10,000 that a history should have at most."""
+
+SHARD_CHUNKS = {Execution.WORKFLOW: 500, Execution.ACTIVITY: 1_000}
+"""So many chunks a shard has, unless that made more shards than MAX_SHARDS."""
+
+MAX_SHARDS = 500
+"""Each is a child of the job's workflow, with up to ten events and some signals."""
+
+SHARDS_AT_ONCE = 4
+"""While one drains, the others go on; more of them only divide the window more finely."""
+
+BLOCKS_AT_ONCE = 5
+"""So many blocks of a shard run at a time, so that several workers share in it."""
+
+BLOCK_CHUNKS = 100
+"""Most chunks in a block. An activity costs the server as much as a hundred rows cost the
+ledger."""
+
+FIRST_BLOCK_CHUNKS = 25
+"""So many a block has while nobody knows how long a chunk takes."""
+
+BLOCK_SECONDS = 10.0
+"""A block of slower chunks has fewer of them: what one worker has taken on is soon done."""
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -122,6 +233,9 @@ the server half as much (docs/decisions/0003-quick-chunks.md)."""
 
 QUICK_SAMPLE = 5
 """So many chunks of a job have to be quick, one after another, before it is believed."""
+
+TOLERANCE_EXCEEDED = "tolerance exceeded"
+"""Detail of a chunk's failure that says: with it, the job bears no more of them."""
 
 RECORDED = "recorded"
 """Detail of a chunk's failure that says: its outcome is in the ledger already."""

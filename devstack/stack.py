@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +114,7 @@ class _Stack:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _start(self) -> None:
+        await self._shrink_temporal()
         self._keep_running(self._temporal)
         # The gateway takes jobs, and the workers wait, while Temporal comes up.
         await asyncio.to_thread(migrate, self._ledger_url)
@@ -124,9 +126,21 @@ class _Stack:
     def _keep_running(self, process: SupervisedProcess) -> None:
         self._running.append(asyncio.create_task(process.keep_running()))
 
+    async def _shrink_temporal(self) -> None:
+        try:
+            given_back = await asyncio.to_thread(temporal_server.give_space_back, self._database)
+        except sqlite3.Error as error:  # a full disk, say: the server may run all the same
+            _log.warning("%s keeps the space that is free in it: %s", self._database, error)
+            return
+        if given_back:
+            mib = given_back // (1024 * 1024)
+            _log.info("%s was rewritten: %d MiB are free again", self._database, mib)
+
     async def _prepare_temporal(self) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
-        command = temporal_server.retention_command(self._settings.temporal_port)
+        command = temporal_server.retention_command(
+            self._settings.temporal_port, retention_hours=self._settings.retention_hours
+        )
         while await _run_quietly(command, self._environment):
             if time.monotonic() > deadline:
                 raise CannotStart(f"Temporal does not come up; see {self._temporal.log_file}")

@@ -1,13 +1,18 @@
 """The embedded Temporal server: the real one in its development form, tuned for one machine."""
 
+import math
 import shutil
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
 
-RETENTION = "168h"
-"""How long closed workflows stay visible in Temporal; the ledger keeps its jobs anyway."""
+SHORTEST_RETENTION_HOURS = 24
+"""The server takes no less."""
+
+# What is free of the file is worth a start that takes longer above both of these.
+MIN_FREE_BYTES = 64 * 1024 * 1024
+MIN_FREE_SHARE = 1 / 4
 
 # What the web UI's lists and Fanfold's own queries use, of 58 indexes.
 _KEPT_INDEXES = {
@@ -72,11 +77,15 @@ def command(*, database: Path, port: int, ui_port: int) -> list[str]:
     return line
 
 
-def retention_command(port: int) -> list[str]:
-    """The command that sets the namespace's retention; it fails while the server is not up."""
+def retention_command(port: int, *, retention_hours: float) -> list[str]:
+    """The command that sets how long closed workflows stay visible in Temporal.
+
+    It fails while the server is not up.
+    """
+    hours = max(math.ceil(retention_hours), SHORTEST_RETENTION_HOURS)
     address = f"127.0.0.1:{port}"
     line = [str(binary()), "operator", "namespace", "update", "--namespace", "default"]
-    return [*line, "--retention", RETENTION, "--address", address, "--command-timeout", "2s"]
+    return [*line, "--retention", f"{hours}h", "--address", address, "--command-timeout", "2s"]
 
 
 def trim_indexes(database: Path) -> int:
@@ -95,3 +104,23 @@ def trim_indexes(database: Path) -> int:
             connection.execute(f'DROP INDEX IF EXISTS "{name}"')
         connection.commit()
     return len(unused)
+
+
+def give_space_back(database: Path) -> int:
+    """Rewrite the file without what workflows that are gone have left free in it.
+
+    The server never does so. Only while no server has the file open; the bytes given
+    back, 0 where it is not worth it.
+    """
+    if not database.exists():
+        return 0
+    with closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
+        free, pages, page_bytes = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("freelist_count", "page_count", "page_size")
+        )
+        if free * page_bytes < MIN_FREE_BYTES or free < pages * MIN_FREE_SHARE:
+            return 0
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return free * page_bytes

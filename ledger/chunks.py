@@ -7,11 +7,11 @@ was thought dead and comes back changes nothing any more.
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 
 from contract.failures import Failure
 from contract.states import ChunkState, JobState
 from ledger.database import Database, Row, Statement, Value, placeholders
+from ledger.outcomes import Script, failure_columns
 from ledger.records import (
     Attempt,
     ChunkOutput,
@@ -28,9 +28,6 @@ _COLUMNS = (
 # What a page of results may hold in memory at once, but for a single larger result.
 _PAGE_BYTES = 1024 * 1024
 _PAGE_ROWS = 500
-_HOLDS_ATTEMPT = (
-    "WHERE job_id = ? AND idx = ? AND state = 'running' AND stage = ? AND stage_attempts = ?"
-)
 
 
 class Chunks:
@@ -43,13 +40,15 @@ class Chunks:
     # --- for the workers -------------------------------------------------------------
 
     async def begin_attempt(
-        self, job_id: str, index: int, stage: int
+        self, job_id: str, index: int, stage: int, *, after: Script = ()
     ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
+        `after` is what became of the attempt before, recorded in the same transaction.
         None where there is no such chunk.
         """
-        begun, found = await self._database.write(
+        *_, begun, found = await self._database.write(
+            *after,
             Statement(
                 "UPDATE chunks SET state = 'running', stage_attempts = stage_attempts + 1, "
                 # A chunk's attempts are its runs from the client's view: moving on to the
@@ -65,8 +64,8 @@ class Chunks:
                 "SELECT inputs.body, results.body, results.item_errors, chunks.state, jobs.state, "
                 "chunks.stage, error_type, error_message, error_retryable "
                 "FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
-                "LEFT JOIN inputs ON inputs.job_id = chunks.job_id AND inputs.idx = chunks.idx "
-                "AND inputs.stage = ? "
+                "LEFT JOIN inputs ON inputs.job_id = chunks.job_id AND inputs.stage = ? "
+                "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
                 "LEFT JOIN results ON results.job_id = chunks.job_id AND results.idx = chunks.idx "
                 "WHERE chunks.job_id = ? AND chunks.idx = ?",
                 (stage, job_id, index),
@@ -98,118 +97,33 @@ class Chunks:
             ),
         )
 
-    async def hand_back(self, attempt: Attempt) -> None:
-        """Undo an attempt that a stopping worker could not finish: it does not count."""
-        await self._database.write(
-            Statement(
-                "UPDATE chunks SET state = 'pending', stage_attempts = stage_attempts - 1, "
-                "attempts = attempts - CASE WHEN stage = 0 OR stage_attempts > 1 "
-                f"THEN 1 ELSE 0 END {_HOLDS_ATTEMPT}",
-                _held(attempt),
-            )
-        )
+    async def record(self, outcome: Script) -> None:
+        """Record what became of an attempt: one of the scripts of `ledger.outcomes`."""
+        await self._database.write(*outcome)
 
-    async def save_checkpoint(self, attempt: Attempt, output: ChunkOutput) -> None:
-        """Keep what the items of a failed attempt gave, for the next one to go on from."""
-        await self._database.write(
-            Statement(
-                f"UPDATE chunks SET result_bytes = ? {_HOLDS_ATTEMPT}",
-                (len(output.body), *_held(attempt)),
-            ),
-            _keep_output(attempt, output),
-        )
-
-    async def advance(self, attempt: Attempt, output: ChunkOutput) -> None:
-        """Record that a stage is done: its output is the next stage's input."""
-        script = [
-            Statement(
-                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
-                f"SELECT job_id, idx, stage + 1, tenant, ? FROM chunks {_HOLDS_ATTEMPT} "
-                "ON CONFLICT (job_id, idx, stage) DO NOTHING",
-                (output.body, *_held(attempt)),
-            ),
-            # Last, since it is what the attempt holds.
-            Statement(
-                "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, result_bytes = 0, "
-                f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (len(output.item_errors), *_held(attempt)),
-            ),
-        ]
-        if output.item_errors or attempt.checkpoint.item_errors:
-            dropped = ChunkOutput(item_errors=output.item_errors)
-            script.insert(0, _keep_output(attempt, dropped))
-        await self._database.write(*script)
-
-    async def record_success(self, attempt: Attempt, output: ChunkOutput) -> None:
-        """Record the outcome of a chunk's last stage."""
-        await self._database.write(
-            Statement(
-                "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
-                f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
-            ),
-            _keep_output(attempt, output, state=ChunkState.SUCCEEDED),
-        )
-
-    async def record_failure(
-        self, attempt: Attempt, failure: Failure, output: ChunkOutput, items_failed: int
+    async def record_lost(
+        self, job_id: str, index: int, failure: Failure, *, count: int = 1
     ) -> None:
-        """Record that a chunk failed for good, with what its items gave nevertheless."""
-        script = [
-            Statement(
-                "UPDATE chunks SET state = 'failed', finished_at = ?, result_bytes = ?, "
-                "error_type = ?, error_message = ?, error_retryable = ?, "
-                f"items_failed = ? {_HOLDS_ATTEMPT}",
-                (
-                    now_ms(),
-                    len(output.body),
-                    *_failure_columns(failure),
-                    items_failed,
-                    *_held(attempt),
-                ),
-            )
-        ]
-        if output.item_errors or attempt.checkpoint.item_errors:
-            script.append(_keep_output(attempt, output, state=ChunkState.FAILED))
-        await self._database.write(*script)
+        """Record the failure of chunks that can no longer record their own outcome.
 
-    async def give_up(self, attempt: Attempt, failure: Failure) -> None:
-        """Record a failure instead of an attempt that was one too many, and does not count.
-
-        What items gave in earlier attempts stays.
+        Of the `count` chunks from `index` on, those without an outcome.
         """
-        kept = attempt.dropped_earlier + attempt.checkpoint.item_errors
+        last = index + count - 1
         await self._database.write(
+            # All their items count as failed, so none may show a result.
             Statement(
-                "UPDATE chunks SET state = 'failed', finished_at = ?, attempts = attempts - 1, "
-                "error_type = ?, error_message = ?, "
-                f"error_retryable = ?, items_failed = ? {_HOLDS_ATTEMPT}",
-                (
-                    now_ms(),
-                    *_failure_columns(failure),
-                    len(kept) if attempt.checkpoint.body else attempt.item_count,
-                    *_held(attempt),
-                ),
-            )
-        )
-
-    async def record_lost(self, job_id: str, index: int, failure: Failure) -> None:
-        """Record the failure of a chunk that can no longer record its own outcome."""
-        await self._database.write(
-            # All its items count as failed, so none may show a result.
-            Statement(
-                "DELETE FROM results WHERE job_id = ? AND idx = ? AND EXISTS ("
+                "DELETE FROM results WHERE job_id = ? AND idx BETWEEN ? AND ? AND EXISTS ("
                 " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
                 " AND chunks.idx = results.idx AND state IN ('pending', 'running'))",
-                (job_id, index),
+                (job_id, index, last),
             ),
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
                 "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
-                # Whoever holds an attempt at it holds none any more.
+                # Whoever holds an attempt at one holds none any more.
                 "stage_attempts = stage_attempts + 1 "
-                "WHERE job_id = ? AND idx = ? AND state IN ('pending', 'running')",
-                (now_ms(), *_failure_columns(failure), job_id, index),
+                "WHERE job_id = ? AND idx BETWEEN ? AND ? AND state IN ('pending', 'running')",
+                (now_ms(), *failure_columns(failure), job_id, index, last),
             ),
         )
 
@@ -274,37 +188,6 @@ class Chunks:
             (job_id, *indexes),
         )
         return {row[0]: _output(row[1:]) for row in rows}
-
-
-def _held(attempt: Attempt) -> tuple[str, int, int, int]:
-    return attempt.job_id, attempt.index, attempt.stage, attempt.number
-
-
-def _keep_output(
-    attempt: Attempt, output: ChunkOutput, *, state: ChunkState = ChunkState.RUNNING
-) -> Statement:
-    """Writes the output, if it is this attempt that brought the chunk to this state."""
-    errors = json.dumps([asdict(error) for error in output.item_errors], ensure_ascii=False)
-    return Statement(
-        "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
-        "SELECT job_id, idx, tenant, ?, ? FROM chunks "
-        "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND stage_attempts = ? "
-        "ON CONFLICT (job_id, idx) DO UPDATE "
-        "SET body = excluded.body, item_errors = excluded.item_errors",
-        (
-            output.body,
-            errors,
-            attempt.job_id,
-            attempt.index,
-            state,
-            attempt.stage,
-            attempt.number,
-        ),
-    )
-
-
-def _failure_columns(failure: Failure) -> tuple[str, str, int]:
-    return failure.type, failure.message, int(failure.retryable)
 
 
 def _failure(columns: Row) -> Failure | None:

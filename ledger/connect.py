@@ -10,6 +10,7 @@ from ledger.chunks import Chunks
 from ledger.database import Database
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
+from ledger.retention import Retention
 
 SQLITE_SCHEME = "sqlite:///"
 
@@ -22,11 +23,14 @@ class Ledger:
     jobs: Jobs
     chunks: Chunks
     catalog: Catalog
+    retention: Retention
 
     @classmethod
     def over(cls, database: Database) -> "Ledger":
         """All operations over this database."""
-        return cls(database, Jobs(database), Chunks(database), Catalog(database))
+        return cls(
+            database, Jobs(database), Chunks(database), Catalog(database), Retention(database)
+        )
 
 
 @asynccontextmanager

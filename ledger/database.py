@@ -40,7 +40,7 @@ class Batch:
 
 
 class Database(Protocol):
-    """What the ledger asks of a database. Both methods raise LedgerUnavailable."""
+    """What the ledger asks of a database. Every method raises LedgerUnavailable."""
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query."""
@@ -50,6 +50,9 @@ class Database(Protocol):
 
         Raises UniqueViolation, having written nothing, where a key exists already.
         """
+
+    async def give_space_back(self) -> bool:
+        """Return some of the space of deleted rows to the disk; whether there is more of it."""
 
     async def close(self) -> None:
         """Finish what is being written, then let go of all connections."""

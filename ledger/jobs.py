@@ -53,8 +53,11 @@ class Jobs:
         spec: JobSpec,
         chunks: Sequence[NewChunk],
         key: IdempotencyKey | None = None,
+        keep_ms: int | None = None,
     ) -> None:
         """Record a job with all its chunks, or nothing of it.
+
+        `keep_ms` is how long to keep it once it has finished, where it asks for that.
 
         Raises KeyTaken where the idempotency key has a job already.
         """
@@ -62,7 +65,7 @@ class Jobs:
         script: list[Statement | Batch] = [
             Statement(
                 "INSERT INTO jobs (id, tenant, state, run, spec, total_chunks, total_items, "
-                "created_at, checked_at) VALUES (?, ?, 'pending', 1, ?, ?, ?, ?, ?)",
+                "created_at, checked_at, keep_ms) VALUES (?, ?, 'pending', 1, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     tenant,
@@ -71,6 +74,7 @@ class Jobs:
                     sum(chunk.item_count for chunk in chunks),
                     created_at,
                     created_at,
+                    keep_ms,
                 ),
             ),
             Batch(
@@ -233,6 +237,11 @@ class Jobs:
             Statement("SELECT state FROM jobs WHERE id = ?", (job_id,)),
         )
         return JobState(rows[0][0]) if rows else None
+
+    async def outcome_counts(self, job_id: str) -> tuple[int, int]:
+        """How many chunks of a running job have succeeded, and how many have failed, so far."""
+        counts = (await counting.running_counts(self._database, {job_id: 0}))[job_id]
+        return counts.succeeded, counts.failed
 
     async def settle(self, job_id: str) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final."""

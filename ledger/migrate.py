@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 HEAD = "0002"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
+_log = logging.getLogger("fanfold.ledger")
+
 _SQLITE = "sqlite:///"
+_INCREMENTAL = 2
 _SELECT_REVISION = "SELECT version_num FROM alembic_version"
 # Any number will do, as long as nothing else in the database locks it.
 _ADVISORY_LOCK = 72_330_001
@@ -48,14 +51,18 @@ def _migrate_sqlite(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _file_lock(path.with_name(path.name + ".lock")):
-            if _sqlite_revision(path) >= HEAD:
+            revision = _sqlite_revision(path)
+            if revision >= HEAD:
                 return
+            if revision:
+                _make_shrinkable(path)
             from sqlalchemy import create_engine, event
 
             engine = create_engine(f"{_SQLITE}{path}")
             # The driver would commit before each CREATE TABLE; a migration that is killed
             # half-way must leave nothing behind.
             event.listen(engine, "connect", _leave_transactions_to_us)
+            event.listen(engine, "connect", _let_it_shrink)
             event.listen(engine, "begin", _begin)
             with engine.connect() as connection:
                 _upgrade(connection)
@@ -125,6 +132,27 @@ def _file_lock(path: Path) -> Iterator[None]:
 
 def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
+
+
+def _let_it_shrink(connection: sqlite3.Connection, _record: object) -> None:
+    # It counts only before the first table, and then stays with the file.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+
+
+def _make_shrinkable(path: Path) -> None:
+    """Rewrite a file of an older release so that it can give space back.
+
+    It takes the size of its data once more, for the moment. Where that is not possible
+    the ledger works as it did, only that its file never shrinks.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if connection.execute("PRAGMA auto_vacuum").fetchone() == (_INCREMENTAL,):
+            return
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            _log.warning("%s cannot be rewritten to give space back: %s", path, error)
 
 
 def _begin(connection: "Connection") -> None:

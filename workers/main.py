@@ -25,11 +25,15 @@ from contract.wire import HEARTBEAT_INTERVAL
 from ledger.catalog import Kind
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerUnavailable
+from workers.activities.block import BlockActivities
 from workers.activities.chunk import ChunkActivities
 from workers.activities.job import JobActivities
+from workers.attempts import Attempts
 from workers.registry import CannotLoad, Registry
+from workers.slots import Slots
 from workers.workflows.chunk import ChunkWorkflow
 from workers.workflows.job import JobWorkflow
+from workers.workflows.shard import ShardWorkflow
 
 _log = logging.getLogger("fanfold.worker")
 
@@ -45,12 +49,11 @@ def build_workers(
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
+    attempts = Attempts(ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes)
     chunk_activities = ChunkActivities(
-        ledger,
-        registry.processors,
-        max_result_bytes=given.max_chunk_result_bytes,
-        shutdown_grace_seconds=given.shutdown_grace_seconds,
+        ledger.chunks, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )
+    block_activities = BlockActivities(ledger.chunks, attempts, Slots(given.worker_slots))
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
     )
@@ -59,7 +62,7 @@ def build_workers(
     jobs = Worker(
         client,
         task_queue=JOB_TASK_QUEUE,
-        workflows=[JobWorkflow],
+        workflows=[JobWorkflow, ShardWorkflow],
         activities=[
             job_activities.open_job,
             job_activities.record_lost_chunk,
@@ -75,7 +78,7 @@ def build_workers(
         client,
         task_queue=CHUNK_TASK_QUEUE,
         workflows=[ChunkWorkflow],
-        activities=[chunk_activities.run_stage],
+        activities=[chunk_activities.run_stage, block_activities.run_block],
         workflow_runner=runner,
         # A workflow task lasts as long as the local activity in it.
         max_concurrent_workflow_tasks=given.worker_slots + _WORKFLOW_THREADS,

@@ -188,7 +188,7 @@ async def get_job(
 @router.delete(
     "/jobs/{job_id}",
     operation_id="cancel_job",
-    summary="Cancel a job",
+    summary="Cancel or remove a job",
     status_code=202,
     response_class=Response,
     responses={
@@ -201,11 +201,25 @@ async def get_job(
             "description": "The job was cancelled before.",
             "content": examples.answer("Job", examples.JOB),
         },
-        **responses(errors.NotFound, errors.JobAlreadyFinished, errors.Unavailable),
+        204: {"description": "With `purge=true`: the job is gone."},
+        **responses(
+            errors.MalformedRequest,
+            errors.NotFound,
+            errors.JobAlreadyFinished,
+            errors.Unavailable,
+        ),
     },
 )
-async def cancel_job(job_id: str, services: ServicesOf) -> Response:
+async def cancel_job(
+    job_id: str,
+    services: ServicesOf,
+    purge: Annotated[
+        bool, Query(description="Remove a finished job with all its data, instead.")
+    ] = False,
+) -> Response:
     """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
+    if purge:
+        return await _purge(services, job_id)
     await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
     job = await services.job(job_id)
     if job.state is JobState.CANCELLED:
@@ -222,19 +236,30 @@ async def cancel_job(job_id: str, services: ServicesOf) -> Response:
     )
 
 
+async def _purge(services: Services, job_id: str) -> Response:
+    if not await services.ledger.retention.purge(job_id, DEFAULT_TENANT):
+        await services.job(job_id)
+        detail = "Only a finished job can be removed; cancel it, and wait for its end."
+        raise errors.JobNotFinished("job_not_finished", detail)
+    services.housekeeping.kick()
+    return Response(status_code=204)
+
+
 async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -> tuple[str, bool]:
     """The job's id, and whether an earlier request had made it already."""
     catalog = services.ledger.catalog
     processors = await catalog.entries(Kind.PROCESSOR)
     reducers = await catalog.entries(Kind.REDUCER)
 
-    def prepare() -> tuple[JobSpec, list[NewChunk]]:
+    def prepare() -> tuple[JobSpec, list[NewChunk], int | None]:
         request = submission.parse(decode_body(body), services.settings)
         submission.check_names(request, processors, reducers)
-        return submission.to_spec(request), submission.split(request, services.settings)
+        chunks = submission.split(request, services.settings)
+        execution = submission.resolve_execution(request.execution, len(chunks))
+        return submission.to_spec(request, execution), chunks, request.keep_ms
 
     # In a thread: a large body takes a second, in which others want their polls answered.
-    spec, chunks = await asyncio.to_thread(prepare)
+    spec, chunks, keep_ms = await asyncio.to_thread(prepare)
     job_id = new_job_id()
     try:
         await services.ledger.jobs.create(
@@ -243,6 +268,7 @@ async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -
             spec=spec,
             chunks=chunks,
             key=key,
+            keep_ms=keep_ms,
         )
     except KeyTaken as taken:
         if key is None or taken.body_hash != key.body_hash:

@@ -64,6 +64,10 @@ class PostgresqlDatabase:
                 for statement, cursor in zip(script, cursors, strict=True)
             ]
 
+    async def give_space_back(self) -> bool:
+        """See Database.give_space_back: the server's autovacuum sees to it."""
+        return False
+
     async def close(self) -> None:
         """See Database.close."""
         await self._pool.close()

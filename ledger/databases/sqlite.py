@@ -17,6 +17,11 @@ from ledger.database import Batch, LedgerUnavailable, Row, Statement, UniqueViol
 BUSY_TIMEOUT_MS = 20_000
 # One transaction holds the lock that every other process waits for.
 MAX_SCRIPTS_IN_A_TRANSACTION = 500
+# After a large transaction the write-ahead log is cut back to this.
+MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
+# Free pages within this share of the file are kept: the next rows will fill them.
+KEPT_FREE_SHARE = 1 / 8
+PAGES_GIVEN_BACK_AT_ONCE = 256
 
 Script = tuple[Statement | Batch, ...]
 
@@ -48,6 +53,10 @@ class SqliteDatabase:
             self._flushing = asyncio.create_task(self._flush())
         # A caller that goes away must not take back what the writer may have begun.
         return await asyncio.shield(done)
+
+    async def give_space_back(self) -> bool:
+        """See Database.give_space_back."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._shrink)
 
     async def close(self) -> None:
         """See Database.close."""
@@ -86,6 +95,24 @@ class SqliteDatabase:
             return [LedgerUnavailable(f"{self._path}: {error}")] * len(scripts)
         return outcomes
 
+    def _shrink(self) -> bool:
+        try:
+            (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
+            (free,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+            # So many that what stays free is that share of what stays.
+            too_many = int((free - pages * KEPT_FREE_SHARE) / (1 - KEPT_FREE_SHARE))
+            if too_many <= 0:
+                return False
+            count = min(too_many, PAGES_GIVEN_BACK_AT_ONCE)
+            # It steps once a page, and only a script is stepped to its end.
+            self._writer.executescript(f"PRAGMA incremental_vacuum({count})")
+            if count == too_many:
+                # The file itself is cut when its log is written back; nobody is waited for.
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"{self._path}: {error}") from error
+        return too_many > count
+
     def _run(self, script: Script) -> list[list[Row]] | Exception:
         self._writer.execute("SAVEPOINT script")
         try:
@@ -119,6 +146,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # What is acknowledged must survive a power cut too, not only a crash.
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_WAL_BYTES}")
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"{path}: {error}") from error
     return connection

@@ -41,11 +41,17 @@ async def record(
     tenant: str = DEFAULT_TENANT,
     key: IdempotencyKey | None = None,
     job_id: str | None = None,
+    keep_ms: int | None = None,
 ) -> str:
     """Record a job with chunks of these sizes; its id."""
     job_id = job_id or new_job_id()
     await ledger.jobs.create(
-        job_id=job_id, tenant=tenant, spec=spec or a_spec(), chunks=chunks_of(sizes), key=key
+        job_id=job_id,
+        tenant=tenant,
+        spec=spec or a_spec(),
+        chunks=chunks_of(sizes),
+        key=key,
+        keep_ms=keep_ms,
     )
     return job_id
 

@@ -33,6 +33,9 @@ class Counted:
     async def write(self, *script: Statement | Batch) -> list[list[Row]]:
         return await self._database.write(*script)
 
+    async def give_space_back(self) -> bool:
+        return await self._database.give_space_back()
+
     async def close(self) -> None:
         await self._database.close()
 

@@ -85,3 +85,55 @@ def test_a_missing_binary_is_told_with_the_remedy(
         temporal_server.binary()
     (tmp_path / "temporal").touch(mode=0o755)
     assert temporal_server.binary() == tmp_path / "temporal"
+
+
+def test_closed_workflows_stay_as_long_as_finished_jobs_but_never_less_than_a_day() -> None:
+    asked = {hours: _retention(hours) for hours in (0.1, 24, 24.5, 168)}
+    assert asked == {0.1: "24h", 24: "24h", 24.5: "25h", 168: "168h"}
+
+
+def _retention(hours: float) -> str:
+    line = temporal_server.retention_command(7001, retention_hours=hours)
+    return line[line.index("--retention") + 1]
+
+
+def filled(path: Path, *, kept_rows: int, deleted_rows: int) -> Path:
+    """A file in which so many rows of about a page each were deleted again."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB)")
+        rows = ((b"x" * 4000,) for _ in range(kept_rows + deleted_rows))
+        connection.executemany("INSERT INTO t (a) VALUES (?)", rows)
+        connection.execute("DELETE FROM t WHERE id > ?", (kept_rows,))
+        connection.commit()
+    return path
+
+
+def test_what_is_free_in_a_large_file_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(temporal_server, "MIN_FREE_BYTES", 1024 * 1024)
+    path = filled(tmp_path / "t.db", kept_rows=100, deleted_rows=400)
+    before = path.stat().st_size
+    given_back = temporal_server.give_space_back(path)
+    assert given_back >= 400 * 4000
+    assert path.stat().st_size <= before - given_back
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM t").fetchone() == (100,)
+    assert temporal_server.give_space_back(path) == 0
+
+
+@pytest.mark.parametrize(("kept_rows", "deleted_rows"), [(100, 200), (2000, 400)])
+def test_a_little_free_space_is_no_reason_to_rewrite_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept_rows: int, deleted_rows: int
+) -> None:
+    monkeypatch.setattr(temporal_server, "MIN_FREE_BYTES", 1024 * 1024)
+    path = filled(tmp_path / "t.db", kept_rows=kept_rows, deleted_rows=deleted_rows)
+    before = path.stat().st_size
+    assert temporal_server.give_space_back(path) == 0
+    assert path.stat().st_size == before
+
+
+def test_before_the_first_start_there_is_no_file_to_rewrite(tmp_path: Path) -> None:
+    assert temporal_server.give_space_back(tmp_path / "absent.db") == 0
+    assert not (tmp_path / "absent.db").exists()

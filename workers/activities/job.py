@@ -45,9 +45,9 @@ class JobActivities:
 
     @activity.defn(name=RECORD_LOST_CHUNK)
     async def record_lost_chunk(self, lost: LostChunk) -> None:
-        """Record the failure of a chunk whose own activity cannot do so any more."""
+        """Record the failure of chunks whose own activities cannot do so any more."""
         failure = Failure(type=FailureType.CHUNK_CLOSED_OUTSIDE, message=lost.reason)
-        await self._ledger.chunks.record_lost(lost.job_id, lost.index, failure)
+        await self._ledger.chunks.record_lost(lost.job_id, lost.index, failure, count=lost.count)
 
     @activity.defn(name=CLOSE_JOB)
     async def close_job(self, given: CloseJob) -> str:

@@ -1,5 +1,6 @@
 """The child workflow: one chunk through its stages."""
 
+import dataclasses
 from datetime import timedelta
 
 from temporalio import workflow
@@ -25,13 +26,13 @@ class ChunkWorkflow:
     @workflow.run
     async def run(self, chunk: ChunkInput) -> ChunkOutcome:
         """How the chunk ended: succeeded, or cancelled with its job."""
-        slowest = 0.0
+        outcome, slowest = ChunkOutcome(state=ChunkState.SUCCEEDED), 0.0
         for number, plan in enumerate(chunk.stages):
             outcome = await self._run_stage(chunk, number, plan)
             slowest = max(slowest, outcome.seconds)
             if outcome.state is not ChunkState.SUCCEEDED:
                 return outcome
-        return ChunkOutcome(state=ChunkState.SUCCEEDED, seconds=slowest)
+        return dataclasses.replace(outcome, seconds=slowest)
 
     async def _run_stage(self, chunk: ChunkInput, number: int, plan: StagePlan) -> ChunkOutcome:
         """The stage as an activity; as a local one while the job's chunks are quick.

@@ -67,6 +67,10 @@ def _create_tables() -> None:
     op.add_column("chunks", sa.Column("input_at", sa.BigInteger))
     if op.get_bind().dialect.name == "postgresql":  # to SQLite all integers are long
         op.alter_column("inputs", "idx", type_=sa.BigInteger)
+    # For deleting what belongs to a job.
+    for table in ("job_labels", "idempotency_keys"):
+        op.create_index(f"{table}_by_job", table, ["job_id"])
+    # How long to keep it once finished, where the job says so, and when that is over.
     op.add_column("jobs", sa.Column("keep_ms", sa.BigInteger))
     op.add_column("jobs", sa.Column("expires_at", sa.BigInteger))
     for name, column in (("jobs_finished", "finished_at"), ("jobs_expiring", "expires_at")):

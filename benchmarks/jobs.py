@@ -1,0 +1,61 @@
+"""The jobs that are measured, run to their end and checked: a wrong job has no speed."""
+
+import time
+from typing import Any
+
+from benchmarks.measurement import NotAvailable, Unexpected
+from benchmarks.progress import Progress
+from client.errors import Refused
+from client.http import Fanfold
+from client.models import Job
+
+FAILS_IF_DIVISIBLE_BY = 10
+"""Of the values from 1 on: one in ten chunks, children or tasks fails, for good, at once."""
+
+_NO_SUCH_EXECUTION = "execution_not_available"
+_STANDS_STILL_SECONDS = 60.0
+
+
+def double_job(chunks: int, execution: str) -> dict[str, Any]:
+    """A job of trivial chunks of one item each, one in ten failing."""
+    return {
+        "name": f"{chunks} trivial chunks",
+        "chunks": [[value] for value in range(1, chunks + 1)],
+        "processor": "double",
+        "options": {"fail_if_divisible_by": FAILS_IF_DIVISIBLE_BY},
+        "retry": {"max_attempts": 1},
+        "execution": execution,
+    }
+
+
+def submit(fanfold: Fanfold, request: dict[str, Any]) -> Job:
+    """The job, accepted; raises NotAvailable where this gateway has no such execution."""
+    try:
+        return fanfold.submit(request)
+    except Refused as refused:
+        if refused.code == _NO_SUCH_EXECUTION:
+            raise NotAvailable(f"the gateway does not offer {request['execution']!r}") from refused
+        raise
+
+
+def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
+    """The job once it is finished; raises Unexpected where it gets no further for a minute."""
+    finished, moved_at = -1, time.monotonic()
+    while not job.is_finished:
+        job = fanfold.get(job.id, wait_seconds=1)
+        progress.now(f"ours: {job.chunks.finished:,} of {job.chunks.total:,} chunks")
+        if job.chunks.finished != finished:
+            finished, moved_at = job.chunks.finished, time.monotonic()
+        elif time.monotonic() - moved_at > _STANDS_STILL_SECONDS:
+            raise Unexpected(f"job {job.id} stands still: {job.state}, {job.chunks}")
+    return job
+
+
+def run_to_the_end(fanfold: Fanfold, request: dict[str, Any], progress: Progress) -> Job:
+    """The finished job; raises Unexpected unless those chunks failed that had to, and no other."""
+    job = wait(fanfold, submit(fanfold, request), progress)
+    divisor = request["options"].get("fail_if_divisible_by")
+    failing = job.chunks.total // divisor if divisor else 0
+    if (job.chunks.succeeded, job.chunks.failed) != (job.chunks.total - failing, failing):
+        raise Unexpected(f"job {job.id} ended {job.state} with {job.chunks}")
+    return job

@@ -1,0 +1,161 @@
+"""Deletes finished jobs: gone for clients at once, their data in small steps afterwards.
+
+A job goes in two parts. Its own row goes in one transaction with all that finds it, and
+its id into `purges`. What remains, which no route can reach, is then deleted so many
+rows and bytes at a time, so that nobody who writes waits long. Every step may be
+repeated, by any process, and several may be at it at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger.database import Database, Statement, Value, placeholders
+from ledger.records import now_ms
+
+MAX_JOBS_EXPIRED_AT_ONCE = 100
+MAX_JOBS_A_STEP = 20
+MAX_ROWS_A_STEP = 500
+MAX_BYTES_A_STEP = 4 * 1024 * 1024
+"""More only where a single row has more."""
+
+# Where a job's data is: the table, the columns that order its rows, and the one of size.
+_DATA = (
+    ("inputs", ("idx", "stage"), "body"),
+    ("results", ("idx",), "body"),
+    ("chunks", ("idx",), None),
+    ("received_chunks", ("upload", "place"), None),
+    ("uploads", ("number",), None),
+)
+# One row a job, or one a process that wrote: deleted with the last step.
+_FEW_ROWS = ("job_results", "job_counts", "purges")
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one transaction deletes."""
+
+    script: list[Statement] = field(default_factory=list)
+    rows: int = 0
+    size_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.rows >= MAX_ROWS_A_STEP or self.size_bytes >= MAX_BYTES_A_STEP
+
+
+class Retention:
+    """Operations that delete. Every one raises LedgerUnavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on this database."""
+        self._database = database
+
+    async def purge(self, job_id: str, tenant: str) -> bool:
+        """Remove a finished job, at once for everyone who asks; whether there was one.
+
+        Its labels and its idempotency key go with it.
+        """
+        return bool(await self._remove("id = ? AND tenant = ?", [job_id], (job_id, tenant)))
+
+    async def expire(self, *, finished_before: int) -> int:
+        """Remove jobs that finished before then, and those whose own time is over.
+
+        A limited number of them, the oldest first; how many.
+        """
+        # One after the other, since each has its index.
+        expired = await self._database.read(
+            "SELECT id FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",
+            (now_ms(), MAX_JOBS_EXPIRED_AT_ONCE),
+        ) or await self._database.read(
+            "SELECT id FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?",
+            (finished_before, MAX_JOBS_EXPIRED_AT_ONCE),
+        )
+        if not expired:
+            return 0
+        ids: list[str] = [job_id for (job_id,) in expired]
+        return await self._remove(f"id IN ({placeholders(len(ids))})", ids, ids)
+
+    async def delete_some(self) -> bool:
+        """Delete some of the data of removed jobs; whether there may be more."""
+        waiting = await self._database.read(
+            "SELECT job_id FROM purges ORDER BY requested_at, job_id LIMIT ?", (MAX_JOBS_A_STEP,)
+        )
+        step = _Step()
+        for (job_id,) in waiting:
+            await self._plan(job_id, step)
+            if step.is_full:
+                break
+        if step.script:
+            await self._database.write(*step.script)
+        return bool(waiting)
+
+    async def _remove(self, which: str, ids: Sequence[str], parameters: Sequence[Value]) -> int:
+        """Remove those of the jobs that have finished."""
+        these = placeholders(len(ids))
+        _, removed, *_ = await self._database.write(
+            Statement(
+                "INSERT INTO purges (job_id, requested_at) "
+                f"SELECT id, ? FROM jobs WHERE {which} AND finished_at IS NOT NULL ORDER BY id "
+                "ON CONFLICT (job_id) DO NOTHING",
+                (now_ms(), *parameters),
+            ),
+            # Only with its purge: the job may have finished since the statement before.
+            Statement(
+                f"DELETE FROM jobs WHERE {which} AND finished_at IS NOT NULL "
+                "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.id) RETURNING id",
+                parameters,
+            ),
+            *(
+                Statement(
+                    f"DELETE FROM {table} WHERE job_id IN ({these}) AND NOT EXISTS "
+                    f"(SELECT 1 FROM jobs WHERE jobs.id = {table}.job_id)",
+                    ids,
+                )
+                for table in ("job_labels", "idempotency_keys")
+            ),
+        )
+        return len(removed)
+
+    async def _plan(self, job_id: str, step: _Step) -> None:
+        """Add what is left of the job's data to the step, as far as there is room."""
+        # Whoever else is at this job waits here, rather than halfway for a row.
+        step.script.append(
+            Statement("UPDATE purges SET requested_at = requested_at WHERE job_id = ?", (job_id,))
+        )
+        for table, order, body in _DATA:
+            if await self._plan_rows(job_id, step, table, order, body):
+                return
+        step.script += [
+            Statement(f"DELETE FROM {table} WHERE job_id = ?", (job_id,)) for table in _FEW_ROWS
+        ]
+        step.rows += 1
+
+    async def _plan_rows(
+        self, job_id: str, step: _Step, table: str, order: tuple[str, ...], body: str | None
+    ) -> bool:
+        """Add the table's first rows; whether rows may be left for another step."""
+        columns = ", ".join(order)
+        # The length is in the row's head: the data itself is not read.
+        size = f"LENGTH({body})" if body else "0"
+        limit = max(1, MAX_ROWS_A_STEP - step.rows)
+        rows = await self._database.read(
+            f"SELECT {columns}, {size} FROM {table} WHERE job_id = ? ORDER BY {columns} LIMIT ?",
+            (job_id, limit),
+        )
+        if not rows:
+            return False
+        taken = 0
+        for row in rows:
+            taken += 1
+            step.size_bytes += row[-1]
+            if step.size_bytes >= MAX_BYTES_A_STEP:
+                break
+        step.rows += taken
+        step.script.append(
+            Statement(
+                f"DELETE FROM {table} WHERE job_id = ? "
+                f"AND ({columns}) <= ({placeholders(len(order))})",
+                (job_id, *rows[taken - 1][:-1]),
+            )
+        )
+        return taken < len(rows) or len(rows) == limit or step.is_full

@@ -1,0 +1,152 @@
+"""Runs attempts at chunks and decides what they come to: the same in both executions.
+
+Knows the ledger, not Temporal. Which attempt is next, and when, is the caller's part.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from contract.failures import Failure, FailureType
+from contract.job_spec import JobSpec, RetrySpec, StageSpec
+from ledger import outcomes
+from ledger.connect import Ledger
+from ledger.database import LedgerUnavailable
+from ledger.outcomes import Script
+from ledger.records import Attempt
+from workers.execution import Outcome, execute, failed_whole
+from workers.processor import Processor, ValidationError
+
+Answer = TypeVar("Answer")
+
+_REMEMBERED_SPECS = 1000
+
+
+class NoSuchJob(Exception):
+    """The ledger has no job of this id (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What an attempt came to, and the script that records it."""
+
+    script: Script
+    failure: Failure | None = None
+    retry_seconds: float | None = None
+    """Of a failure after which another attempt is due: how much later."""
+    seconds: float = 0.0
+    """How long the attempt took."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the chunk has failed for good."""
+        return self.failure is not None and self.retry_seconds is None
+
+
+class Attempts:
+    """Runs attempts with the processors of this worker."""
+
+    def __init__(
+        self, ledger: Ledger, processors: Mapping[str, Processor], *, max_result_bytes: int
+    ) -> None:
+        """Take what they depend on."""
+        self._ledger = ledger
+        self._processors = processors
+        self._max_result_bytes = max_result_bytes
+        self._specs: dict[str, JobSpec] = {}
+
+    async def spec(self, job_id: str) -> JobSpec:
+        """The job's spec, remembered: every chunk of the job asks for it.
+
+        Raises NoSuchJob.
+        """
+        if job_id not in self._specs:
+            spec = await self._ledger.jobs.spec(job_id)
+            if spec is None:
+                raise NoSuchJob(job_id)
+            if len(self._specs) >= _REMEMBERED_SPECS:
+                self._specs.pop(next(iter(self._specs)))
+            self._specs[job_id] = spec
+        return self._specs[job_id]
+
+    async def run(self, attempt: Attempt, spec: JobSpec) -> Ending:
+        """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""
+        stage = spec.stages[attempt.stage]
+        limit = stage.retry.max_attempts
+        if attempt.number > limit:
+            # The last one that was allowed ended without a word; its worker died.
+            message = f"the worker was lost in attempt {limit} of {limit}"
+            lost = Failure(type=FailureType.WORKER_LOST, message=message)
+            return Ending(outcomes.given_up(attempt, lost), lost)
+        started = time.monotonic()
+        outcome = await self._execute(attempt, stage)
+        seconds = time.monotonic() - started
+        failure = outcome.failure
+        if failure is None:
+            record = outcomes.advanced
+            if spec.is_last_stage(attempt.stage):
+                record = outcomes.succeeded
+            return Ending(record(attempt, outcome.output), seconds=seconds)
+        if failure.retryable and attempt.number < limit:
+            return Ending(
+                outcomes.put_off(attempt, outcome.output),
+                failure,
+                retry_seconds=retry_seconds(stage.retry, attempt.number),
+                seconds=seconds,
+            )
+        script = outcomes.failed(
+            attempt, failure, outcome.output, items_failed=outcome.items_failed
+        )
+        return Ending(script, failure, seconds=seconds)
+
+    async def is_tolerance_exceeded(self, job_id: str, spec: JobSpec) -> bool:
+        """Whether the job bears no more failures, by the outcomes recorded so far."""
+        if spec.tolerated_failures is None:
+            return False
+        succeeded, failed = await self._ledger.jobs.outcome_counts(job_id)
+        return spec.tolerated_failures.is_exceeded(succeeded=succeeded, failed=failed, final=False)
+
+    async def _execute(self, attempt: Attempt, stage: StageSpec) -> Outcome:
+        processor = self._processors.get(stage.processor)
+        if processor is None:
+            message = (
+                f"this worker knows no processor '{stage.processor}'; "
+                "FANFOLD_PROCESSORS must name it for every worker"
+            )
+            failure = Failure(type=FailureType.UNKNOWN_PROCESSOR, message=message)
+            return failed_whole(attempt, failure)
+        try:
+            options = processor.check_options(stage.options)
+        except ValidationError as error:
+            failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
+            return failed_whole(attempt, failure)
+        return await execute(
+            processor,
+            attempt=attempt,
+            options=options,
+            retry=stage.retry,
+            timeout_seconds=stage.timeout_seconds,
+            max_result_bytes=self._max_result_bytes,
+        )
+
+
+def retry_seconds(retry: RetrySpec, attempts: int) -> float:
+    """The wait after so many attempts: Temporal's own rule, initial * coefficient^(attempts-1)."""
+    try:
+        wait = retry.initial_interval_seconds * retry.backoff_coefficient ** (attempts - 1)
+    except OverflowError:
+        return retry.max_interval_seconds
+    return min(wait, retry.max_interval_seconds)
+
+
+async def persistently(write: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Repeat a write until the ledger takes it: what was worked out must not be lost."""
+    wait_seconds = 0.1
+    while True:
+        try:
+            return await write()
+        except LedgerUnavailable:
+            await asyncio.sleep(wait_seconds)
+            wait_seconds = min(wait_seconds * 2, 5.0)

@@ -1,0 +1,35 @@
+"""The bound on how many chunks a worker process runs at a time, over all its blocks."""
+
+import asyncio
+from types import TracebackType
+
+
+class Slots:
+    """A fair semaphore that tells whether anybody waits for it."""
+
+    def __init__(self, count: int) -> None:
+        """So many slots."""
+        self._semaphore = asyncio.Semaphore(count)
+        self._waiting = 0
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether a slot that is given back now goes to somebody else."""
+        return self._waiting > 0
+
+    async def __aenter__(self) -> None:
+        """Wait for a slot."""
+        self._waiting += 1
+        try:
+            await self._semaphore.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the slot back."""
+        self._semaphore.release()
