@@ -64,4 +64,4 @@ bench: $(INSTALLED) ## Measure the rates the README names; prints a table
 	@$(BIN)/python -m benchmarks
 
 clean: ## Remove the virtual environment and what tools left behind
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .bench-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -51,9 +51,15 @@ def _check_media_type(request: Request) -> None:
     if media_type != "application/json":
         raise UnsupportedMediaType(
             "unsupported_media_type",
-            "Send the job as JSON, with the header Content-Type: application/json.",
-            headers={"Accept": "application/json"},
+            "Send the job as JSON, with the header Content-Type: application/json, or as a form, "
+            "multipart/form-data, with its items beside it.",
+            headers={"Accept": "application/json, multipart/form-data"},
         )
+    check_not_compressed(request)
+
+
+def check_not_compressed(request: Request) -> None:
+    """Raises UnsupportedMediaType where the body as a whole is compressed."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType(
             "unsupported_content_encoding",

@@ -7,6 +7,7 @@
     ├── RequestTimeout          408
     ├── JobAlreadyFinished      409
     ├── JobNotFinished          409
+    ├── JobNotReceiving         409
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
     ├── InvalidJob              422  invalid_job, limit_exceeded, unknown_processor, ...
@@ -23,6 +24,9 @@ from typing import ClassVar
 
 CODES: dict[str, str] = {
     "malformed_json": "The body is not JSON",
+    "malformed_multipart": "The form cannot be read",
+    "malformed_gzip": "The compressed data cannot be read",
+    "upload_broken_off": "The data ended before it was whole",
     "invalid_parameter": "A parameter is not valid",
     "invalid_cursor": "The cursor does not fit this request",
     "invalid_idempotency_key": "The idempotency key is not valid",
@@ -33,16 +37,17 @@ CODES: dict[str, str] = {
     "body_timeout": "The body took too long to arrive",
     "job_already_finished": "The job has finished already",
     "job_not_finished": "The job has not finished yet",
+    "job_not_receiving": "The job takes no data",
     "body_too_large": "The body is too large",
-    "unsupported_media_type": "The body must be application/json",
-    "unsupported_content_encoding": "The body must not be compressed",
+    "unsupported_media_type": "The body is of a media type that is not read here",
+    "unsupported_content_encoding": "The body is compressed in a way that is not read here",
     "invalid_job": "The job is not valid",
     "limit_exceeded": "The job is over a limit",
+    "invalid_item": "An item is not valid",
     "invalid_value": "The data holds a value that cannot be carried exactly",
     "unknown_processor": "No worker knows this processor",
     "unknown_reducer": "No worker knows this reducer",
     "invalid_options": "The options do not fit the processor",
-    "execution_not_available": "This execution is not available",
     "idempotency_key_reused": "The idempotency key was used with another body",
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",
@@ -107,6 +112,12 @@ class JobAlreadyFinished(Problem):
 
 class JobNotFinished(Problem):
     """A job that has not finished cannot be removed."""
+
+    status = 409
+
+
+class JobNotReceiving(Problem):
+    """The job has its data, or is closed, or never waited for any."""
 
     status = 409
 

@@ -47,6 +47,37 @@ REQUESTS: dict[str, Any] = {
     },
 }
 
+REQUESTS["upload"] = {
+    "summary": "Without data, which follows with PUT /jobs/{job_id}/items",
+    "value": {
+        "name": "flights by airline",
+        "source": "upload",
+        "chunk_size": 1000,
+        "processor": "count_by",
+        "options": {"field": "airline"},
+        "reducer": "merge_counts",
+    },
+}
+
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "description": "First the job without its data, then the items.",
+        "required": ["job", "items"],
+        "properties": {
+            "job": {"type": "string", "description": "The job as JSON."},
+            "items": {
+                "type": "string",
+                "format": "binary",
+                "description": "NDJSON, CSV with a header row, or a JSON array; gzip or not.",
+            },
+        },
+    },
+    "encoding": {"job": {"contentType": "application/json"}},
+}
+
+PART: dict[str, Any] = {"part": 1, "items": 250000, "chunks": 250}
+
 _ID = "job_01m805bra8c0bf3epyhcw67j48"
 
 JOB_SUMMARY: dict[str, Any] = {
@@ -166,3 +197,10 @@ def answer(schema: str, example: object) -> dict[str, Any]:
             "example": example,
         }
     }
+
+
+RESULTS_CSV = (
+    "index,item,state,error,value,more\r\n"
+    "0,0,succeeded,,2,\r\n"
+    "1,,failed,ApplicationError: Simulated failure for value 2,,\r\n"
+)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from app.intake.uploads import Uploads
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.records import now_ms
@@ -25,7 +26,9 @@ Step = Callable[[], Awaitable[bool]]
 class Housekeeping:
     """Carries out what retention asks for."""
 
-    def __init__(self, ledger: Ledger, *, retention_hours: float, interval_seconds: float) -> None:
+    def __init__(
+        self, ledger: Ledger, uploads: Uploads, *, retention_hours: float, interval_seconds: float
+    ) -> None:
         """Take how long finished jobs are kept, and how often to look."""
         self._ledger = ledger
         self._retention_ms = round(retention_hours * _MS_AN_HOUR)
@@ -35,6 +38,8 @@ class Housekeeping:
         self._steps: tuple[Step, ...] = (
             self._expire_jobs,
             ledger.retention.delete_some,
+            uploads.tidy,
+            ledger.receiving.delete_some,
             ledger.database.give_space_back,
         )
 

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from app import documentation, problems
 from app.finished import FinishedJobs
 from app.housekeeping import Housekeeping
+from app.intake.uploads import Uploads
 from app.orchestration import Orchestration
-from app.routes import catalog, children, health, jobs
+from app.routes import catalog, children, health, jobs, uploads
 from app.services import Services
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
@@ -39,8 +40,10 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
             orchestration = Orchestration(
                 client, ledger.jobs, interval_seconds=given.reconcile_interval_seconds
             )
+            receiving = Uploads(ledger, given)
             housekeeping = Housekeeping(
                 ledger,
+                receiving,
                 retention_hours=given.retention_hours,
                 interval_seconds=given.reconcile_interval_seconds,
             )
@@ -49,6 +52,7 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                 ledger=ledger,
                 orchestration=orchestration,
                 housekeeping=housekeeping,
+                uploads=receiving,
                 finished=FinishedJobs(),
                 workflows_url=(
                     f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
@@ -56,15 +60,14 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                     else None
                 ),
             )
-            loops = [
-                asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)
-            ]
+            loops = [asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)]
             try:
                 yield
             finally:
                 for loop in loops:
                     loop.cancel()
                 await asyncio.wait(loops)
+                receiving.close()
 
     app = FastAPI(
         title="Fanfold",
@@ -78,7 +81,7 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (jobs.router, children.router, catalog.router, health.router):
+    for router in (jobs.router, uploads.router, children.router, catalog.router, health.router):
         app.include_router(router)
     problems.install(app)
     documentation.install(app)

@@ -72,6 +72,10 @@ class JobRequest(_Request):
     items: list[Any] | None = Field(
         default=None, description="Any JSON values, to be cut into chunks in order."
     )
+    source: Literal["upload"] | None = Field(
+        default=None,
+        description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
+    )
     chunk_size: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Items in a chunk; by default 100."
     )
@@ -120,8 +124,8 @@ class JobRequest(_Request):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.items is None) == (self.chunks is None):
-            raise PydanticCustomError("data", "give either items or chunks")
+        if [self.items, self.chunks, self.source].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise PydanticCustomError("data", "give either items or chunks, or a source")
         if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
             raise PydanticCustomError(
                 "chunk_size", "chunk_size and max_chunk_bytes go with items, not with chunks"

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from app.errors import NotFound
 from app.finished import FinishedJobs
 from app.housekeeping import Housekeeping
+from app.intake.uploads import Uploads
 from app.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
@@ -23,6 +24,7 @@ class Services:
     ledger: Ledger
     orchestration: Orchestration
     housekeeping: Housekeeping
+    uploads: Uploads
     finished: FinishedJobs
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, where it is known."""

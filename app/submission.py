@@ -8,6 +8,8 @@ import jsonschema
 import pydantic
 
 from app.errors import Fault, InvalidJob, pointer
+from app.intake import cutting
+from app.intake.cutting import Cut
 from app.schemas import JobRequest, Retry
 from contract import json_values
 from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
@@ -109,6 +111,8 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
         max_concurrency=request.max_concurrency,
         tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
         labels=request.labels,
+        chunk_size=request.chunk_size or DEFAULT_CHUNK_SIZE,
+        max_chunk_bytes=request.max_chunk_bytes,
     )
 
 
@@ -122,13 +126,8 @@ def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
     if len(items) > limits.max_items:
         _refuse_limit("FANFOLD_MAX_ITEMS", limits.max_items, "items", pointer("items"))
     texts = _item_texts(items, limits, ("items",))
-    size = request.chunk_size or DEFAULT_CHUNK_SIZE
-    chunks: list[NewChunk] = []
-    for group in _groups(texts, size, request.max_chunk_bytes):
-        if len(chunks) == limits.max_chunks:
-            _refuse_limit("FANFOLD_MAX_CHUNKS", limits.max_chunks, "chunks", pointer("chunk_size"))
-        chunks.append(_chunk(group))
-    return chunks
+    cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+    return list(cutting.chunks(([text] for text in texts), cut, limits))
 
 
 def _given_chunks(chunks: Sequence[list[Any]], limits: GatewaySettings) -> list[NewChunk]:
@@ -142,7 +141,7 @@ def _given_chunks(chunks: Sequence[list[Any]], limits: GatewaySettings) -> list[
     for index, items in enumerate(chunks):
         if not items:
             _refuse("invalid_job", pointer("chunks", index), "the chunk is empty")
-        made.append(_chunk(list(_item_texts(items, limits, ("chunks", index)))))
+        made.append(cutting.chunk(list(_item_texts(items, limits, ("chunks", index)))))
     return made
 
 
@@ -160,30 +159,6 @@ def _item_texts(
                 pointer(*path, index),
             )
         yield text
-
-
-def _groups(texts: Iterator[bytes], size: int, max_bytes: int | None) -> Iterator[list[bytes]]:
-    """Items in order, cut by count and, where given, by the bytes of the chunk's JSON text."""
-    group: list[bytes] = []
-    group_bytes = 2  # the brackets; each item brings its comma or the last bracket's place
-    for index, text in enumerate(texts):
-        if max_bytes is not None and len(text) + 2 > max_bytes:
-            _refuse(
-                "limit_exceeded",
-                pointer("items", index),
-                f"the item alone is larger than max_chunk_bytes ({max_bytes})",
-            )
-        is_full = len(group) == size
-        if group and (is_full or (max_bytes and group_bytes + len(text) + 1 > max_bytes)):
-            yield group
-            group, group_bytes = [], 2
-        group_bytes += len(text) + (1 if group else 0)
-        group.append(text)
-    yield group
-
-
-def _chunk(texts: Sequence[bytes]) -> NewChunk:
-    return NewChunk(item_count=len(texts), body=b"[" + b",".join(texts) + b"]")
 
 
 def _encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value

@@ -128,6 +128,16 @@ class JobPageView(_View):
     next_cursor: str | None = Field(default=None, description="Absent on the last page.")
 
 
+class PartView(_View):
+    """A part of a job's items, as stored."""
+
+    model_config = ConfigDict(title="Part")
+
+    part: int
+    items: int
+    chunks: int
+
+
 class ItemErrorView(_View):
     """An item that failed, or that the processor left out."""
 
@@ -290,6 +300,7 @@ def etag(job: JobRecord) -> str:
     revision = (
         job.run,
         job.state,
+        job.total_items,
         counts.running,
         counts.succeeded,
         counts.failed,
@@ -318,7 +329,7 @@ def _progress(job: JobRecord) -> ProgressView:
         rate = processed * 1000 / elapsed_ms
     is_going = rate is not None and not job.state.is_terminal
     return ProgressView(
-        percent=round(100 * finished / job.total_chunks, 1),
+        percent=round(100 * finished / job.total_chunks, 1) if job.total_chunks else 0.0,
         chunks_per_second=round(rate, 1) if rate is not None else None,
         eta_seconds=round(open_chunks / rate) if is_going and rate else None,
     )

@@ -1,26 +1,39 @@
-"""`python -m benchmarks`: measures, prints one table, keeps it as a file. Not a test."""
+"""`python -m benchmarks`: measures, prints tables, keeps them as files. Not a test."""
 
 import argparse
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import chunk_rate, job_reads, latency, machine, report, start_up
-from benchmarks.measurement import Measurement
+from benchmarks import (
+    chunk_rate,
+    drawing,
+    engine_costs,
+    job_reads,
+    large_job,
+    latency,
+    machine,
+    report,
+    upload,
+)
+from benchmarks.measurement import Figures, Finding, Findings, NotRun, reason_of
 from benchmarks.progress import Progress, showing
 from benchmarks.sizes import FULL, QUICK, Sizes
 
-Part = Callable[[Sizes, Progress], Iterator[Measurement]]
+Part = Callable[[Sizes, Progress, Figures], Findings]
 
 PARTS: dict[str, tuple[str, Part]] = {
-    "a": ("chunks a second in the default mode", chunk_rate.measure_default),
-    "b": ("chunks a second in a large job", chunk_rate.measure_large),
-    "c": ("time to the result of a job of one chunk", latency.measure),
-    "d": ("reads a second of a finished job", job_reads.measure),
-    "e": ("start-up", start_up.measure),
+    "a": ("chunks a second, beside Lab 5, DBOS and Celery", chunk_rate.measure),
+    "b": ("start-up: POST to first chunk, POST to finished, cold start", latency.measure),
+    "c": ("polls a second, and their latency while a job runs", job_reads.measure),
+    "d": ("upload of many items, and the gateway's memory", upload.measure),
+    "e": ("events, server transactions and actions a chunk", engine_costs.measure),
+    "f": ("one large job: time, memory, histories, disk", large_job.measure),
 }
 _INTERRUPTED = 130
 
@@ -31,23 +44,54 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_once)
     described = machine.describe()
-    measurements: list[Measurement] = []
+    figures: Figures = {"machine": described}
+    findings: list[Finding] = []
     started = time.monotonic()
     try:
         with showing() as progress:
             for letter in arguments.only:
-                title, measure = PARTS[letter]
-                progress.begin(f"{letter}. {title}")
-                measurements.extend(measure(QUICK if arguments.quick else FULL, progress))
+                sizes = QUICK if arguments.quick else FULL
+                _measure(letter, sizes, progress, findings, figures)
+            seconds = time.monotonic() - started
+            with tempfile.TemporaryDirectory(prefix="fanfold-bench-") as elsewhere:
+                directory = Path(elsewhere) if arguments.quick else report.RESULTS
+                name = _name(arguments.only)
+                raw = report.write_figures(directory, name, figures)
+                plots = drawing.draw(raw, progress)
+                markdown = report.write_markdown(
+                    directory,
+                    name,
+                    machine=described,
+                    findings=findings,
+                    plots=plots,
+                    seconds=seconds,
+                )
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; everything is stopped.\n")
         return _INTERRUPTED
-    report.print_table(described, measurements)
+    report.print_tables(described, findings)
     if not arguments.quick:
-        seconds = time.monotonic() - started
-        file = report.write_file(_name(arguments.only), described, measurements, seconds)
-        sys.stdout.write(f"Kept in benchmarks/results/{file.name}\n")
+        sys.stdout.write(f"Kept in benchmarks/results/{markdown.name}, {raw.name} and its plots\n")
     return 0
+
+
+def _measure(
+    letter: str, sizes: Sizes, progress: Progress, findings: list[Finding], figures: Figures
+) -> None:
+    """One part; where it fails, what it found before is kept, and the others go on."""
+    title, measure = PARTS[letter]
+    progress.begin(f"{letter}. {title}")
+    of_part = figures.setdefault(letter, {})
+    try:
+        for finding in measure(sizes, progress, of_part):
+            findings.append(finding)  # noqa: PERF402 - one by one, so that they are kept
+    except Exception as error:  # noqa: BLE001 - whatever stops one part, the others are worth it
+        reason = reason_of(error)
+    else:
+        return
+    progress.note(reason)
+    of_part["not_run"] = reason
+    findings.append(NotRun(part=letter, name=title, reason=reason))
 
 
 def _arguments() -> argparse.Namespace:

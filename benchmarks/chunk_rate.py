@@ -9,8 +9,8 @@ from benchmarks.measurement import (
     Measurement,
     NotAvailable,
     NotRun,
-    Unexpected,
     listed,
+    reason_of,
 )
 from benchmarks.progress import Progress
 from benchmarks.sides import SIDES, Turn
@@ -47,6 +47,8 @@ def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
             if {ours, theirs} <= set(lap.sides):
                 yield from race.compare(ours, theirs, lap.chunks)
     yield from race.compare_largest_to_smallest("workflow")
+    for side, reason in race.absent.items():
+        yield NotRun(part="a", name=SIDES[side].name, reason=reason)
     for (side, chunks), reason in race.failures.items():
         name = f"{SIDES[side].name}, {chunks:,} {SIDES[side].each}"
         yield NotRun(part="a", name=name, reason=reason)
@@ -56,7 +58,10 @@ def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
 class _Race:
     def __init__(self, warm_up_chunks: int, progress: Progress) -> None:
         self.turns: Turns = {}
+        self.absent: dict[str, str] = {}
+        """Sides that cannot run here at all, and why."""
         self.failures: dict[tuple[str, int], str] = {}
+        """Sides that failed with so many chunks, and why."""
         self._warm_up_chunks = warm_up_chunks
         self._progress = progress
 
@@ -78,17 +83,15 @@ class _Race:
 
     def _take_turn(self, side: str, chunks: int) -> Turn | None:
         """None where it fails, which is noted: one side's failure does not stop the others."""
-        if (side, chunks) in self.failures:
+        if side in self.absent or (side, chunks) in self.failures:
             return None
         try:
             return SIDES[side].take_turn(chunks, self._warm_up_chunks, self._progress)
         except NotAvailable as error:
-            self.failures[side, chunks] = str(error)
-        except Unexpected as error:
-            self.failures[side, chunks] = f"it did not do its work: {error}"
+            reason = self.absent[side] = reason_of(error)
         except Exception as error:  # noqa: BLE001 - whatever stops one side, the others go on
-            self.failures[side, chunks] = f"{type(error).__name__}: {error}".splitlines()[0]
-        self._progress.note(f"{SIDES[side].name}: {self.failures[side, chunks]}")
+            reason = self.failures[side, chunks] = reason_of(error)
+        self._progress.note(f"{SIDES[side].name}: {reason}")
         return None
 
     def compare(self, ours: str, theirs: str, chunks: int) -> Findings:
@@ -140,7 +143,7 @@ class _Race:
         turns = self.turns.get((side, chunks))
         if turns:
             return f"{_median(turns):,.1f}"
-        return "not run" if (side, chunks) in self.failures else ""
+        return "not run" if side in self.absent or (side, chunks) in self.failures else ""
 
 
 def _described(side: str, turns: list[Turn]) -> str:

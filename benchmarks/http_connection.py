@@ -6,7 +6,6 @@ An HTTP library spends more time on a request than the gateway, and would measur
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Self
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
@@ -15,7 +14,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 class Connection(asyncio.Protocol):
     """Asks when told to, and says when the whole answer is there; one request at a time."""
 
-    def __init__(self, request: bytes, on_answer: Callable[[Self], None]) -> None:
+    def __init__(self, request: bytes, on_answer: Callable[["Connection"], None]) -> None:
         """Made by `open_connections`."""
         self.last_answer_bytes = 0
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,14 +91,17 @@ async def open_connections(
 
 async def finish(connections: list[Connection], done: asyncio.Event) -> None:
     """Wait until done, then hang up; raises what broke a connection before."""
-    waiting = asyncio.ensure_future(done.wait())
+    waiting = asyncio.create_task(_wait(done))
     broken = [connection.broken for connection in connections]
-    await asyncio.wait([waiting, *broken], return_when=asyncio.FIRST_COMPLETED)
     try:
-        for each in broken:
-            if each.done():
-                each.result()
+        ended, _ = await asyncio.wait([waiting, *broken], return_when=asyncio.FIRST_COMPLETED)
+        for each in ended:
+            each.result()
     finally:
         waiting.cancel()
         for connection in connections:
             connection.close()
+
+
+async def _wait(done: asyncio.Event) -> None:
+    await done.wait()

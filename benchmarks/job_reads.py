@@ -57,10 +57,10 @@ def _against_bare_route(sizes: Sizes, progress: Progress, figures: Figures) -> F
         job_file.write_bytes(httpx.get(stack.url + path).raise_for_status().content)
         (bare_port,) = free_ports(1)
         command = [sys.executable, "-m", "benchmarks.bare_route", str(bare_port), str(job_file)]
-        with started(command, log=Path(directory) / "bare.log") as bare:
-            wait_until(lambda: is_listening(bare_port), bare)
+        with started(command, log=Path(directory) / "bare.log") as process:
+            wait_until(lambda: is_listening(bare_port), process)
             our_server = _Server(stack.http_port, stack.pid("gateway"))
-            bare_server = _Server(bare_port, bare.pid)
+            bare_server = _Server(bare_port, process.pid)
             ours, bare = _take_turns(our_server, bare_server, path, sizes, progress)
     figures["ours"] = [asdict(turn) for turn in ours]
     figures["bare"] = [asdict(turn) for turn in bare]

@@ -13,7 +13,7 @@ FAILS_IF_DIVISIBLE_BY = 10
 """Of the values from 1 on: one in ten chunks, children or tasks fails, for good, at once."""
 
 _NO_SUCH_EXECUTION = "execution_not_available"
-_STANDS_STILL_SECONDS = 60.0
+_STANDS_STILL_SECONDS = 120.0
 
 
 def double_job(chunks: int, execution: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def submit(fanfold: Fanfold, request: dict[str, Any]) -> Job:
 
 
 def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
-    """The job once it is finished; raises Unexpected where it gets no further for a minute."""
+    """The job once it is finished; raises Unexpected where it gets no further for two minutes."""
     finished, moved_at = -1, time.monotonic()
     while not job.is_finished:
         job = fanfold.get(job.id, wait_seconds=1)

@@ -58,8 +58,8 @@ def _line(
         target=target,
         is_more_better=False,
         details=(
-            f"p95 {p95:.0f} ms, fastest {min(milliseconds):.0f} ms, "
-            f"slowest {max(milliseconds):.0f} ms",
+            f"p95 {p95:.0f} ms, slowest {max(milliseconds):.0f} ms",
+            f"fastest {min(milliseconds):.0f} ms",
             f"{len(milliseconds)} jobs, one after the other",
         ),
     )

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+_ROOT = str(Path(__file__).parents[1])
 
 
 class Unexpected(Exception):
@@ -83,6 +86,17 @@ class Grid:
 
 Finding = Measurement | NotRun | Grid
 Findings = Iterator[Finding]
+
+
+def reason_of(error: Exception) -> str:
+    """Why something was not measured, in a line for the table; without this machine's paths."""
+    if isinstance(error, NotAvailable):
+        text = str(error)
+    elif isinstance(error, Unexpected):
+        text = f"it did not do its work: {error}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return (text.splitlines() or [""])[0].replace(_ROOT, ".")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

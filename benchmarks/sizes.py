@@ -19,7 +19,7 @@ class Sizes:
     """Numbers of chunks, repetitions and seconds of one run of the benchmarks."""
 
     laps: tuple[Lap, ...] = (
-        Lap(chunks=200, rounds=5, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+        Lap(chunks=200, rounds=3, sides=("workflow", "lab5", "dbos", "activity", "celery")),
         Lap(chunks=500, rounds=5, sides=("workflow", "lab5")),
         Lap(chunks=1_000, rounds=3, sides=("workflow", "lab5", "dbos", "activity", "celery")),
         Lap(chunks=5_000, rounds=3, sides=("activity", "celery")),

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -25,6 +26,13 @@ Url = Annotated[str, typer.Option(envvar="FANFOLD_URL", help="The gateway's base
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, a line an object, for scripts.")]
 JobId = Annotated[str, typer.Argument(help="A job's id.", show_default=False)]
 DEFAULT_URL = "http://localhost:8000"
+
+
+class ResultFormat(StrEnum):
+    """How results are written."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
 
 
 @app.command()
@@ -93,6 +101,14 @@ def submit(
     key: Annotated[
         str | None, typer.Option(help="Idempotency key: the same key, the same job.")
     ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with the items: .ndjson, .jsonl, .csv or .json, also with .gz.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
@@ -102,7 +118,10 @@ def submit(
     except OSError as error:
         _die(Exit.USAGE, f"fanfold submit: {file}: {error.strerror}")
     with _connected(url) as fanfold:
-        job = fanfold.submit(body, idempotency_key=key)
+        if items is None:
+            job = fanfold.submit(body, idempotency_key=key)
+        else:
+            job = _submit_file(fanfold, body, items, key)
         if wait:
             _see_to_the_end(fanfold, job, url, as_json=as_json)
         else:
@@ -164,12 +183,36 @@ def results(
     job_id: JobId,
     *,
     state: Annotated[str | None, typer.Option(help="Only children in this state.")] = None,
+    format_: Annotated[
+        ResultFormat, typer.Option("--format", help="A line of JSON a child, or a row an item.")
+    ] = ResultFormat.NDJSON,
+    columns: Annotated[
+        str | None, typer.Option(help="Of CSV: the fields to give, separated by commas.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A file to write to; it is there once it is whole.", dir_okay=False),
+    ] = None,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Stream the finished children's results: one line of JSON each, in index order."""
+    """Stream the finished children's results, in index order."""
+    from cli.whole_file import writing
+
     with _connected(url) as fanfold:
-        for line in fanfold.results(job_id, state=state):
-            sys.stdout.buffer.write(line + b"\n")
+        pieces = fanfold.result_bytes(
+            job_id,
+            state=state,
+            format=format_.value,
+            columns=columns.split(",") if columns else (),
+        )
+        try:
+            with writing(output) as file:
+                for piece in pieces:
+                    file.write(piece)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _die(Exit.REFUSED, f"fanfold results: {output}: {error.strerror}")
 
 
 @app.command()
@@ -177,6 +220,23 @@ def cancel(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) ->
     """Cancel a job; what has finished is kept."""
     with _connected(url) as fanfold:
         _show(fanfold.cancel(job_id), url, as_json=as_json)
+
+
+@app.command()
+def purge(job_id: JobId, *, url: Url = DEFAULT_URL) -> None:
+    """Remove a finished job with all its data."""
+    with _connected(url) as fanfold:
+        fanfold.purge(job_id)
+
+
+def _submit_file(fanfold: "Fanfold", body: bytes, items: Path, key: str | None) -> "Job":
+    from cli import output
+
+    try:
+        with output.sending(items) as on_progress:
+            return fanfold.submit_file(body, items, idempotency_key=key, on_progress=on_progress)
+    except OSError as error:
+        _die(Exit.USAGE, f"fanfold submit: {items}: {error.strerror}")
 
 
 def _see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) -> None:

@@ -2,15 +2,26 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Column, Table
 
 from client.http import Fanfold
 from client.models import Child, Job
+from client.transfer import OnProgress
 
 MAX_SHOWN_RESULT = 2000
 
@@ -30,6 +41,21 @@ _COLORS = {
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """One line of JSON on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def sending(file: Path) -> Iterator[OnProgress]:
+    """Show a progress bar by bytes, on standard error; what to tell it about is yielded."""
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(file.name, total=file.stat().st_size)
+        yield lambda sent: progress.update(task, completed=sent)
 
 
 def watch(fanfold: Fanfold, job: Job) -> Job:

@@ -2,7 +2,9 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -10,12 +12,14 @@ from pydantic import BaseModel, ValidationError
 
 from client.errors import Refused, Unreachable
 from client.models import Child, Job
+from client.transfer import BrokenOff, OnProgress, WatchedFile, expanded, lines_of
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
 # Longer than the longest `Prefer: wait`, which the gateway answers in time by itself.
 _TIMEOUT = httpx.Timeout(30.0, read=90.0)
 _LONGEST_WAIT_SECONDS = 30
+_TRIES = 3
 
 
 class Fanfold:
@@ -49,17 +53,47 @@ class Fanfold:
         Without a key of yours one is made up, so that trying again after a broken
         connection (which this does, twice) cannot make a second job.
         """
-        body = job if isinstance(job, bytes) else json.dumps(job).encode()
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": idempotency_key or uuid.uuid4().hex,
         }
-        for _ in range(2):
+        body = _job_text(job)
+        return self._submitted(lambda: self._json("POST", "/jobs", content=body, headers=headers))
+
+    def submit_file(
+        self,
+        job: Mapping[str, Any] | bytes,
+        items: Path,
+        *,
+        idempotency_key: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Job:
+        """Submit a job whose items are in a file, which is read and sent bit by bit.
+
+        What the file holds is told by its name: .ndjson, .jsonl, .csv or .json, and then
+        .gz where it is compressed. Raises OSError where it cannot be read.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        body = _job_text(job)
+
+        def send() -> Any:  # noqa: ANN401 - any JSON value
+            with WatchedFile(items, on_progress) as file:
+                # The job first: the gateway has to know it before the items arrive.
+                files: list[tuple[str, Any]] = [
+                    ("job", (None, body, "application/json")),
+                    ("items", (items.name, file, "application/octet-stream")),
+                ]
+                return self._json("POST", "/jobs", files=files, headers=headers)
+
+        return self._submitted(send)
+
+    def _submitted(self, send: Callable[[], Any]) -> Job:
+        for _ in range(_TRIES - 1):
             try:
-                return self._as(Job, self._json("POST", "/jobs", content=body, headers=headers))
+                return self._as(Job, send())
             except Unreachable:
                 continue
-        return self._as(Job, self._json("POST", "/jobs", content=body, headers=headers))
+        return self._as(Job, send())
 
     def get(self, job_id: str, *, wait_seconds: int | None = None) -> Job:
         """The job; with `wait_seconds` as soon as it is finished, or then."""
@@ -76,6 +110,10 @@ class Fanfold:
     def cancel(self, job_id: str) -> Job:
         """Cancel the job; what has finished is kept."""
         return self._as(Job, self._json("DELETE", f"/jobs/{job_id}"))
+
+    def purge(self, job_id: str) -> None:
+        """Remove a finished job with all its data."""
+        self._request("DELETE", f"/jobs/{job_id}", params={"purge": "true"})
 
     def jobs(
         self, *, state: str | None = None, labels: Mapping[str, str] | None = None, limit: int = 100
@@ -103,17 +141,37 @@ class Fanfold:
 
     def results(self, job_id: str, *, state: str | None = None) -> Iterator[bytes]:
         """The finished children in index order, each as its line of JSON, streamed."""
-        parameters = {"state": state} if state is not None else {}
+        yield from lines_of(self.result_bytes(job_id, state=state))
+
+    def result_bytes(
+        self,
+        job_id: str,
+        *,
+        state: str | None = None,
+        format: str = "ndjson",  # noqa: A002 - the gateway's word for it
+        columns: Sequence[str] = (),
+    ) -> Iterator[bytes]:
+        """The results as NDJSON or CSV, as they arrive, compressed on the way only."""
+        parameters = {"format": format}
+        if state is not None:
+            parameters["state"] = state
+        if columns:
+            parameters["columns"] = ",".join(columns)
+        with self._streamed(f"/jobs/{job_id}/results", parameters) as response:
+            is_compressed = response.headers.get("Content-Encoding") == "gzip"
+            pieces = response.iter_raw()
+            yield from expanded(pieces) if is_compressed else pieces
+
+    @contextmanager
+    def _streamed(self, path: str, parameters: Mapping[str, str]) -> Iterator[httpx.Response]:
+        headers = {"Accept-Encoding": "gzip"}
         try:
-            with self._http.stream("GET", f"/jobs/{job_id}/results", params=parameters) as response:
+            with self._http.stream("GET", path, params=parameters, headers=headers) as response:
                 if response.is_error:
                     response.read()
                     raise _refused(response)
-                rest = b""
-                for part in response.iter_raw():
-                    *lines, rest = (rest + part).split(b"\n")
-                    yield from lines
-        except httpx.HTTPError as error:
+                yield response
+        except (httpx.HTTPError, BrokenOff) as error:
             raise Unreachable(f"{self._http.base_url} broke off: {error}") from error
 
     def processors(self) -> list[dict[str, Any]]:
@@ -137,15 +195,18 @@ class Fanfold:
                 return
             left = left - len(entries) if left is not None else None
 
-    def _json(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         try:
             response = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
         if response.is_error:
             raise _refused(response)
+        return response
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
         try:
-            return response.json()
+            return self._request(method, path, **arguments).json()
         except ValueError:
             raise self._no_gateway() from None
 
@@ -163,6 +224,10 @@ class Fanfold:
 
     def _no_gateway(self) -> Unreachable:
         return Unreachable(f"{self._http.base_url} is not a Fanfold gateway")
+
+
+def _job_text(job: Mapping[str, Any] | bytes) -> bytes:
+    return job if isinstance(job, bytes) else json.dumps(job).encode()
 
 
 def _refused(response: httpx.Response) -> Refused:

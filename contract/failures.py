@@ -28,6 +28,8 @@ class FailureType(StrEnum):
     """The chunk's workflow was terminated, cancelled or failed outside Fanfold."""
     JOB_CLOSED_OUTSIDE = "JobClosedOutside"
     """The job's workflow was terminated, or is gone, outside Fanfold."""
+    NEVER_SEALED = "NeverSealed"
+    """The job waited for its data, and was not sealed in time."""
     TOLERANCE_EXCEEDED = "ToleranceExceeded"
     """More chunks failed than the job's tolerated_failures allow."""
     ALL_CHUNKS_FAILED = "AllChunksFailed"

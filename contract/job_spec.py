@@ -78,6 +78,9 @@ class JobSpec:
     max_concurrency: int
     tolerated_failures: ToleranceSpec | None
     labels: Mapping[str, str]
+    chunk_size: int = 100
+    """How data is cut that arrives after the job."""
+    max_chunk_bytes: int | None = None
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""

@@ -74,6 +74,11 @@ class GatewaySettings(HttpSettings):
     max_body_bytes: int = Field(
         default=32 * MIB, ge=1, description="Largest request body, in bytes."
     )
+    max_upload_bytes: int = Field(
+        default=4096 * MIB,
+        ge=1,
+        description="Most data in one upload, in bytes before compression.",
+    )
     max_items: int = Field(default=10_000_000, ge=1, description="Most items in one job.")
     max_chunks: int = Field(default=1_000_000, ge=1, description="Most chunks in one job.")
     max_item_bytes: int = Field(
@@ -84,7 +89,16 @@ class GatewaySettings(HttpSettings):
     )
     max_labels: int = Field(default=16, ge=0, description="Most labels on one job.")
     body_timeout_seconds: float = Field(
-        default=60.0, gt=0, description="Longest time a client may take to send a body."
+        default=60.0,
+        gt=0,
+        description=(
+            "Longest time a client may take to send a body; of an upload, to send the next piece."
+        ),
+    )
+    seal_timeout_seconds: float = Field(
+        default=86_400.0,
+        gt=0,
+        description="A job that waits for its data, and got none for so long, is closed.",
     )
     reconcile_interval_seconds: float = Field(
         default=2.0,

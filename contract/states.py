@@ -6,6 +6,7 @@ from enum import StrEnum
 class JobState(StrEnum):
     """Where a job stands; the last four are terminal and never change again."""
 
+    RECEIVING = "receiving"
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"

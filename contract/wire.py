@@ -6,12 +6,33 @@ some hundred bytes and another hundred a stage, whatever the size of the job.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
 from contract.job_spec import Execution, JobSpec, StageSpec
 from contract.states import ChunkState
+
+Range = tuple[int, int]
+"""Consecutive chunks: the index of the first, and how many they are."""
+
+
+def ranges_of(indexes: Iterable[int]) -> list[Range]:
+    """The indexes as ranges, in ascending order: what travels grows with the gaps only."""
+    ranges: list[Range] = []
+    for index in sorted(indexes):
+        first, count = ranges[-1] if ranges else (index, 0)
+        if ranges and index == first + count:
+            ranges[-1] = first, count + 1
+        else:
+            ranges.append((index, 1))
+    return ranges
+
+
+def indexes_of(ranges: Iterable[Range]) -> list[int]:
+    """The indexes in the ranges."""
+    return [index for first, count in ranges for index in range(first, first + count)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +69,7 @@ class Pace:
 class PutOff:
     """Chunks whose next attempt is due so many seconds later."""
 
-    indexes: list[int]
+    ranges: list[Range]
     seconds: float
 
 
@@ -117,9 +138,9 @@ class BlockInput:
     """Input of the activity that runs a block of chunks."""
 
     job_id: str
-    indexes: list[int]
+    ranges: list[Range]
     width: int
-    """How many of them may run at a time."""
+    """How many of the chunks may run at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +215,7 @@ MAX_CHUNKS_WITHOUT_SHARDS = 500
 """Up to here a job starts its children itself: 3 to 4 events each, 9 at worst, of the
 10,000 that a history should have at most."""
 
-SHARD_CHUNKS = {Execution.WORKFLOW: 500, Execution.ACTIVITY: 1_000}
+SHARD_CHUNKS = {Execution.WORKFLOW: 500, Execution.ACTIVITY: 2_000}
 """So many chunks a shard has, unless that made more shards than MAX_SHARDS."""
 
 MAX_SHARDS = 500
@@ -203,10 +224,13 @@ MAX_SHARDS = 500
 SHARDS_AT_ONCE = 4
 """While one drains, the others go on; more of them only divide the window more finely."""
 
-BLOCKS_AT_ONCE = 5
-"""So many blocks of a shard run at a time, so that several workers share in it."""
+BLOCK_WIDTH = 4
+"""So many chunks of a block run at a time, or more where that made too many blocks."""
 
-BLOCK_CHUNKS = 100
+MAX_BLOCKS_AT_ONCE = 20
+"""Most blocks of a shard that run at a time, for as many workers to share in it."""
+
+BLOCK_CHUNKS = 200
 """Most chunks in a block. An activity costs the server as much as a hundred rows cost the
 ledger."""
 

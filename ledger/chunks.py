@@ -155,26 +155,40 @@ class Chunks:
         self, job_id: str, records: Sequence[ChunkRecord]
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
         """Each of these chunks with its output, reading about a megabyte at a time."""
-        start, waiting_bytes = 0, 0
-        for end, record in enumerate(records, start=1):
-            waiting_bytes += record.result_bytes
-            if waiting_bytes < _PAGE_BYTES and end < len(records):
-                continue
-            page = records[start:end]
-            found = await self._outputs_of(job_id, page)
-            for one in page:
-                yield one, found.get(one.index, ChunkOutput())
-            start, waiting_bytes = end, 0
+        async for batch in self._batches(job_id, records):
+            for pair in batch:
+                yield pair
 
     async def stream(
         self, job_id: str, *, state: ChunkState | None = None
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
         """Every chunk of the job with its output, in index order, in flat memory."""
+        async for batch in self.batches(job_id, state=state):
+            for pair in batch:
+                yield pair
+
+    async def batches(
+        self, job_id: str, *, state: ChunkState | None = None
+    ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
+        """What `stream` gives, about a megabyte at a time."""
         after = -1
         while records := await self.page(job_id, state=state, after=after, limit=_PAGE_ROWS):
-            async for pair in self.outputs(job_id, records):
-                yield pair
+            async for batch in self._batches(job_id, records):
+                yield batch
             after = records[-1].index
+
+    async def _batches(
+        self, job_id: str, records: Sequence[ChunkRecord]
+    ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
+        start, waiting_bytes = 0, 0
+        for end, record in enumerate(records, start=1):
+            waiting_bytes += record.result_bytes
+            if waiting_bytes < _PAGE_BYTES and end < len(records):
+                continue
+            batch = records[start:end]
+            found = await self._outputs_of(job_id, batch)
+            yield [(one, found.get(one.index, ChunkOutput())) for one in batch]
+            start, waiting_bytes = end, 0
 
     async def _outputs_of(
         self, job_id: str, records: Sequence[ChunkRecord]

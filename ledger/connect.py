@@ -10,6 +10,7 @@ from ledger.chunks import Chunks
 from ledger.database import Database
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
+from ledger.receiving import Receiving
 from ledger.retention import Retention
 
 SQLITE_SCHEME = "sqlite:///"
@@ -24,12 +25,18 @@ class Ledger:
     chunks: Chunks
     catalog: Catalog
     retention: Retention
+    receiving: Receiving
 
     @classmethod
     def over(cls, database: Database) -> "Ledger":
         """All operations over this database."""
         return cls(
-            database, Jobs(database), Chunks(database), Catalog(database), Retention(database)
+            database,
+            Jobs(database),
+            Chunks(database),
+            Catalog(database),
+            Retention(database),
+            Receiving(database),
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from contract import settings
 from ledger.database import LedgerUnavailable
+from ledger.databases.sqlite import lock_file
 
 if TYPE_CHECKING:
     import psycopg
@@ -50,7 +51,7 @@ def migrate(url: str) -> None:
 def _migrate_sqlite(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _file_lock(path.with_name(path.name + ".lock")):
+        with _file_lock(lock_file(path)):
             revision = _sqlite_revision(path)
             if revision >= HEAD:
                 return

@@ -54,13 +54,15 @@ def failed(attempt: Attempt, failure: Failure, output: ChunkOutput, *, items_fai
 
 def put_off(attempt: Attempt, output: ChunkOutput) -> Script:
     """The attempt failed, and another is due later, which goes on from what items gave."""
-    update = Statement(
-        f"UPDATE chunks SET state = 'pending', result_bytes = ? {_HOLDS_ATTEMPT}",
-        (len(output.body) if output.item_errors else 0, *_held(attempt)),
+    if not (output.body or output.item_errors):
+        return (Statement(f"UPDATE chunks SET state = 'pending' {_HOLDS_ATTEMPT}", _held(attempt)),)
+    return (
+        Statement(
+            f"UPDATE chunks SET state = 'pending', result_bytes = ? {_HOLDS_ATTEMPT}",
+            (len(output.body), *_held(attempt)),
+        ),
+        _keep_output(attempt, output, state=ChunkState.PENDING),
     )
-    if output.item_errors:
-        return update, _keep_output(attempt, output, state=ChunkState.PENDING)
-    return (update,)
 
 
 def advanced(attempt: Attempt, output: ChunkOutput) -> Script:

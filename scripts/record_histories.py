@@ -21,7 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import workers.workflows.job
-from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
@@ -124,7 +124,7 @@ class Recorder:
             stages=scenario.stages,
             is_staged=len(scenario.stages) > 1,
             reducer="collect",
-            execution="workflow",
+            execution=Execution.WORKFLOW,
             max_concurrency=scenario.max_concurrency,
             tolerated_failures=scenario.tolerated_failures,
             labels={},

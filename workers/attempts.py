@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from contract.failures import Failure, FailureType
 from contract.job_spec import JobSpec, RetrySpec, StageSpec
@@ -20,6 +20,7 @@ from workers.execution import Outcome, execute, failed_whole
 from workers.processor import Processor, ValidationError
 
 Answer = TypeVar("Answer")
+Given = ParamSpec("Given")
 
 _REMEMBERED_SPECS = 1000
 
@@ -141,12 +142,14 @@ def retry_seconds(retry: RetrySpec, attempts: int) -> float:
     return min(wait, retry.max_interval_seconds)
 
 
-async def persistently(write: Callable[[], Awaitable[Answer]]) -> Answer:
+async def persistently(
+    write: Callable[Given, Awaitable[Answer]], *arguments: Given.args, **named: Given.kwargs
+) -> Answer:
     """Repeat a write until the ledger takes it: what was worked out must not be lost."""
     wait_seconds = 0.1
     while True:
         try:
-            return await write()
+            return await write(*arguments, **named)
         except LedgerUnavailable:
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(wait_seconds * 2, 5.0)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import uvloop
 from temporalio.client import Client
 from temporalio.worker import (
     PollerBehaviorAutoscaling,
@@ -133,7 +134,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     allow_long_integers()
     try:
-        asyncio.run(run(settings.load(settings.WorkerSettings)))
+        uvloop.run(run(settings.load(settings.WorkerSettings)))
     except (settings.InvalidSettings, CannotLoad) as error:
         sys.stderr.write(f"fanfold worker: {error}\n")
         return settings.EXIT_BAD_SETTINGS

@@ -57,7 +57,11 @@ class ProcessorContext:
 
 @runtime_checkable
 class Reducer(Protocol):
-    """Folds the results of a job's surviving chunks into one value."""
+    """Folds the results of a job's surviving chunks into one value.
+
+    One that has an attribute `keeps_all`, true while its value holds every result it was
+    given, is stopped as soon as the value is sure to be over the limit.
+    """
 
     def add(self, index: int, result: Any) -> None:  # noqa: ANN401 - any JSON value
         """Take the next chunk's result; called in index order."""

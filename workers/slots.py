@@ -1,7 +1,6 @@
 """The bound on how many chunks a worker process runs at a time, over all its blocks."""
 
 import asyncio
-from types import TracebackType
 
 
 class Slots:
@@ -17,7 +16,7 @@ class Slots:
         """Whether a slot that is given back now goes to somebody else."""
         return self._waiting > 0
 
-    async def __aenter__(self) -> None:
+    async def take(self) -> None:
         """Wait for a slot."""
         self._waiting += 1
         try:
@@ -25,11 +24,6 @@ class Slots:
         finally:
             self._waiting -= 1
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the slot back."""
+    def give_back(self) -> None:
+        """Let the next in line have the slot."""
         self._semaphore.release()

@@ -2,21 +2,37 @@
 
 import json
 from collections.abc import AsyncIterator
+from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app import cursor, errors, examples, views
+from app import accept, cursor, errors, examples, views
+from app.accept import CSV, NDJSON
+from app.csv_results import csv_rows
 from app.problems import responses
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
-from app.services import ServicesOf
+from app.services import Services, ServicesOf
+from app.streaming import gzipped, in_pieces
+from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
+from ledger.records import ChunkOutput, ChunkRecord
 
-NDJSON = "application/x-ndjson"
 _MAX_INDEX = 2**31 - 1
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["children"])
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+class RemovedMeanwhile(Exception):
+    """The job was removed while its results were sent: what was sent is not all of them."""
 
 
 @router.get(
@@ -62,7 +78,7 @@ async def list_children(
             end += b',"next_cursor":"%b"' % cursor.encode(shown[-1].index, filters).encode()
         yield end + b"}"
 
-    return StreamingResponse(page(), media_type="application/json")
+    return StreamingResponse(in_pieces(page()), media_type="application/json")
 
 
 @router.get(
@@ -101,12 +117,20 @@ async def get_child(
     response_class=Response,
     responses={
         200: {
-            "description": "One child a line, ordered by index: those that have finished so far.",
+            "description": "The children that have finished so far, ordered by index: one a "
+            "line as NDJSON, or one row an item as CSV.",
             "content": {
                 NDJSON: {
                     "schema": {"type": "string"},
                     "example": json.dumps(examples.CHILD) + "\n",
-                }
+                },
+                CSV: {"schema": {"type": "string"}, "example": examples.RESULTS_CSV},
+            },
+            "headers": {
+                "Content-Encoding": {
+                    "description": "`gzip` where `Accept-Encoding` asks for it.",
+                    "schema": {"type": "string"},
+                },
             },
         },
         **responses(errors.MalformedRequest, errors.NotFound, errors.Unavailable),
@@ -119,14 +143,52 @@ async def stream_results(
         ChunkState | None,
         Query(description="Only children in this state; by default all that have finished."),
     ] = None,
+    format_: Annotated[
+        Format | None, Query(alias="format", description="By default as `Accept` says, or NDJSON.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        Query(description="Of CSV: the fields of items to give, separated by commas."),
+    ] = None,
+    accept_header: Annotated[
+        str | None, Header(alias="Accept", description="`text/csv` for CSV.")
+    ] = None,
+    accept_encoding: Annotated[
+        str | None, Header(description="`gzip` for a compressed answer.")
+    ] = None,
 ) -> Response:
     """Works while the job runs and after it was cancelled; memory stays flat at both ends."""
+    is_csv = format_ is Format.CSV or (format_ is None and accept.wants_csv(accept_header))
+    if columns is not None and not is_csv:
+        raise errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv")
     await services.job(job_id)
-    chunks = services.ledger.chunks
+    children = _finished_children(services, job_id, state)
+    if is_csv:
+        parts = csv_rows(children, columns.split(",") if columns else None)
+        media_type = f"{CSV}; charset=utf-8; header=present"
+    else:
+        parts = _lines(job_id, children)
+        media_type = NDJSON
+    pieces = in_pieces(parts)
+    headers = {"Vary": "Accept, Accept-Encoding"}
+    if accept.wants_gzip(accept_encoding):
+        pieces = gzipped(pieces)
+        headers["Content-Encoding"] = "gzip"
+    return StreamingResponse(pieces, headers=headers, media_type=media_type)
 
-    async def lines() -> AsyncIterator[bytes]:
-        async for chunk, output in chunks.stream(job_id, state=state):
-            if state is not None or chunk.state.is_terminal:
-                yield views.child_json(job_id, chunk, output) + b"\n"
 
-    return StreamingResponse(lines(), media_type=NDJSON)
+async def _finished_children(
+    services: Services, job_id: str, state: ChunkState | None
+) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
+    async for chunk, output in services.ledger.chunks.stream(job_id, state=state):
+        if state is not None or chunk.state.is_terminal:
+            yield chunk, output
+    if await services.ledger.jobs.state(job_id, DEFAULT_TENANT) is None:
+        raise RemovedMeanwhile(job_id)
+
+
+async def _lines(
+    job_id: str, children: AsyncIterator[tuple[ChunkRecord, ChunkOutput]]
+) -> AsyncIterator[bytes]:
+    async for chunk, output in children:
+        yield views.child_json(job_id, chunk, output) + b"\n"

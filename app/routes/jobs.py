@@ -1,23 +1,16 @@
 """Jobs over HTTP: submit, list, poll, cancel."""
 
-import asyncio
-import hashlib
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app import cursor, errors, examples, prefer, submission, views
-from app.body import decode_body, read_body
+from app import cursor, errors, examples, idempotency, prefer, views
 from app.finished import RenderedJob
 from app.problems import responses
+from app.recording import record
 from app.services import Services, ServicesOf
-from contract.job_spec import JobSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT
 from contract.states import JobState
-from ledger.catalog import Kind
-from ledger.jobs import KeyTaken
-from ledger.records import IdempotencyKey, NewChunk
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -74,7 +67,8 @@ _JOB_HEADERS: dict[str, Any] = {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/JobRequest"},
                     "examples": examples.REQUESTS,
-                }
+                },
+                "multipart/form-data": examples.FORM,
             },
         }
     },
@@ -92,12 +86,8 @@ async def submit(
     ] = None,
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
-    key_name = _key_name(idempotency_key)
-    body = await read_body(request, services.settings)
-    key = (
-        IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
-    )
-    job_id, is_replayed = await _record(services, body, key)
+    key_name = idempotency.key_name(idempotency_key)
+    job_id, is_replayed = await record(request, services, key_name)
     services.orchestration.kick()
     headers = {"Location": f"/jobs/{job_id}"}
     if is_replayed:
@@ -220,7 +210,10 @@ async def cancel_job(
     """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
     if purge:
         return await _purge(services, job_id)
-    await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    if await services.ledger.receiving.cancel(job_id, DEFAULT_TENANT):
+        services.housekeeping.kick()
+    else:
+        await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
     job = await services.job(job_id)
     if job.state is JobState.CANCELLED:
         return await _answer(services, job_id, 200, None, {})
@@ -243,39 +236,6 @@ async def _purge(services: Services, job_id: str) -> Response:
         raise errors.JobNotFinished("job_not_finished", detail)
     services.housekeeping.kick()
     return Response(status_code=204)
-
-
-async def _record(services: Services, body: bytes, key: IdempotencyKey | None) -> tuple[str, bool]:
-    """The job's id, and whether an earlier request had made it already."""
-    catalog = services.ledger.catalog
-    processors = await catalog.entries(Kind.PROCESSOR)
-    reducers = await catalog.entries(Kind.REDUCER)
-
-    def prepare() -> tuple[JobSpec, list[NewChunk], int | None]:
-        request = submission.parse(decode_body(body), services.settings)
-        submission.check_names(request, processors, reducers)
-        chunks = submission.split(request, services.settings)
-        execution = submission.resolve_execution(request.execution, len(chunks))
-        return submission.to_spec(request, execution), chunks, request.keep_ms
-
-    # In a thread: a large body takes a second, in which others want their polls answered.
-    spec, chunks, keep_ms = await asyncio.to_thread(prepare)
-    job_id = new_job_id()
-    try:
-        await services.ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            chunks=chunks,
-            key=key,
-            keep_ms=keep_ms,
-        )
-    except KeyTaken as taken:
-        if key is None or taken.body_hash != key.body_hash:
-            detail = "This key came with another body before; use a new key for a new job."
-            raise errors.KeyReused("idempotency_key_reused", detail) from None
-        return taken.job_id, True
-    return job_id, False
 
 
 async def _answer(
@@ -320,20 +280,6 @@ async def _rendered(services: Services, job_id: str) -> RenderedJob:
 def _matches(if_none_match: str, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag.removeprefix("W/") in tags
-
-
-def _key_name(header: str | None) -> str | None:
-    """The key, without the quotes of a structured-field string where it has them."""
-    if header is None:
-        return None
-    key = header.strip()
-    if len(key) >= 2 and key.startswith('"') and key.endswith('"'):  # noqa: PLR2004 - two quotes
-        key = key[1:-1]
-    if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
-        raise errors.MalformedRequest(
-            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
-        )
-    return key
 
 
 def _labels(texts: list[str]) -> dict[str, str]:

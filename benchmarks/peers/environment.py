@@ -27,17 +27,17 @@ def python_with(name: str, progress: Progress) -> Path:
     progress.now(f"installing {requirements.name} into {DIRECTORY.name}/")
     DIRECTORY.mkdir(exist_ok=True)
     log = DIRECTORY / f"{name}.log"
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     with log.open("wb") as output:
         for command in (
             [sys.executable, "-m", "venv", "--clear", str(environment)],
-            [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
-            + ["--quiet", "--no-deps", "--requirement", str(requirements)],
+            [*pip, "install", "--quiet", "--no-deps", "--requirement", str(requirements)],
         ):
             done = subprocess.run(  # noqa: S603 - the command is ours
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
             )
             if done.returncode:
                 where = log.relative_to(ROOT)
-                raise NotAvailable(f"{requirements.name} cannot be installed here; see {where}")
+                raise NotAvailable(f"its packages cannot be installed; see {where}")
     installed.write_text(requirements.read_text())
     return python

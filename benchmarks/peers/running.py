@@ -1,8 +1,10 @@
 """Celery and DBOS, running as their documentation has it, and asked to run so many tasks."""
 
 import json
+import select
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from benchmarks.peers.work import FAILS_IF_DIVISIBLE_BY
 from benchmarks.processes import conversing, cpu_seconds, is_listening, started, wait_until
 from benchmarks.progress import Progress
 from devstack.running import free_ports
+
+_ANSWER_TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,22 @@ class RunningPeer:
             raise RuntimeError("the starter was started without pipes")
         self.starter.stdin.write(f"{tasks}\n".encode())
         self.starter.stdin.flush()
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_SECONDS
+        while not select.select([self.starter.stdout], [], [], 1.0)[0]:
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise Unexpected(f"{self.name} with {tasks} tasks does not end")
         line = self.starter.stdout.readline()
         if not line:
-            raise NotAvailable(f"{self.name} ended by itself (exit code {self.starter.wait()})")
+            raise Unexpected(f"{self.name} ended by itself (exit code {self.starter.wait()})")
         answer: dict[str, float] = json.loads(line)
         return answer
+
+    def _check_alive(self) -> None:
+        """A client waits for ever for what no worker does."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise Unexpected(f"{self.name}: {name} ended by itself ({process.returncode})")
 
     def _pids(self) -> dict[str, list[int]]:
         """Each process with the workers it forked."""

@@ -1,5 +1,10 @@
-"""PostgreSQL, for a cluster: a pool of connections, one round trip a transaction."""
+"""PostgreSQL, for a cluster: a pool of connections, one round trip a transaction.
 
+A few writers at a time; what comes while they are busy gathers, and goes into one
+transaction (group commit). An idle ledger so writes at once, a busy one in batches.
+"""
+
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +18,12 @@ from ledger.database import Batch, LedgerUnavailable, Row, Statement, UniqueViol
 MAX_CONNECTIONS = 8
 # Longer than a fail-over's first refused connections, shorter than a client's patience.
 CONNECT_TIMEOUT_SECONDS = 5.0
+# The rest of the pool is for reads.
+MAX_WRITERS = 3
+# Each locks the rows it writes until the end of the transaction.
+MAX_SCRIPTS_IN_A_TRANSACTION = 100
+
+Script = tuple[Statement | Batch, ...]
 
 
 class PostgresqlDatabase:
@@ -33,6 +44,8 @@ class PostgresqlDatabase:
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
+        self._waiting: list[tuple[Script, asyncio.Future[list[list[Row]]]]] = []
+        self._flushing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Start the pool; it goes on trying where the server is not there yet."""
@@ -46,31 +59,73 @@ class PostgresqlDatabase:
 
     async def write(self, *script: Statement | Batch) -> list[list[Row]]:
         """See Database.write."""
-        async with self._connection() as connection:
-            cursors: list[psycopg.AsyncCursor[Row]] = []
-            async with connection.pipeline(), connection.transaction():
-                for statement in script:
-                    cursor = connection.cursor()
-                    sql = _translated(statement.sql)
-                    if isinstance(statement, Batch):
-                        await cursor.executemany(sql, statement.rows)
-                    else:
-                        await cursor.execute(sql, statement.parameters)
-                    cursors.append(cursor)
-            return [
-                await cursor.fetchall()
-                if isinstance(statement, Statement) and cursor.description
-                else []
-                for statement, cursor in zip(script, cursors, strict=True)
-            ]
+        done: asyncio.Future[list[list[Row]]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((script, done))
+        if len(self._flushing) < MAX_WRITERS:
+            flushing = asyncio.create_task(self._flush())
+            self._flushing.add(flushing)
+            flushing.add_done_callback(self._flushing.discard)
+        # A caller that goes away takes nothing back: its script stays where it waits.
+        return await done
 
     async def give_space_back(self) -> bool:
-        """See Database.give_space_back: the server's autovacuum sees to it."""
+        """See Database.give_space_back; PostgreSQL's autovacuum does it by itself."""
         return False
 
     async def close(self) -> None:
         """See Database.close."""
+        await asyncio.gather(*self._flushing)
         await self._pool.close()
+
+    async def _flush(self) -> None:
+        """Write what waits, until nothing does; whatever comes meanwhile gathers."""
+        while self._waiting:
+            batch = self._waiting[:MAX_SCRIPTS_IN_A_TRANSACTION]
+            del self._waiting[:MAX_SCRIPTS_IN_A_TRANSACTION]
+            try:
+                answers: list[list[list[Row]] | Exception] = list(
+                    await self._commit([script for script, _ in batch])
+                )
+            except Exception as error:  # noqa: BLE001 - handed to whose script it is
+                # Which of them is at fault, each finds out alone.
+                answers = (
+                    [error]
+                    if len(batch) == 1
+                    else [await self._commit_alone(script) for script, _ in batch]
+                )
+            for (_, done), answer in zip(batch, answers, strict=True):
+                if done.cancelled():
+                    continue
+                if isinstance(answer, Exception):
+                    done.set_exception(answer)
+                    done.exception()  # a caller that went away is no reason to log
+                else:
+                    done.set_result(answer)
+
+    async def _commit_alone(self, script: Script) -> list[list[Row]] | Exception:
+        try:
+            (rows,) = await self._commit([script])
+        except Exception as error:  # noqa: BLE001 - handed to whose script it is
+            return error
+        return rows
+
+    async def _commit(self, scripts: list[Script]) -> list[list[list[Row]]]:
+        """One transaction over all scripts, in one round trip."""
+        async with self._connection() as connection:
+            async with connection.pipeline(), connection.transaction():
+                cursors = [
+                    [await _send(connection, statement) for statement in script]
+                    for script in scripts
+                ]
+            return [
+                [
+                    await cursor.fetchall()
+                    if isinstance(statement, Statement) and cursor.description
+                    else []
+                    for statement, cursor in zip(script, sent, strict=True)
+                ]
+                for script, sent in zip(scripts, cursors, strict=True)
+            ]
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
@@ -81,6 +136,18 @@ class PostgresqlDatabase:
             raise UniqueViolation(str(error)) from error
         except (psycopg.Error, PoolTimeout) as error:
             raise LedgerUnavailable(f"PostgreSQL: {one_line(error)}") from error
+
+
+async def _send(
+    connection: AsyncConnection[Row], statement: Statement | Batch
+) -> psycopg.AsyncCursor[Row]:
+    cursor = connection.cursor()
+    sql = _translated(statement.sql)
+    if isinstance(statement, Batch):
+        await cursor.executemany(sql, statement.rows)
+    else:
+        await cursor.execute(sql, statement.parameters)
+    return cursor
 
 
 def one_line(error: Exception) -> str:

@@ -6,9 +6,11 @@ commits everything that queued up meanwhile in one transaction (group commit).
 """
 
 import asyncio
+import fcntl
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.database import Batch, LedgerUnavailable, Row, Statement, UniqueViolation, Value
@@ -17,6 +19,7 @@ from ledger.database import Batch, LedgerUnavailable, Row, Statement, UniqueViol
 BUSY_TIMEOUT_MS = 20_000
 # One transaction holds the lock that every other process waits for.
 MAX_SCRIPTS_IN_A_TRANSACTION = 500
+CACHE_KIB = 16 * 1024
 # After a large transaction the write-ahead log is cut back to this.
 MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
 # Free pages within this share of the file are kept: the next rows will fill them.
@@ -34,6 +37,7 @@ class SqliteDatabase:
         self._path = path
         self._reader = _open(path)
         self._writer = _open(path)
+        self._lock = lock_file(path).open("w")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._waiting: list[tuple[Script, asyncio.Future[list[list[Row]]]]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -51,8 +55,8 @@ class SqliteDatabase:
         self._waiting.append((script, done))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        # A caller that goes away must not take back what the writer may have begun.
-        return await asyncio.shield(done)
+        # A caller that goes away takes nothing back: its script stays where it waits.
+        return await done
 
     async def give_space_back(self) -> bool:
         """See Database.give_space_back."""
@@ -65,6 +69,7 @@ class SqliteDatabase:
         self._thread.shutdown()
         self._reader.close()
         self._writer.close()
+        self._lock.close()
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -85,15 +90,30 @@ class SqliteDatabase:
 
     def _commit(self, scripts: list[Script]) -> list[list[list[Row]] | Exception]:
         """One transaction over all scripts, each in a savepoint of its own."""
+        with self._turn():
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                outcomes = [self._run(script) for script in scripts]
+                self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                return [LedgerUnavailable(f"{self._path}: {error}")] * len(scripts)
+            return outcomes
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for this process's turn to write.
+
+        SQLite's own lock is not waited for but tried again, at growing intervals: with two
+        busy writers one of them waits for up to a second. A lock of the system's wakes the
+        next in line at once.
+        """
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._run(script) for script in scripts]
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            return [LedgerUnavailable(f"{self._path}: {error}")] * len(scripts)
-        return outcomes
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _shrink(self) -> bool:
         try:
@@ -139,6 +159,11 @@ class SqliteDatabase:
         return self._writer.execute(statement.sql, statement.parameters).fetchall()
 
 
+def lock_file(path: Path) -> Path:
+    """The file beside the database that writers, and whoever migrates it, hold locked."""
+    return path.with_name(path.name + ".lock")
+
+
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -146,6 +171,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # What is acknowledged must survive a power cut too, not only a crash.
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_WAL_BYTES}")
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"{path}: {error}") from error

@@ -82,8 +82,6 @@ def test_what_is_not_json_is_a_400(api: httpx.Client, body: bytes) -> None:
         (b'{"items":[1],"processor":"double","tolerated_failures":{}}', "invalid_job",
          "/tolerated_failures"),
         (b'{"items":[1],"processor":"double","execution":"warp"}', "invalid_job", "/execution"),
-        (b'{"items":[1],"processor":"double","execution":"activity"}', "execution_not_available",
-         "/execution"),
         (b'{"items":[1],"processor":"unheard_of"}', "unknown_processor", "/processor"),
         (b'{"items":[1],"stages":[{"processor":"double"},{"processor":"unheard_of"}]}',
          "unknown_processor", "/stages/1/processor"),

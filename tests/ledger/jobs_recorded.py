@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from contract.failures import Failure
-from contract.job_spec import JobSpec, StageSpec
+from contract.job_spec import Execution, JobSpec, StageSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import JobState
+from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
 
@@ -18,7 +19,7 @@ def a_spec(*, stages: int = 1, labels: Mapping[str, str] | None = None) -> JobSp
         stages=tuple(StageSpec(processor=f"stage_{number}") for number in range(stages)),
         is_staged=stages > 1,
         reducer=None,
-        execution="workflow",
+        execution=Execution.WORKFLOW,
         max_concurrency=10,
         tolerated_failures=None,
         labels=labels or {},
@@ -80,9 +81,11 @@ async def begun(ledger: Ledger, job_id: str, index: int = 0, stage: int = 0) -> 
 
 async def succeed(ledger: Ledger, job_id: str, index: int, body: bytes = b"[1]") -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.chunks.record_success(attempt, ChunkOutput(body=body))
+    await ledger.chunks.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
 
 
 async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.chunks.record_failure(attempt, failure, ChunkOutput(), attempt.item_count)
+    await ledger.chunks.record(
+        outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from contract.failures import Failure
-from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import ChunkState, JobState
 from ledger.connect import Ledger
@@ -38,7 +38,7 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
         ),
         is_staged=True,
         reducer="sum",
-        execution="workflow",
+        execution=Execution.WORKFLOW,
         max_concurrency=3,
         tolerated_failures=ToleranceSpec(count=1, percent=2.5, min_sample=4),
         labels={"team": "data", "empty": ""},

@@ -8,6 +8,7 @@ import pytest
 from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
 from ledger import chunks as chunks_module
+from ledger import outcomes
 from ledger.chunks import Chunks
 from ledger.connect import Ledger
 from ledger.database import Batch, Database, Row, Statement, Value
@@ -73,7 +74,7 @@ async def test_of_a_chunk_without_an_outcome_nothing_is_streamed_as_its_output(
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.chunks.save_checkpoint(await begun(ledger, job_id), partial)
+    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id), partial))
     assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
     await ledger.jobs.settle(job_id)
@@ -110,7 +111,7 @@ async def test_what_cancelled_chunks_had_reached_is_bounded_in_bytes_too(ledger:
     error = (ItemError(item=1, type="T", message="m"),)
     for index in range(8):
         reached = ChunkOutput(body=b"1" * 600 * KIB, item_errors=error)
-        await ledger.chunks.save_checkpoint(await begun(ledger, job_id, index), reached)
+        await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id, index), reached))
     await ledger.jobs.settle(job_id)
     counted = Counted(ledger.database)
     await collected(Chunks(counted).stream(job_id))
@@ -122,6 +123,8 @@ async def test_a_chunk_that_fails_whole_after_a_checkpoint_shows_no_items_result
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.chunks.save_checkpoint(await begun(ledger, job_id), partial)
-    await ledger.chunks.record_failure(await begun(ledger, job_id), BROKEN, ChunkOutput(), 2)
+    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id), partial))
+    await ledger.chunks.record(
+        outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput(), items_failed=2)
+    )
     assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]

@@ -12,6 +12,7 @@ import ledger.chunks
 import ledger.jobs
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
+from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, JobRecord
 from tests.ledger.jobs_recorded import BROKEN, a_spec, found, running
@@ -76,17 +77,17 @@ class Life:
         )
         output = ChunkOutput(body=b"[%d]" % number, item_errors=errors)
         if what == "succeed":
-            await chunks.record_success(attempt, output)
+            await chunks.record(outcomes.succeeded(attempt, output))
         elif what == "fail":
-            await chunks.record_failure(attempt, BROKEN, output, failed)
+            await chunks.record(outcomes.failed(attempt, BROKEN, output, items_failed=failed))
         elif what == "give up":
-            await chunks.give_up(attempt, BROKEN)
+            await chunks.record(outcomes.given_up(attempt, BROKEN))
         elif what == "checkpoint":
-            await chunks.save_checkpoint(attempt, output)
+            await chunks.record(outcomes.put_off(attempt, output))
         elif what == "hand back":
-            await chunks.hand_back(attempt)
+            await chunks.record(outcomes.handed_back(attempt))
         elif what == "advance" and attempt.stage < STAGES - 1:
-            await chunks.advance(attempt, output)
+            await chunks.record(outcomes.advanced(attempt, output))
 
     async def job(self) -> JobRecord:
         return await found(self.ledger, self.job_id)

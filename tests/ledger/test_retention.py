@@ -7,7 +7,7 @@ import pytest
 
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
-from ledger import retention
+from ledger import outcomes, retention
 from ledger.connect import Ledger, connect
 from ledger.records import IdempotencyKey, now_ms
 from tests.ledger.jobs_recorded import a_spec, begun, found, record, running, succeed
@@ -59,8 +59,10 @@ async def test_a_purged_job_is_gone_at_once_with_its_labels_and_its_key(ledger: 
 
     assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
     assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is None
-    listing = {"tenant": DEFAULT_TENANT, "state": None, "before": None, "limit": 10}
-    assert await ledger.jobs.page(**listing, labels=LABELS) == []
+    listed = await ledger.jobs.page(
+        tenant=DEFAULT_TENANT, state=None, labels=LABELS, before=None, limit=10
+    )
+    assert listed == []
     again = await record(ledger, key=KEY)
     assert (await found(ledger, again)).counts.pending == 1
 
@@ -199,7 +201,7 @@ async def test_a_worker_that_comes_back_late_leaves_nothing_behind(
     await ledger.retention.purge(job_id, DEFAULT_TENANT)
     await delete_all(ledger)
 
-    await ledger.chunks.hand_back(attempt)
+    await ledger.chunks.record(outcomes.handed_back(attempt))
     await ledger.jobs.settle(job_id)
     await ledger.jobs.close(job_id, JobState.FAILED, error=None, result=b"1")
 

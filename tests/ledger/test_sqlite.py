@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 RECORDS_JOBS = """
 import asyncio, sys
+from ledger import outcomes
 from ledger.connect import connect
 from tests.ledger.jobs_recorded import begun, running
 from ledger.records import ChunkOutput
@@ -33,7 +34,7 @@ async def main():
             job_id = await running(ledger, [1, 1])
             for index in (0, 1):
                 attempt = await begun(ledger, job_id, index)
-                await ledger.chunks.record_success(attempt, ChunkOutput(body=b"[1]"))
+                await ledger.chunks.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
 
 asyncio.run(main())
 """

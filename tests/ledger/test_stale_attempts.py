@@ -6,6 +6,7 @@ import pytest
 
 from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
+from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
 from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, running
@@ -17,23 +18,23 @@ FRESH = ChunkOutput(body=b'["fresh"]')
 
 
 async def _succeed_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.chunks.record_success(attempt, STALE)
+    await ledger.chunks.record(outcomes.succeeded(attempt, STALE))
 
 
 async def _fail_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.chunks.record_failure(attempt, BROKEN, STALE, 1)
+    await ledger.chunks.record(outcomes.failed(attempt, BROKEN, STALE, items_failed=1))
 
 
 async def _checkpoint_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.chunks.save_checkpoint(attempt, STALE)
+    await ledger.chunks.record(outcomes.put_off(attempt, STALE))
 
 
 async def _advance_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.chunks.advance(attempt, STALE)
+    await ledger.chunks.record(outcomes.advanced(attempt, STALE))
 
 
 async def _hand_back_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.chunks.hand_back(attempt)
+    await ledger.chunks.record(outcomes.handed_back(attempt))
 
 
 LATE = [_succeed_late, _fail_late, _checkpoint_late, _advance_late, _hand_back_late]
@@ -53,7 +54,7 @@ async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
-    await ledger.chunks.record_success(fresh, FRESH)
+    await ledger.chunks.record(outcomes.succeeded(fresh, FRESH))
     chunk, output = await _state_of(ledger, job_id)
     assert (chunk.state, output) == (ChunkState.SUCCEEDED, FRESH)
 
@@ -62,7 +63,7 @@ async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
 async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale = await begun(ledger, job_id)
-    await ledger.chunks.save_checkpoint(await begun(ledger, job_id), FRESH)
+    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id), FRESH))
     await late(ledger, stale)
     assert (await begun(ledger, job_id)).checkpoint == FRESH
 
@@ -71,7 +72,7 @@ async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, l
 async def test_after_the_chunk_succeeded(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.chunks.record_success(fresh, FRESH)
+    await ledger.chunks.record(outcomes.succeeded(fresh, FRESH))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
@@ -82,7 +83,7 @@ async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
     failed = ChunkOutput(body=b"[null]", item_errors=(ItemError(item=0, type="F", message="f"),))
-    await ledger.chunks.record_failure(fresh, BROKEN, failed, 1)
+    await ledger.chunks.record(outcomes.failed(fresh, BROKEN, failed, items_failed=1))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
@@ -114,7 +115,7 @@ async def test_after_the_chunk_was_cancelled(ledger: Ledger, late: Late) -> None
 async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.chunks.advance(fresh, FRESH)
+    await ledger.chunks.record(outcomes.advanced(fresh, FRESH))
     await late(ledger, stale)
     second = await begun(ledger, job_id, stage=1)
     assert (second.number, second.input) == (1, FRESH.body)
@@ -125,8 +126,8 @@ async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: 
 async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.chunks.advance(fresh, FRESH)
-    await ledger.chunks.save_checkpoint(await begun(ledger, job_id, stage=1), FRESH)
+    await ledger.chunks.record(outcomes.advanced(fresh, FRESH))
+    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id, stage=1), FRESH))
     await late(ledger, stale)
     assert (await begun(ledger, job_id, stage=1)).checkpoint == FRESH
 
@@ -135,8 +136,8 @@ async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late
 async def test_after_the_last_stage_succeeded(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.chunks.advance(fresh, ChunkOutput(body=b"[1]"))
-    await ledger.chunks.record_success(await begun(ledger, job_id, stage=1), FRESH)
+    await ledger.chunks.record(outcomes.advanced(fresh, ChunkOutput(body=b"[1]")))
+    await ledger.chunks.record(outcomes.succeeded(await begun(ledger, job_id, stage=1), FRESH))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before

@@ -27,6 +27,7 @@ class Answer:
     body: Any = None
     raw: bytes | None = None
     promised_bytes: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -49,6 +50,8 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
                 return
             body = given.raw if given.raw is not None else json.dumps(given.body).encode()
             self.send_response(given.status)
+            for name, value in given.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(given.promised_bytes or len(body)))
             self.end_headers()
             self.wfile.write(body)

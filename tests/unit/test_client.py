@@ -221,7 +221,8 @@ def test_results_come_line_by_line() -> None:
         Fanfold(server.url) as fanfold,
     ):
         assert list(fanfold.results("job_1", state="succeeded")) == lines
-    assert server.asked[0].path == "/jobs/job_1/results?state=succeeded"
+    (asked,) = server.asked
+    assert sorted(parameters(asked)) == [("format", "ndjson"), ("state", "succeeded")]
 
 
 def test_results_that_break_off_are_not_taken_for_all_of_them() -> None:

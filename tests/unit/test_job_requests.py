@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidJob
-from app.submission import parse, to_spec
-from contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
+from app.submission import AUTO_WORKFLOW_CHUNKS, parse, resolve_execution, to_spec
+from contract.job_spec import Execution, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
@@ -45,7 +45,7 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
         },
         LIMITS,
     )
-    spec = to_spec(request)
+    spec = to_spec(request, Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=4,
         initial_interval_seconds=1.0,
@@ -68,7 +68,7 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
-    spec = to_spec(parse(JOB, LIMITS))
+    spec = to_spec(parse(JOB, LIMITS), Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=3,
         initial_interval_seconds=1.0,
@@ -97,7 +97,7 @@ def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> No
         },
         LIMITS,
     )
-    spec = to_spec(request)
+    spec = to_spec(request, Execution.WORKFLOW)
     told = [(s.processor, s.options, s.retry.max_attempts, s.timeout_seconds) for s in spec.stages]
     assert told == [("first", {}, 9, 7.0), ("second", {"a": 1}, 9, 5.0), ("third", {}, 1, 7.0)]
     assert spec.is_staged
@@ -188,7 +188,8 @@ def test_a_labels_name_has_few_kinds_of_letters(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["team", "A.b_c-d/e", "x" * 64])
 def test_such_a_name_is_kept(name: str) -> None:
-    assert to_spec(parse({**JOB, "labels": {name: "x y:z"}}, LIMITS)).labels == {name: "x y:z"}
+    request = parse({**JOB, "labels": {name: "x y:z"}}, LIMITS)
+    assert to_spec(request, Execution.WORKFLOW).labels == {name: "x y:z"}
 
 
 def test_there_is_a_limit_to_labels() -> None:
@@ -199,12 +200,28 @@ def test_there_is_a_limit_to_labels() -> None:
     assert (refused.value.code, refused.value.errors[0].pointer) == ("limit_exceeded", "/labels")
 
 
-def test_light_execution_is_refused_until_there_is_one() -> None:
-    with pytest.raises(InvalidJob, match="not available in this release") as refused:
-        parse({**JOB, "execution": "activity"}, LIMITS)
-    assert refused.value.code == "execution_not_available"
-    for execution in ("auto", "workflow"):
-        assert to_spec(parse({**JOB, "execution": execution}, LIMITS)).execution == "workflow"
+@pytest.mark.parametrize("chunk_count", [1, AUTO_WORKFLOW_CHUNKS, AUTO_WORKFLOW_CHUNKS + 1])
+@pytest.mark.parametrize("asked", ["workflow", "activity"])
+def test_an_execution_that_is_asked_for_is_given(asked: str, chunk_count: int) -> None:
+    request = parse({**JOB, "execution": asked}, LIMITS)
+    execution = resolve_execution(request.execution, chunk_count)
+    assert to_spec(request, execution).execution == asked
+
+
+@pytest.mark.parametrize(
+    ("chunk_count", "execution"),
+    [
+        (1, Execution.WORKFLOW),
+        (AUTO_WORKFLOW_CHUNKS, Execution.WORKFLOW),
+        (AUTO_WORKFLOW_CHUNKS + 1, Execution.ACTIVITY),
+    ],
+)
+@pytest.mark.parametrize("asked", [{}, {"execution": "auto"}], ids=["left out", "auto"])
+def test_by_default_the_number_of_chunks_decides_the_execution(
+    asked: dict[str, str], chunk_count: int, execution: Execution
+) -> None:
+    request = parse({**JOB, **asked}, LIMITS)
+    assert resolve_execution(request.execution, chunk_count) is execution
 
 
 @pytest.mark.parametrize(

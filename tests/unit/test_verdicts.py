@@ -3,7 +3,7 @@
 import pytest
 
 from contract.failures import FailureType
-from contract.job_spec import JobSpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, StageSpec, ToleranceSpec
 from contract.states import JobState
 from ledger.records import ChunkCounts
 from workers.activities.job import verdict
@@ -22,7 +22,7 @@ def state_and_error(
         stages=(StageSpec(processor="any"),),
         is_staged=False,
         reducer=None,
-        execution="workflow",
+        execution=Execution.WORKFLOW,
         max_concurrency=1,
         tolerated_failures=tolerance,
         labels={},

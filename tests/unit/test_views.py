@@ -9,7 +9,7 @@ from hypothesis import given
 
 from app import views
 from contract.failures import Failure
-from contract.job_spec import JobSpec, StageSpec
+from contract.job_spec import Execution, JobSpec, StageSpec
 from contract.json_values import encode
 from contract.states import ChunkState, JobState
 from ledger.records import (
@@ -28,7 +28,7 @@ SPEC = JobSpec(
     stages=(StageSpec(processor="count_by"),),
     is_staged=False,
     reducer="merge_counts",
-    execution="workflow",
+    execution=Execution.WORKFLOW,
     max_concurrency=50,
     tolerated_failures=None,
     labels={"team": "data"},

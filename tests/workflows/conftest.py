@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflows.running import Fanfold, dev_server, time_skipping_server
+from tests.workflows.running import (
+    BLOCKS,
+    CHILDREN,
+    SHARDS,
+    Fanfold,
+    Shape,
+    dev_server,
+    time_skipping_server,
+)
 
 
 @pytest.fixture
@@ -25,3 +33,10 @@ async def fanfold_on_dev_server(tmp_path: Path) -> AsyncIterator[Fanfold]:
     """On the real server, for what the time-skipping one does not do as the real one does."""
     async with dev_server() as environment, Fanfold.over(environment, tmp_path) as one:
         yield one
+
+
+@pytest.fixture(params=[CHILDREN, SHARDS, BLOCKS], ids=["children", "shards", "blocks"])
+def shape(request: pytest.FixtureRequest) -> Shape:
+    """What a job is run as: what a client sees of it must not depend on that."""
+    given: Shape = request.param
+    return given

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,23 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowHistory,
 )
 from temporalio.testing import WorkflowEnvironment
 
 from contract import json_values
-from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
     DEFAULT_TENANT,
     JOB_TASK_QUEUE,
     JOB_WORKFLOW,
     chunk_workflow_id,
     new_job_id,
+    shard_workflow_id,
 )
 from contract.settings import WorkerSettings
 from contract.states import ChunkState
-from contract.wire import QUICK_SAMPLE, JobInput
+from contract.wire import QUICK_SAMPLE, JobInput, Pace
 from ledger.connect import Ledger, connect
 from ledger.records import ChunkRecord, JobRecord, NewChunk
 from workers.main import build_workers
@@ -40,8 +42,23 @@ from workers.registry import Registry
 PATIENCE_SECONDS = 30
 ONE_ATTEMPT = RetrySpec(max_attempts=1)
 
-# What a job's workflow is started with to have its chunks quick from the first on.
-QUICK: dict[str, Any] = {"quick_streak": QUICK_SAMPLE}
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a job's chunks are run as, and how large its shards are, if it has any."""
+
+    execution: Execution = Execution.WORKFLOW
+    shard_chunks: int | None = None
+    """None: as production has it for the number of chunks."""
+    pace: Pace = field(default_factory=Pace)
+
+
+CHILDREN = Shape()
+QUICK_CHILDREN = Shape(pace=Pace(quick_streak=QUICK_SAMPLE))
+"""Its chunks are believed to be quick from the first on."""
+SHARDS = Shape(shard_chunks=2)
+BLOCKS = Shape(Execution.ACTIVITY)
+BLOCKS_IN_SHARDS = Shape(Execution.ACTIVITY, shard_chunks=2)
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -86,6 +103,7 @@ class Fanfold:
 
     environment: WorkflowEnvironment
     ledger: Ledger
+    shape: Shape = CHILDREN
 
     @classmethod
     @asynccontextmanager
@@ -94,6 +112,10 @@ class Fanfold:
     ) -> AsyncIterator["Fanfold"]:
         async with connect(f"sqlite:///{directory / 'ledger.db'}") as ledger:
             yield cls(environment, ledger)
+
+    def shaped(self, shape: Shape) -> "Fanfold":
+        """The same, but for the jobs it records from now on."""
+        return dataclasses.replace(self, shape=shape)
 
     @property
     def client(self) -> Client:
@@ -106,12 +128,15 @@ class Fanfold:
         ledger: Ledger | None = None,
         sandbox: bool = True,
         grace_seconds: float = 0,
+        slots: int = 50,
     ) -> AsyncIterator[None]:
         """Workers as production builds them, which know these processors too."""
         registry = Registry()
         for function in processors:
             registry.processors[function.__name__] = Processor(function)
-        given = WorkerSettings(workflow_sandbox=sandbox, shutdown_grace_seconds=grace_seconds)
+        given = WorkerSettings(
+            workflow_sandbox=sandbox, shutdown_grace_seconds=grace_seconds, worker_slots=slots
+        )
         async with AsyncExitStack() as stack:
             for worker in build_workers(self.client, ledger or self.ledger, registry, given):
                 await stack.enter_async_context(worker)
@@ -130,7 +155,7 @@ class Fanfold:
             stages=stages,
             is_staged=len(stages) > 1,
             reducer="collect",
-            execution="workflow",
+            execution=self.shape.execution,
             max_concurrency=max_concurrency,
             tolerated_failures=tolerated_failures,
             labels={},
@@ -144,13 +169,16 @@ class Fanfold:
                 NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks
             ],
         )
-        return JobInput.of(job_id, len(chunks), spec)
+        job = dataclasses.replace(JobInput.of(job_id, len(chunks), spec), pace=self.shape.pace)
+        if self.shape.shard_chunks is None:
+            return job
+        return dataclasses.replace(job, shard_chunks=self.shape.shard_chunks)
 
-    async def start(self, job: JobInput, **changes: Any) -> Handle:
-        """Start the job's workflow, as the gateway does but for the changes to its input."""
+    async def start(self, job: JobInput) -> Handle:
+        """Start the job's workflow, as the gateway does."""
         return await self.client.start_workflow(
             JOB_WORKFLOW,
-            dataclasses.replace(job, **changes),
+            job,
             id=job.job_id,
             task_queue=JOB_TASK_QUEUE,
             result_type=str,
@@ -163,9 +191,9 @@ class Fanfold:
                 await handle.result()
         return await self.row(handle.id)
 
-    async def run(self, job: JobInput, **changes: Any) -> JobRecord:
+    async def run(self, job: JobInput) -> JobRecord:
         """Start the job; the job as recorded once its workflow is over."""
-        return await self.finished(await self.start(job, **changes))
+        return await self.finished(await self.start(job))
 
     async def row(self, job_id: str) -> JobRecord:
         record = await self.ledger.jobs.find(job_id, DEFAULT_TENANT)
@@ -194,6 +222,24 @@ class Fanfold:
 
     def child(self, job: JobInput, index: int) -> Handle:
         return self.client.get_workflow_handle(chunk_workflow_id(job.job_id, index))
+
+    def shard(self, job: JobInput, number: int) -> Handle:
+        return self.client.get_workflow_handle(shard_workflow_id(job.job_id, number))
+
+    async def runs_of_shard(self, job: JobInput, number: int) -> list[WorkflowHistory]:
+        """The history of every run of a shard, the first one first."""
+        shard_id, run_id = shard_workflow_id(job.job_id, number), ""
+        async for event in self.client.get_workflow_handle(job.job_id).fetch_history_events():
+            started = event.child_workflow_execution_started_event_attributes.workflow_execution
+            if started.workflow_id == shard_id:
+                run_id = started.run_id
+        histories: list[WorkflowHistory] = []
+        while run_id:
+            run = self.client.get_workflow_handle(shard_id, run_id=run_id)
+            histories.append(await run.fetch_history())
+            last = histories[-1].events[-1]
+            run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+        return histories
 
     async def status(self, handle: Handle) -> WorkflowExecutionStatus | None:
         """Where a workflow stands; asked by its id alone, so also after it continued as new."""

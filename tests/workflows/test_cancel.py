@@ -3,17 +3,28 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-import workers.workflows.job
-from contract.job_spec import StageSpec
+import workers.workflows.children
+from contract.job_spec import Execution, RetrySpec, StageSpec
 from contract.names import DEFAULT_TENANT, chunk_workflow_id
 from contract.states import ChunkState, JobState
 from contract.wire import JobInput
 from tests.workflows.gate import Gate
-from tests.workflows.running import QUICK, Fanfold, Handle, event_names, until
+from tests.workflows.running import (
+    BLOCKS,
+    CHILDREN,
+    QUICK_CHILDREN,
+    SHARDS,
+    Fanfold,
+    Handle,
+    Shape,
+    event_names,
+    until,
+)
 from tests.workflows.unsteady_ledger import UnsteadyLedger
 from workers.processor import ProcessorContext
 
@@ -21,12 +32,13 @@ pytestmark = pytest.mark.anyio
 
 GATED = StageSpec(processor="gate")
 CANCELED = WorkflowExecutionStatus.CANCELED
+ONE_SHAPE = pytest.mark.parametrize("shape", [CHILDREN], ids=["children"])
 
 
 @pytest.fixture
-def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
+def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
     """The real server: how its cancellations travel is what this is about."""
-    return fanfold_on_dev_server
+    return fanfold_on_dev_server.shaped(shape)
 
 
 async def cancel(fanfold: Fanfold, job: JobInput, handle: Handle) -> None:
@@ -35,10 +47,16 @@ async def cancel(fanfold: Fanfold, job: JobInput, handle: Handle) -> None:
     await handle.cancel()
 
 
+async def has_succeeded(fanfold: Fanfold, job: JobInput, count: int) -> bool:
+    return (await fanfold.row(job.job_id)).counts.succeeded == count
+
+
 async def has_child(handle: Handle) -> bool:
+    """A child workflow for a chunk, or for a shard."""
     return "StartChildWorkflowExecutionInitiated" in await event_names(handle)
 
 
+@ONE_SHAPE
 async def test_a_job_cancelled_before_a_worker_sees_it_starts_no_child(fanfold: Fanfold) -> None:
     job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
     handle = await fanfold.start(job)
@@ -51,6 +69,7 @@ async def test_a_job_cancelled_before_a_worker_sees_it_starts_no_child(fanfold: 
     assert row.counts.cancelled == 2
 
 
+@ONE_SHAPE
 async def test_a_job_cancelled_in_temporal_alone_is_closed_as_cancelled(fanfold: Fanfold) -> None:
     job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
     handle = await fanfold.start(job)
@@ -61,6 +80,7 @@ async def test_a_job_cancelled_in_temporal_alone_is_closed_as_cancelled(fanfold:
     assert row.counts.cancelled == 2
 
 
+@ONE_SHAPE
 async def test_a_job_cancelled_in_the_ledger_alone_starts_no_child(fanfold: Fanfold) -> None:
     job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
     await fanfold.ledger.jobs.request_cancel(job.job_id, DEFAULT_TENANT)
@@ -72,36 +92,54 @@ async def test_a_job_cancelled_in_the_ledger_alone_starts_no_child(fanfold: Fanf
     assert row.counts.cancelled == 2
 
 
-@pytest.mark.parametrize("start", [{}, QUICK], ids=["regular", "quick"])
-async def test_cancel_stops_what_runs_and_keeps_what_is_finished(
-    fanfold: Fanfold, start: dict[str, int]
-) -> None:
+@pytest.mark.parametrize(
+    "shape",
+    [CHILDREN, QUICK_CHILDREN, replace(SHARDS, shard_chunks=4), BLOCKS],
+    ids=["children", "quick", "shards", "blocks"],
+)
+async def test_cancel_stops_what_runs_and_keeps_what_is_finished(fanfold: Fanfold) -> None:
     gate = Gate()
     job = await fanfold.record([[n] for n in range(10)], GATED, max_concurrency=3)
     async with fanfold.working(gate.gate), gate:
-        handle = await fanfold.start(job, **start)
-        await gate.until_inside(0, 1, 2)
-        gate.let_go(0, 2)
-        await gate.until_inside(1, 3, 4)
-        await fanfold.until_state(job, 2, ChunkState.SUCCEEDED)
+        handle = await fanfold.start(job)
+        await gate.until_begun(3)
+        begun = gate.begun[:]
+        gate.let_go(0, 2 if 2 in begun else begun[1])
+        await gate.until_begun(5)
+        await until(lambda: has_succeeded(fanfold, job, 2))
+        running = sorted(gate.inside)
         await cancel(fanfold, job, handle)
         row = await fanfold.finished(handle)
         assert await fanfold.status(handle) is CANCELED
-        assert [await fanfold.status(fanfold.child(job, n)) for n in (1, 3, 4)] == [CANCELED] * 3
-        assert sorted(gate.begun) == [0, 1, 2, 3, 4]
+        assert len(running) == 3
+        if fanfold.shape.execution is Execution.WORKFLOW:
+            ends = [await fanfold.status(fanfold.child(job, index)) for index in running]
+            assert ends == [CANCELED] * 3
+        assert len(gate.begun) == 5
         assert not gate.inside
     assert row.state is JobState.CANCELLED
     assert (row.counts.succeeded, row.counts.cancelled) == (2, 8)
-    outputs = [output.body async for _, output in fanfold.ledger.chunks.stream(job.job_id)]
-    assert outputs[0] == b"[0]"
-    assert outputs[2] == b"[2]"
+    kept = [
+        (chunk.index, output.body)
+        async for chunk, output in fanfold.ledger.chunks.stream(
+            job.job_id, state=ChunkState.SUCCEEDED
+        )
+    ]
+    assert kept == [(index, b"[%d]" % index) for index in sorted(set(begun) - set(running))]
 
 
 async def test_a_chunk_between_two_attempts_is_cancelled_with_its_job(fanfold: Fanfold) -> None:
-    job = await fanfold.record([[1]], StageSpec(processor="double", options={"fail_attempts": 1}))
+    retry = RetrySpec(initial_interval_seconds=60)
+    stage = StageSpec(processor="double", options={"fail_attempts": 1}, retry=retry)
+    job = await fanfold.record([[1]], stage)
     async with fanfold.working():
         handle = await fanfold.start(job)
-        await fanfold.until_state(job, 0, ChunkState.RUNNING)
+
+        async def has_failed_once() -> bool:
+            (chunk,) = await fanfold.chunks(job)
+            return (chunk.state, chunk.attempts) == (ChunkState.PENDING, 1)
+
+        await until(has_failed_once)
         await cancel(fanfold, job, handle)
         row = await fanfold.finished(handle)
     assert row.state is JobState.CANCELLED
@@ -121,8 +159,11 @@ async def test_a_chunk_that_breaks_while_it_is_cancelled_is_cancelled(fanfold: F
         await gate.until_inside(0)
         await cancel(fanfold, job, handle)
 
+        in_blocks = fanfold.shape.execution is Execution.ACTIVITY
+        whose = fanfold.shard(job, 0) if in_blocks else fanfold.child(job, 0)
+
         async def is_told() -> bool:
-            return "ActivityTaskCancelRequested" in await event_names(fanfold.child(job, 0))
+            return "ActivityTaskCancelRequested" in await event_names(whose)
 
         await until(is_told)
         gate.open()
@@ -131,6 +172,7 @@ async def test_a_chunk_that_breaks_while_it_is_cancelled_is_cancelled(fanfold: F
     assert (row.counts.failed, row.counts.cancelled) == (0, 1)
 
 
+@ONE_SHAPE
 async def test_a_cancel_while_a_child_is_started_waits_for_all_children(
     fanfold: Fanfold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +184,7 @@ async def test_a_cancel_while_a_child_is_started_waits_for_all_children(
             time.sleep(0.5)  # the workflow task lasts until the cancellation has arrived
         return chunk_workflow_id(job_id, index)
 
-    monkeypatch.setattr(workers.workflows.job, "chunk_workflow_id", slow_at_last)
+    monkeypatch.setattr(workers.workflows.children, "chunk_workflow_id", slow_at_last)
     job = await fanfold.record([[n] for n in range(5)], GATED, max_concurrency=3)
     async with fanfold.working(gate.gate, sandbox=False), gate:
         handle = await fanfold.start(job)
@@ -160,6 +202,7 @@ async def test_a_cancel_while_a_child_is_started_waits_for_all_children(
     assert (row.counts.succeeded, row.counts.cancelled) == (1, 4)
 
 
+@ONE_SHAPE
 async def test_a_cancel_while_the_job_closes_does_not_stop_the_closing(fanfold: Fanfold) -> None:
     unsteady = UnsteadyLedger(fanfold.ledger)
     closing = unsteady.hold("jobs.settle")
@@ -176,6 +219,7 @@ async def test_a_cancel_while_the_job_closes_does_not_stop_the_closing(fanfold: 
     assert await fanfold.result(job) == [{"index": 0, "result": [2]}]
 
 
+@ONE_SHAPE
 async def test_an_acknowledged_cancel_wins_over_a_job_about_to_close(fanfold: Fanfold) -> None:
     unsteady = UnsteadyLedger(fanfold.ledger)
     closing = unsteady.hold("jobs.settle")
@@ -203,3 +247,18 @@ async def test_cancelling_twice_is_cancelling_once(fanfold: Fanfold) -> None:
     assert row.state is JobState.CANCELLED
     assert row.counts.cancelled == 2
     assert names.count("ActivityTaskScheduled") == 1  # closed once
+
+
+@pytest.mark.parametrize("shape", [SHARDS, BLOCKS], ids=["shards", "blocks"])
+async def test_no_shard_starts_after_a_cancel(fanfold: Fanfold, shape: Shape) -> None:
+    fanfold, gate = fanfold.shaped(replace(shape, shard_chunks=1)), Gate()
+    job = await fanfold.record([[n] for n in range(6)], GATED, max_concurrency=2)
+    async with fanfold.working(gate.gate), gate:
+        handle = await fanfold.start(job)
+        await gate.until_inside(0, 1)
+        await cancel(fanfold, job, handle)
+        row = await fanfold.finished(handle)
+        names = await event_names(handle)
+        assert [await fanfold.status(fanfold.shard(job, n)) for n in (0, 1)] == [CANCELED] * 2
+    assert names.count("StartChildWorkflowExecutionInitiated") == 2
+    assert row.counts.cancelled == 6

@@ -5,7 +5,7 @@ import pytest
 from contract.job_spec import StageSpec
 from contract.states import ChunkState, JobState
 from tests.workflows.gate import Gate
-from tests.workflows.running import ONE_ATTEMPT, QUICK, Fanfold
+from tests.workflows.running import BLOCKS, CHILDREN, ONE_ATTEMPT, QUICK_CHILDREN, Fanfold, Shape
 from tests.workflows.unsteady_ledger import UnsteadyLedger
 
 pytestmark = pytest.mark.anyio
@@ -27,16 +27,19 @@ async def test_a_job_is_opened_folded_and_closed_once_the_ledger_is_back(
     assert [entry["result"] for entry in await fanfold.result(job)] == [[2], [4]]
 
 
-@pytest.mark.parametrize("start", [{}, QUICK], ids=["regular", "quick"])
-@pytest.mark.parametrize("operation", ["chunks.begin_attempt", "chunks.record_success"])
+@pytest.mark.parametrize(
+    "shape", [CHILDREN, QUICK_CHILDREN, BLOCKS], ids=["children", "quick", "blocks"]
+)
+@pytest.mark.parametrize("operation", ["jobs.spec", "chunks.begin_attempt", "chunks.record"])
 async def test_an_outage_costs_a_chunk_no_attempt(
-    fanfold: Fanfold, operation: str, start: dict[str, int]
+    fanfold: Fanfold, operation: str, shape: Shape
 ) -> None:
+    fanfold = fanfold.shaped(shape)
     unsteady = UnsteadyLedger(fanfold.ledger)
     unsteady.fail(operation, times=3)
     job = await fanfold.record([[1]], DOUBLE_ONCE)
     async with fanfold.working(ledger=unsteady.ledger):
-        row = await fanfold.run(job, **start)
+        row = await fanfold.run(job)
     assert unsteady.failures == 3
     assert row.state is JobState.SUCCEEDED
     assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [1]

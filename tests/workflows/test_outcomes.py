@@ -1,5 +1,7 @@
 """What jobs and chunks come to, and what is recorded of it."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +10,20 @@ from temporalio.client import WorkflowExecutionStatus
 from contract.failures import FailureType
 from contract.job_spec import RetrySpec, StageSpec
 from contract.states import ChunkState, JobState
-from tests.workflows.running import ONE_ATTEMPT, QUICK, Fanfold, event_names
+from tests.workflows.gate import Gate
+from tests.workflows.running import (
+    BLOCKS,
+    BLOCKS_IN_SHARDS,
+    CHILDREN,
+    ONE_ATTEMPT,
+    QUICK_CHILDREN,
+    SHARDS,
+    Fanfold,
+    Shape,
+    event_names,
+    until,
+)
+from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +33,11 @@ HOURS_OF_BACKOFF = StageSpec(
     options={"fail_attempts": 2},
     retry=RetrySpec(max_attempts=3, initial_interval_seconds=3600, max_interval_seconds=10_800),
 )
+
+
+@pytest.fixture
+def fanfold(fanfold: Fanfold, shape: Shape) -> Fanfold:
+    return fanfold.shaped(shape)
 
 
 async def test_a_job_whose_chunks_all_succeed_succeeds(fanfold: Fanfold) -> None:
@@ -39,8 +59,6 @@ async def test_failed_chunks_leave_the_others_their_results(fanfold: Fanfold) ->
     job = await fanfold.record([[1], [2], [3], [4], [5]], ODD_SUCCEED)
     async with fanfold.working():
         row = await fanfold.run(job)
-        assert await fanfold.status(fanfold.child(job, 0)) is WorkflowExecutionStatus.COMPLETED
-        assert await fanfold.status(fanfold.child(job, 1)) is WorkflowExecutionStatus.FAILED
     assert row.state is JobState.PARTIALLY_SUCCEEDED
     assert (row.counts.succeeded, row.counts.failed) == (3, 2)
     assert [group.message for group in row.errors] == [
@@ -48,6 +66,15 @@ async def test_failed_chunks_leave_the_others_their_results(fanfold: Fanfold) ->
         "Simulated failure for value 4",
     ]
     assert [entry["result"] for entry in await fanfold.result(job)] == [[2], [6], [10]]
+
+
+@pytest.mark.parametrize("shape", [CHILDREN, SHARDS], ids=["children", "shards"])
+async def test_a_child_ends_as_its_chunk_does(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1], [2]], ODD_SUCCEED)
+    async with fanfold.working():
+        await fanfold.run(job)
+        assert await fanfold.status(fanfold.child(job, 0)) is WorkflowExecutionStatus.COMPLETED
+        assert await fanfold.status(fanfold.child(job, 1)) is WorkflowExecutionStatus.FAILED
 
 
 async def test_a_job_whose_chunks_all_fail_fails(fanfold: Fanfold) -> None:
@@ -63,17 +90,19 @@ async def test_a_job_whose_chunks_all_fail_fails(fanfold: Fanfold) -> None:
     assert await fanfold.result(job) is None
 
 
-@pytest.mark.parametrize("start", [{}, QUICK], ids=["regular", "quick"])
-async def test_hours_of_backoff_pass_and_every_attempt_counts(
-    fanfold: Fanfold, start: dict[str, int]
-) -> None:
-    job = await fanfold.record([[1], [2]], HOURS_OF_BACKOFF)
+@pytest.mark.parametrize(
+    "shape",
+    [CHILDREN, QUICK_CHILDREN, SHARDS, BLOCKS, BLOCKS_IN_SHARDS],
+    ids=["children", "quick", "shards", "blocks", "blocks in shards"],
+)
+async def test_hours_of_backoff_pass_and_every_attempt_counts(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1], [2], [3]], HOURS_OF_BACKOFF)
     async with fanfold.working():
         begun = await fanfold.environment.get_current_time()
-        row = await fanfold.run(job, **start)
+        row = await fanfold.run(job)
         ended = await fanfold.environment.get_current_time()
     assert row.state is JobState.SUCCEEDED
-    assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [3, 3]
+    assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [3, 3, 3]
     assert ended - begun >= timedelta(hours=1 + 2)
 
 
@@ -101,18 +130,48 @@ async def test_each_stage_takes_what_the_one_before_gave(fanfold: Fanfold) -> No
     )
     async with fanfold.working():
         row = await fanfold.run(job)
-        names = await event_names(fanfold.child(job, 0))
-    assert names.count("ActivityTaskScheduled") == 3
     assert await fanfold.result(job) == [{"index": 0, "result": [4]}, {"index": 1, "result": [8]}]
     assert (row.counts.items_succeeded, row.counts.items_failed) == (2, 1)
 
 
-async def test_no_stage_follows_a_failed_one(fanfold: Fanfold) -> None:
-    job = await fanfold.record([[2]], ODD_SUCCEED, StageSpec(processor="double"))
+@pytest.mark.parametrize("shape", [CHILDREN], ids=["children"])
+async def test_each_stage_of_a_child_is_an_activity_of_its_own(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[1]], *[StageSpec(processor="double")] * 3)
     async with fanfold.working():
         await fanfold.run(job)
         names = await event_names(fanfold.child(job, 0))
-    assert names.count("ActivityTaskScheduled") == 1
+    assert names.count("ActivityTaskScheduled") == 3
+    assert await fanfold.result(job) == [{"index": 0, "result": [8]}]
+
+
+async def test_a_failed_stage_is_repeated_without_the_ones_before_it(fanfold: Fanfold) -> None:
+    called: list[int] = []
+
+    def note(item: int) -> int:
+        called.append(item)
+        return item + 1
+
+    retry = RetrySpec(max_attempts=3, initial_interval_seconds=60)
+    failing = StageSpec(processor="double", options={"fail_attempts": 2}, retry=retry)
+    job = await fanfold.record([[1], [5]], StageSpec(processor="note"), failing)
+    async with fanfold.working(note):
+        await fanfold.run(job)
+    assert sorted(called) == [1, 5]
+    assert [entry["result"] for entry in await fanfold.result(job)] == [[4], [12]]
+    assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [3, 3]
+
+
+async def test_no_stage_follows_a_failed_one(fanfold: Fanfold) -> None:
+    called: list[int] = []
+
+    def note(item: int) -> int:
+        called.append(item)
+        return item
+
+    job = await fanfold.record([[2]], ODD_SUCCEED, StageSpec(processor="note"))
+    async with fanfold.working(note):
+        await fanfold.run(job)
+    assert called == []
     assert await fanfold.chunk_states(job) == [ChunkState.FAILED]
 
 
@@ -122,8 +181,69 @@ async def test_no_wait_is_longer_than_the_longest(fanfold: Fanfold) -> None:
         [[1]], StageSpec(processor="double", options={"fail_attempts": 1}, retry=retry)
     )
     async with fanfold.working():
-        row = await fanfold.run(job)
-        events = (await fanfold.child(job, 0).fetch_history()).events
+        handle = await fanfold.start(job)
+        row = await fanfold.finished(handle)
+        events = (await handle.fetch_history()).events
     assert row.state is JobState.SUCCEEDED
     took = events[-1].event_time.ToDatetime() - events[0].event_time.ToDatetime()
     assert timedelta(seconds=60) <= took < timedelta(seconds=120)
+
+
+async def test_a_chunk_that_takes_too_long_is_ended_and_tried_again(fanfold: Fanfold) -> None:
+    async def slow_at_first(item: int, *, context: ProcessorContext) -> int:
+        if context.attempt == 1:
+            await asyncio.Event().wait()
+        return item
+
+    stage = StageSpec(
+        processor="slow_at_first",
+        timeout_seconds=0.1,
+        retry=RetrySpec(max_attempts=2, initial_interval_seconds=60),
+    )
+    once = replace(stage, retry=ONE_ATTEMPT)
+    job, doomed = await fanfold.record([[1], [2]], stage), await fanfold.record([[1]], once)
+    async with fanfold.working(slow_at_first):
+        row = await fanfold.run(job)
+        failed = await fanfold.run(doomed)
+    assert row.state is JobState.SUCCEEDED
+    assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [2, 2]
+    assert failed.errors[0].type == FailureType.TIMEOUT
+
+
+async def test_a_chunk_that_waits_for_its_next_attempt_is_pending(fanfold: Fanfold) -> None:
+    gate = Gate()
+    stage = StageSpec(
+        processor="double", options={"fail_attempts": 1}, retry=RetrySpec(max_attempts=2)
+    )
+    job = await fanfold.record([[1]], stage)
+    held = await fanfold.record([[0]], StageSpec(processor="gate"))
+    async with fanfold.working(gate.gate), gate:
+        # While a chunk of another job runs, time is not skipped.
+        await fanfold.start(held)
+        await gate.until_inside(0)
+        handle = await fanfold.start(job)
+
+        async def has_failed_once() -> bool:
+            (chunk,) = await fanfold.chunks(job)
+            return (chunk.state, chunk.attempts) == (ChunkState.PENDING, 1)
+
+        await until(has_failed_once)
+        gate.open()
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(("chunks", "width"), [(1, 1), (1, 50), (7, 1), (7, 3), (3, 500)])
+async def test_any_number_of_chunks_fits_any_window(
+    fanfold: Fanfold, chunks: int, width: int
+) -> None:
+    job = await fanfold.record(
+        [[value] for value in range(chunks)], StageSpec(processor="double"), max_concurrency=width
+    )
+    async with fanfold.working():
+        row = await fanfold.run(job)
+    assert row.state is JobState.SUCCEEDED
+    assert [entry["result"] for entry in await fanfold.result(job)] == [
+        [2 * value] for value in range(chunks)
+    ]
+    assert {chunk.attempts for chunk in await fanfold.chunks(job)} == {1}

@@ -8,7 +8,7 @@ from contract.job_spec import RetrySpec, StageSpec
 from contract.states import ChunkState, JobState
 from contract.wire import QUICK_SAMPLE, QUICK_SECONDS, JobInput
 from tests.workflows.gate import Gate
-from tests.workflows.running import QUICK, Fanfold, event_names, until
+from tests.workflows.running import QUICK_CHILDREN, Fanfold, event_names, until
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +69,10 @@ async def test_a_quick_chunk_waits_for_its_next_attempt_on_a_timer(fanfold: Fanf
         options={"fail_attempts": 2},
         retry=RetrySpec(max_attempts=3, initial_interval_seconds=30),
     )
+    fanfold = fanfold.shaped(QUICK_CHILDREN)
     job = await fanfold.record([[1]], stage)
     async with fanfold.working():
-        row = await fanfold.run(job, **QUICK)
+        row = await fanfold.run(job)
         names = await event_names(fanfold.child(job, 0))
     assert [name for name in names if name in {"MarkerRecorded", "TimerStarted"}] == [
         "MarkerRecorded",
@@ -90,9 +91,10 @@ async def test_a_quick_chunk_that_fails_for_good_is_recorded(fanfold: Fanfold) -
         options={"fail_if_divisible_by": 1},
         retry=RetrySpec(max_attempts=2, initial_interval_seconds=0.01),
     )
+    fanfold = fanfold.shaped(QUICK_CHILDREN)
     job = await fanfold.record([[1]], stage)
     async with fanfold.working():
-        await fanfold.run(job, **QUICK)
+        await fanfold.run(job)
     (chunk,) = await fanfold.chunks(job)
     assert (chunk.state, chunk.attempts) == (ChunkState.FAILED, 2)
     assert chunk.error is not None
@@ -102,10 +104,10 @@ async def test_a_quick_chunk_that_fails_for_good_is_recorded(fanfold: Fanfold) -
 async def test_a_chunk_believed_to_be_quick_may_outlast_its_workflow_task(
     fanfold_on_dev_server: Fanfold,
 ) -> None:
-    fanfold, gate = fanfold_on_dev_server, Gate()
+    fanfold, gate = fanfold_on_dev_server.shaped(QUICK_CHILDREN), Gate()
     job = await fanfold.record([[1]], StageSpec(processor="gate"))
     async with fanfold.working(gate.gate), gate:
-        handle = await fanfold.start(job, **QUICK)
+        handle = await fanfold.start(job)
         await gate.until_inside(0)
 
         async def is_kept_alive() -> bool:

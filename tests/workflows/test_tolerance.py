@@ -6,11 +6,16 @@ from contract.failures import FailureType
 from contract.job_spec import StageSpec, ToleranceSpec
 from contract.states import ChunkState, JobState
 from ledger.records import JobRecord
-from tests.workflows.running import ONE_ATTEMPT, Fanfold
+from tests.workflows.running import BLOCKS_IN_SHARDS, ONE_ATTEMPT, SHARDS, Fanfold, Shape
 
 pytestmark = pytest.mark.anyio
 
 ODD_SUCCEED = StageSpec(processor="double", options={"fail_if_divisible_by": 2}, retry=ONE_ATTEMPT)
+
+
+@pytest.fixture
+def fanfold(fanfold: Fanfold, shape: Shape) -> Fanfold:
+    return fanfold.shaped(shape)
 
 
 async def run(
@@ -65,6 +70,15 @@ async def test_a_percentage_counts_from_the_sample_on(fanfold: Fanfold) -> None:
 async def test_a_job_below_the_sample_is_judged_at_its_end(fanfold: Fanfold) -> None:
     row, states = await run(fanfold, [2, 1, 3], ToleranceSpec(percent=10, min_sample=100))
     assert states == ["failed", "succeeded", "succeeded"]
+    assert row.state is JobState.FAILED
+    assert row.error is not None
+    assert row.error.type == FailureType.TOLERANCE_EXCEEDED
+
+
+@pytest.mark.parametrize("shape", [SHARDS, BLOCKS_IN_SHARDS], ids=["children", "blocks"])
+async def test_failures_count_over_all_shards(fanfold: Fanfold) -> None:
+    row, states = await run(fanfold, [2, 1, 4, 3, 6, 5, 8, 7], ToleranceSpec(count=2))
+    assert states == ["failed", "succeeded"] * 2 + ["failed"] + ["cancelled"] * 3
     assert row.state is JobState.FAILED
     assert row.error is not None
     assert row.error.type == FailureType.TOLERANCE_EXCEEDED

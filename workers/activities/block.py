@@ -7,7 +7,10 @@ commit a chunk, shared with the other lanes'.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -15,12 +18,12 @@ from temporalio.exceptions import ApplicationError
 from contract.job_spec import JobSpec
 from contract.names import RUN_BLOCK
 from contract.states import JobState
-from contract.wire import BlockInput, BlockOutcome, PutOff
+from contract.wire import BlockInput, BlockOutcome, PutOff, indexes_of, ranges_of
 from ledger import outcomes
 from ledger.chunks import Chunks
 from ledger.outcomes import Script
 from ledger.records import Attempt, NoAttempt
-from workers.activities.lifeline import handed_over, heartbeats
+from workers.activities.lifeline import heartbeats
 from workers.attempts import Attempts, Ending, NoSuchJob, persistently
 from workers.slots import Slots
 
@@ -38,6 +41,28 @@ class _BlockRun:
     is_over: bool = False
     """Whether no further chunk may start: the job is cancelled, say."""
     is_tolerance_exceeded: bool = False
+    waiting_lanes: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Those that wait for something that may take long."""
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """While this lane waits for something that the end of the block ends too.
+
+        What it writes to the ledger is never broken off: it would not know what it holds.
+        """
+        lane = asyncio.current_task()
+        assert lane is not None  # noqa: S101 - lanes are tasks
+        self.waiting_lanes.add(lane)
+        try:
+            yield
+        finally:
+            self.waiting_lanes.discard(lane)
+
+    def end(self) -> None:
+        """Start no further chunk, and break off those that run."""
+        self.is_over = True
+        for lane in self.waiting_lanes:
+            lane.cancel()
 
     def note(self, index: int, ending: Ending) -> None:
         """Keep what the shard has to know of a chunk that ran."""
@@ -48,7 +73,10 @@ class _BlockRun:
 
     def outcome(self) -> BlockOutcome:
         return BlockOutcome(
-            put_off=[PutOff(indexes=group, seconds=wait) for wait, group in self.put_off.items()],
+            put_off=[
+                PutOff(ranges=ranges_of(indexes), seconds=seconds)
+                for seconds, indexes in self.put_off.items()
+            ],
             chunk_seconds=self.seconds / self.chunks_run if self.chunks_run else None,
             is_tolerance_exceeded=self.is_tolerance_exceeded,
         )
@@ -72,90 +100,88 @@ class BlockActivities:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
             ) from None
-        block_run = _BlockRun(block.job_id, spec, deque(block.indexes))
-        width = min(block.width, len(block.indexes))
-        lanes = [asyncio.create_task(self._lane(block_run)) for _ in range(width)]
+        run = _BlockRun(block.job_id, spec, deque(indexes_of(block.ranges)))
+        width = min(block.width, len(run.waiting))
+        lanes = asyncio.gather(*(self._lane(run) for _ in range(width)))
         async with heartbeats():
             try:
-                await asyncio.gather(*lanes)
-            except BaseException as error:
-                for lane in lanes:
-                    lane.cancel()
-                await asyncio.gather(*lanes, return_exceptions=True)
-                if isinstance(error, asyncio.CancelledError) and activity.is_worker_shutdown():
-                    raise handed_over() from None
-                raise
-        if block_run.waiting and activity.is_worker_shutdown():
-            raise handed_over()
-        return block_run.outcome()
+                await asyncio.shield(lanes)
+            except asyncio.CancelledError:
+                run.end()
+                await lanes
+                if not activity.is_worker_shutdown():
+                    raise
+        if run.waiting and activity.is_worker_shutdown():
+            # Another worker goes on; what has been put off keeps its time.
+            run.put_off.setdefault(0.0, []).extend(run.waiting)
+        return run.outcome()
 
-    async def _lane(self, block: _BlockRun) -> None:
+    async def _lane(self, run: _BlockRun) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: Script = ()
-        while block.waiting and not block.is_over and not activity.is_worker_shutdown():
-            async with self._slots:
-                unrecorded = await self._run_chunk(block, block.waiting.popleft(), unrecorded)
+        while run.waiting and not run.is_over and not activity.is_worker_shutdown():
+            try:
+                with run.interruptible():
+                    await self._slots.take()
+            except asyncio.CancelledError:
+                break
+            try:
+                if not run.waiting:  # other lanes took the last ones meanwhile
+                    break
+                unrecorded = await self._run_next(run, unrecorded)
+            finally:
+                self._slots.give_back()
             if self._slots.is_contended:
                 # Whoever waits goes first; what is done must not wait with this lane.
                 await self._record(unrecorded)
                 unrecorded = ()
         await self._record(unrecorded)
 
-    async def _run_chunk(self, block: _BlockRun, index: int, unrecorded: Script) -> Script:
+    async def _run_next(self, run: _BlockRun, unrecorded: Script) -> Script:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
-        stage = 0
+        index, stage = run.waiting.popleft(), 0
         while True:
-            begun = await self._begin(block.job_id, index, stage, unrecorded)
-            if begun is None:
-                return ()
+            begun = await persistently(
+                self._chunks.begin_attempt, run.job_id, index, stage, after=unrecorded
+            )
+            unrecorded = ()
             if isinstance(begun, NoAttempt):
                 if begun.job_state is not JobState.RUNNING:
-                    block.is_over = True
+                    run.end()
                 elif not begun.chunk_state.is_terminal:  # it did earlier stages before
-                    stage, unrecorded = begun.stage, ()
+                    stage = begun.stage
                     continue
+            if not isinstance(begun, Attempt):
                 return ()
-            ending = await self._run(begun, block.spec)
+            ending = await self._run(run, begun)
+            if ending is None:
+                return ()
             unrecorded = ending.script
-            if ending.failure is None and not block.spec.is_last_stage(stage):
+            if ending.failure is None and not run.spec.is_last_stage(stage):
                 stage += 1
                 continue
-            block.note(index, ending)
-            if block.spec.tolerated_failures is not None:
+            run.note(index, ending)
+            if run.spec.tolerated_failures is not None:
                 await self._record(unrecorded)
                 unrecorded = ()
-                if await persistently(
-                    lambda: self._attempts.is_tolerance_exceeded(block.job_id, block.spec)
-                ):
-                    block.is_over = block.is_tolerance_exceeded = True
+                if await persistently(self._attempts.is_tolerance_exceeded, run.job_id, run.spec):
+                    run.is_over = run.is_tolerance_exceeded = True
             return unrecorded
 
-    async def _begin(
-        self, job_id: str, index: int, stage: int, unrecorded: Script
-    ) -> Attempt | NoAttempt | None:
-        beginning = asyncio.ensure_future(
-            persistently(lambda: self._chunks.begin_attempt(job_id, index, stage, after=unrecorded))
-        )
+    async def _run(self, run: _BlockRun, attempt: Attempt) -> Ending | None:
+        """What the attempt came to; None where it was not to be finished here."""
         try:
-            return await asyncio.shield(beginning)
+            if not run.is_over:
+                with run.interruptible():
+                    return await self._attempts.run(attempt, run.spec)
         except asyncio.CancelledError:
-            begun = await beginning
-            if isinstance(begun, Attempt):
-                await self._hand_back(begun)
-            raise
-
-    async def _run(self, attempt: Attempt, spec: JobSpec) -> Ending:
-        try:
-            return await self._attempts.run(attempt, spec)
-        except asyncio.CancelledError:
-            await self._hand_back(attempt)
-            raise
-
-    async def _hand_back(self, attempt: Attempt) -> None:
-        """Of a stopping worker; of a job being cancelled, the chunk is cancelled with it."""
+            pass
+        # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
-            await self._chunks.record(outcomes.handed_back(attempt))
+            await self._record(outcomes.handed_back(attempt))
+            run.waiting.append(attempt.index)
+        return None
 
     async def _record(self, outcome: Script) -> None:
         if outcome:
-            await persistently(lambda: self._chunks.record(outcome))
+            await persistently(self._chunks.record, outcome)

@@ -54,9 +54,9 @@ class ChunkActivities:
                     await self._chunks.record(outcomes.handed_back(begun))
                     raise handed_over() from None
                 raise
-            await persistently(lambda: self._chunks.record(ending.script))
+            await persistently(self._chunks.record, ending.script)
             is_exceeded = await persistently(
-                lambda: self._attempts.is_tolerance_exceeded(given.job_id, spec)
+                self._attempts.is_tolerance_exceeded, given.job_id, spec
             )
         if ending.failure is None:
             return ChunkOutcome(

@@ -1,30 +1,19 @@
 """The activities around a job's chunks: open it, record what was lost, fold and close it."""
 
-import asyncio
 from collections.abc import Mapping
 
 from temporalio import activity
 
-from contract import json_values
 from contract.failures import Failure, FailureType
 from contract.job_spec import JobSpec
 from contract.names import CLOSE_JOB, OPEN_JOB, RECORD_LOST_CHUNK
 from contract.states import ChunkState, JobState
 from contract.wire import CloseJob, LostChunk
 from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
 from ledger.records import ChunkCounts
-from workers.execution import failure_of
+from workers.activities.lifeline import heartbeats
+from workers.fold import Fold, FoldFailed
 from workers.registry import ReducerFactory
-
-
-class FoldFailed(Exception):
-    """The fold over the survivors failed; `failure` says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        """Keep the failure that the job will show."""
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 class JobActivities:
@@ -77,26 +66,12 @@ class JobActivities:
         if factory is None:
             message = f"this worker knows no reducer '{reducer_name}'"
             raise FoldFailed(Failure(type=FailureType.UNKNOWN_REDUCER, message=message))
-        try:
-            reducer = factory()
-            async for record, output in self._ledger.chunks.stream(
-                job_id, state=ChunkState.SUCCEEDED
-            ):
-                value = json_values.decode(output.body)
-                await asyncio.to_thread(reducer.add, record.index, value)
-                activity.heartbeat()
-            body = await asyncio.to_thread(lambda: json_values.encode(reducer.result()))
-        except LedgerUnavailable:
-            raise  # the fold is repeated once the ledger is back
-        except Exception as error:
-            raise _fold_failed(error, reducer_name) from error
-        if len(body) > self._max_result_bytes:
-            message = (
-                f"the folded result takes {len(body)} bytes; at most {self._max_result_bytes} "
-                "are allowed (FANFOLD_MAX_JOB_RESULT_BYTES); the chunks' results are all kept"
-            )
-            raise FoldFailed(Failure(type=FailureType.FOLD_FAILED, message=message))
-        return body
+        fold = Fold(reducer_name, factory, max_result_bytes=self._max_result_bytes)
+        async with heartbeats():
+            # The fold is repeated as a whole where the ledger is away in between.
+            async for batch in self._ledger.chunks.batches(job_id, state=ChunkState.SUCCEEDED):
+                await fold.add([(record.index, output.body) for record, output in batch])
+            return await fold.result()
 
 
 def verdict(
@@ -119,11 +94,3 @@ def verdict(
         message = f"all {counts.failed} chunks failed"
         return JobState.FAILED, Failure(type=FailureType.ALL_CHUNKS_FAILED, message=message)
     return JobState.PARTIALLY_SUCCEEDED, None
-
-
-def _fold_failed(error: Exception, reducer_name: str) -> FoldFailed:
-    from contract.job_spec import RetrySpec
-
-    cause = failure_of(error, RetrySpec())
-    message = f"reducer '{reducer_name}': {cause.type}: {cause.message}"
-    return FoldFailed(Failure(type=FailureType.FOLD_FAILED, message=message))

@@ -10,6 +10,7 @@ class Collect:
     """List each surviving chunk's result with its index."""
 
     name = "collect"
+    keeps_all = True
 
     def __init__(self) -> None:
         """Start with none."""

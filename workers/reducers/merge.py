@@ -15,6 +15,11 @@ class Merge:
         """Start with nothing: the first result says which of the two it is."""
         self._merged: list[Any] | dict[str, Any] | None = None
 
+    @property
+    def keeps_all(self) -> bool:
+        """See Reducer: of objects, equal keys make one."""
+        return isinstance(self._merged, list)
+
     def add(self, index: int, result: object) -> None:
         """See Reducer.add; raises ValidationError where results are of different kinds."""
         if self._merged is None and isinstance(result, list | dict):

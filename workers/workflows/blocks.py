@@ -18,15 +18,18 @@ with workflow.unsafe.imports_passed_through():
     from contract.wire import (
         BLOCK_CHUNKS,
         BLOCK_SECONDS,
-        BLOCKS_AT_ONCE,
+        BLOCK_WIDTH,
         FIRST_BLOCK_CHUNKS,
         HEARTBEAT_TIMEOUT,
+        MAX_BLOCKS_AT_ONCE,
         TIMEOUT_SLACK,
         BlockInput,
         BlockOutcome,
         Pace,
         PutOff,
         ShardInput,
+        indexes_of,
+        ranges_of,
     )
     from workers.workflows.calls import LEDGER_RETRY
     from workers.workflows.fan_out import all_settled
@@ -66,18 +69,20 @@ class Blocks:
         """What still has to be tried again, and how much later."""
         now = workflow.time()
         groups = [
-            PutOff(indexes=indexes, seconds=max(due_at - now, 0.0))
+            PutOff(ranges=ranges_of(indexes), seconds=max(due_at - now, 0.0))
             for due_at, indexes in self._sleeping.items()
         ]
-        return [*groups, PutOff(indexes=list(self._due), seconds=0.0)] if self._due else groups
+        if self._due:
+            groups.append(PutOff(ranges=ranges_of(self._due), seconds=0.0))
+        return groups
 
     async def run(self) -> None:
         """Run all chunks, also those put off, or as many as may be started."""
         for group in self._shard.put_off:
             self._put_off(group)
-        chunks = self._shard.count + sum(len(group.indexes) for group in self._shard.put_off)
-        width = min(self._shard.width, chunks)
-        self._lanes = min(BLOCKS_AT_ONCE, width)
+        put_off = sum(map(len, self._sleeping.values()))
+        width = min(self._shard.width, self._shard.count + put_off)
+        self._lanes = min(math.ceil(width / BLOCK_WIDTH), MAX_BLOCKS_AT_ONCE)
         share, more = divmod(width, self._lanes)
         await all_settled([self._lane(share + (lane < more)) for lane in range(self._lanes)])
 
@@ -121,7 +126,7 @@ class Blocks:
         try:
             outcome: BlockOutcome = await workflow.execute_activity(
                 RUN_BLOCK,
-                BlockInput(job_id=self._shard.job_id, indexes=list(indexes), width=width),
+                BlockInput(job_id=self._shard.job_id, ranges=ranges_of(indexes), width=width),
                 result_type=BlockOutcome,
                 task_queue=CHUNK_TASK_QUEUE,
                 # Each chunk is ended in time by the worker; this ends what no worker can.
@@ -143,7 +148,7 @@ class Blocks:
 
     def _put_off(self, group: PutOff) -> None:
         due_at = workflow.time() + group.seconds
-        self._sleeping.setdefault(due_at, []).extend(group.indexes)
+        self._sleeping.setdefault(due_at, []).extend(indexes_of(group.ranges))
         # Not awaited: the lanes wait for what it brings, or end without it.
         timer = asyncio.ensure_future(self._wake(due_at, group.seconds))
         self._timers.add(timer)

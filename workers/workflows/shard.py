@@ -50,7 +50,12 @@ class ShardWorkflow:
             # A fresh history; nothing is open, since the window has drained.
             workflow.continue_as_new(
                 dataclasses.replace(
-                    shard, first=self._next_index, count=left, pace=pace, put_off=put_off
+                    shard,
+                    first=self._next_index,
+                    count=left,
+                    width=self._held_slots,  # what it lent on is not its own any more
+                    pace=pace,
+                    put_off=put_off,
                 )
             )
         return ShardOutcome(pace=pace, is_tolerance_exceeded=self._is_tolerance_exceeded)

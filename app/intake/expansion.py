@@ -1,0 +1,66 @@
+"""Bytes as they were before compression, under a limit."""
+
+import zlib
+from collections.abc import Iterator
+
+from app.errors import BodyTooLarge, MalformedRequest
+
+BLOCK_BYTES = 256 * 1024
+_BOM = b"\xef\xbb\xbf"
+_GZIP_WINDOW = 31  # zlib's number for: a gzip header, and the largest window
+
+
+def expanded(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Iterator[bytes]:
+    """The data in blocks, without a byte order mark.
+
+    Raises MalformedRequest for what is not gzip, and BodyTooLarge where there is more than
+    `max_bytes` of data: however small it came, no more than that is ever made of it.
+    """
+    plain = _gunzipped(blocks) if is_gzip else blocks
+    size = 0
+    head: bytes | None = b""
+    for block in plain:
+        size += len(block)
+        if size > max_bytes:
+            raise BodyTooLarge(
+                "body_too_large",
+                f"At most {max_bytes} bytes of items, counted uncompressed, are allowed at a "
+                "time (FANFOLD_MAX_UPLOAD_BYTES).",
+            )
+        if head is None:
+            yield block
+            continue
+        head += block
+        if len(head) >= len(_BOM):
+            yield head.removeprefix(_BOM)
+            head = None
+    if head:
+        yield head
+
+
+def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """One gzip file, or several in a row, which count as one."""
+    member = zlib.decompressobj(_GZIP_WINDOW)
+    is_begun = False
+    try:
+        for block in blocks:
+            left = block
+            while left:
+                if member.eof:
+                    # What follows a file is another one, or zeros that fill up a tape's block.
+                    left = left.lstrip(b"\0")
+                    if not left:
+                        break
+                    member = zlib.decompressobj(_GZIP_WINDOW)
+                is_begun = True
+                data = member.decompress(left, BLOCK_BYTES)
+                if data:
+                    yield data
+                left = member.unused_data if member.eof else member.unconsumed_tail
+            while not member.eof and (data := member.decompress(b"", BLOCK_BYTES)):
+                yield data
+    except zlib.error:
+        detail = "The items are said to be compressed with gzip, but are not, or are damaged."
+        raise MalformedRequest("malformed_gzip", detail) from None
+    if is_begun and not member.eof:
+        raise MalformedRequest("malformed_gzip", "The compressed items end before they are whole.")

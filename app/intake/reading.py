@@ -1,0 +1,28 @@
+"""From bytes as they arrive to chunks: the whole way, for each format."""
+
+from collections.abc import Iterator
+
+from app.intake import csv_rows, json_array, ndjson
+from app.intake.checking import Checker
+from app.intake.cutting import Cut, chunks
+from app.intake.expansion import expanded
+from app.intake.formats import Encoded, Format
+from contract.settings import GatewaySettings
+from ledger.records import NewChunk
+
+
+def chunks_of(
+    blocks: Iterator[bytes], encoded: Encoded, cut: Cut, limits: GatewaySettings
+) -> Iterator[NewChunk]:
+    """The chunks of this data. Raises a Problem at the first thing that is wrong with it."""
+    plain = expanded(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
+    return chunks(_items(plain, encoded.format, limits), cut, limits)
+
+
+def _items(
+    blocks: Iterator[bytes], which: Format, limits: GatewaySettings
+) -> Iterator[list[bytes]]:
+    if which is Format.CSV:
+        return csv_rows.items(blocks, limits.max_item_bytes)
+    read = ndjson.items if which is Format.NDJSON else json_array.items
+    return read(blocks, Checker(limits), limits.max_item_bytes)

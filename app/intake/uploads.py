@@ -1,0 +1,257 @@
+"""Uploads: data on its way into the ledger, kept as a whole or not at all."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from app import submission
+from app.body import decode_body
+from app.errors import JobNotReceiving, RequestTimeout, pointer
+from app.idempotency import earlier_job
+from app.intake.cutting import Cut
+from app.intake.faults import ITEMS, refuse, refuse_limit
+from app.intake.formats import Encoded, recognise
+from app.intake.multipart import Form
+from app.intake.reading import chunks_of
+from app.intake.reception import receive
+from app.schemas import JobRequest
+from contract.failures import Failure, FailureType
+from contract.names import DEFAULT_TENANT, new_job_id
+from contract.settings import GatewaySettings
+from contract.states import JobState
+from ledger.connect import Ledger
+from ledger.database import LedgerUnavailable
+from ledger.jobs import KeyTaken
+from ledger.receiving import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
+from ledger.records import IdempotencyKey, JobRecord, NewChunk, now_ms
+
+MAX_UPLOADS_AT_ONCE: Final = 16
+"""So many are parsed at a time; further ones wait, and so do those who send them."""
+# Longer than any pause between two batches of an upload that somebody still sends.
+_ABANDONED_AFTER_MS: Final = 15 * 60 * 1000
+
+_log = logging.getLogger("fanfold.gateway")
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What an upload has stored so far."""
+
+    chunks: int = 0
+
+
+@dataclass(slots=True)
+class _Whole:
+    """What the thread has found in a form."""
+
+    request: JobRequest | None = None
+    job_hash: bytes = b""
+    items_hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def body_hash(self) -> bytes:
+        """Of the two parts' bytes, whatever stands between them."""
+        return hashlib.sha256(self.job_hash + self.items_hash.digest()).digest()
+
+
+class Uploads:
+    """Takes uploads in, in threads of its own."""
+
+    def __init__(self, ledger: Ledger, limits: GatewaySettings) -> None:
+        """Work on this ledger, within these limits."""
+        self._ledger = ledger
+        self._limits = limits
+        self._threads: Executor = ThreadPoolExecutor(
+            MAX_UPLOADS_AT_ONCE, thread_name_prefix="upload"
+        )
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._threads.shutdown(wait=False)
+
+    async def receive_part(
+        self, job: JobRecord, part: int, encoded: Encoded, pieces: AsyncIterator[bytes]
+    ) -> tuple[int, int]:
+        """Store one part of a receiving job's data; its chunks and items.
+
+        Raises a Problem, having changed nothing.
+        """
+        cut = self._cut(job.spec.chunk_size, job.spec.max_chunk_bytes)
+
+        def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
+            return chunks_of(blocks, encoded, cut, self._limits)
+
+        try:
+            upload = await self._ledger.receiving.begin(job.id, DEFAULT_TENANT, part)
+            try:
+                await self._store(upload, pieces, make)
+                return await self._ledger.receiving.complete(
+                    upload,
+                    part,
+                    max_chunks=self._limits.max_chunks,
+                    max_items=self._limits.max_items,
+                )
+            except BaseException:
+                await self._drop(upload)
+                raise
+        except UploadGone:
+            raise not_receiving() from None
+        except TooManyReceived:
+            limits = self._limits
+            message = (
+                f"with this part the job has more than {limits.max_items} items "
+                f"(FANFOLD_MAX_ITEMS) or more than {limits.max_chunks} chunks (FANFOLD_MAX_CHUNKS)"
+            )
+            refuse("limit_exceeded", ITEMS, message)
+
+    async def receive_form(
+        self,
+        boundary: bytes,
+        pieces: AsyncIterator[bytes],
+        check: Callable[[JobRequest], None],
+        key_name: str | None,
+    ) -> tuple[str, bool]:
+        """Record the job of a form with its data.
+
+        Its id, and whether an earlier request had made it already. Raises a Problem,
+        having changed nothing.
+        """
+        limits, whole = self._limits, _Whole()
+
+        def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
+            form = Form(blocks, boundary, limits)
+            text = form.job()
+            whole.job_hash = hashlib.sha256(text).digest()
+            whole.request = request = _without_data(text, limits)
+            check(request)
+            part, data = form.items()
+            encoded = recognise(
+                part.headers.get("content-type", ""),
+                part.headers.get("content-encoding", ""),
+                part.file_name,
+            )
+            cut = Cut(request.chunk_size or submission.DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+            return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
+
+        upload = await self._ledger.receiving.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
+        key: IdempotencyKey | None = None
+        try:
+            stored = await self._store(upload, pieces, make)
+            if whole.request is None or not stored.chunks:
+                refuse("invalid_job", ITEMS, "there are no items")
+            if key_name is not None:
+                key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
+            execution = submission.resolve_execution(whole.request.execution, stored.chunks)
+            await self._ledger.receiving.create_job(
+                upload,
+                tenant=DEFAULT_TENANT,
+                spec=submission.to_spec(whole.request, execution),
+                key=key,
+                keep_ms=whole.request.keep_ms,
+            )
+        except KeyTaken as taken:
+            await self._drop(upload)
+            return earlier_job(taken, key), True
+        except UploadGone:
+            raise RequestTimeout("body_timeout", "The data came too slowly.") from None
+        except BaseException:
+            await self._drop(upload)
+            raise
+        return upload.job_id, False
+
+    async def seal(self, job: JobRecord) -> bool:
+        """Let a receiving job start with the data it has; whether it was this call that did so.
+
+        Raises InvalidJob where it has none.
+        """
+        if job.state is not JobState.RECEIVING:
+            return False
+        if not job.total_chunks:
+            refuse("invalid_job", ITEMS, "there are no items")
+        execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
+        spec = replace(job.spec, execution=execution)
+        return await self._ledger.receiving.seal(job.id, DEFAULT_TENANT, spec, job.total_chunks)
+
+    async def tidy(self) -> bool:
+        """Close jobs that were never sealed, and give up uploads that nobody sends any more.
+
+        Never has more to do: their data is deleted by another step.
+        """
+        limits, now = self._limits, now_ms()
+        failure = Failure(
+            type=FailureType.NEVER_SEALED,
+            message=(
+                f"no data arrived for {limits.seal_timeout_seconds:g} seconds, "
+                "and the job was not sealed; what had arrived is deleted"
+            ),
+        )
+        closed = await self._ledger.receiving.close_unsealed(
+            failure, silent_since=now - round(limits.seal_timeout_seconds * 1000)
+        )
+        for job_id in closed:
+            _log.info("job %s was never sealed", job_id)
+        silence_ms = _ABANDONED_AFTER_MS + round(limits.body_timeout_seconds * 1000)
+        await self._ledger.receiving.drop_abandoned(silent_since=now - silence_ms)
+        return False
+
+    def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
+        # As large as a chunk of a job in one body can be: so much is held in memory.
+        most = self._limits.max_body_bytes
+        return Cut(size, min(max_chunk_bytes, most) if max_chunk_bytes else None, most)
+
+    async def _store(
+        self,
+        upload: Upload,
+        pieces: AsyncIterator[bytes],
+        make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
+    ) -> _Stored:
+        stored = _Stored()
+
+        async def store(batch: list[NewChunk]) -> None:
+            if stored.chunks + len(batch) > MAX_CHUNKS_AN_UPLOAD:
+                refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
+            first = stored.chunks
+            stored.chunks += len(batch)
+            await self._ledger.receiving.add(upload, first, batch)
+
+        await receive(
+            pieces,
+            make,
+            store,
+            threads=self._threads,
+            longest_silence_seconds=self._limits.body_timeout_seconds,
+        )
+        return stored
+
+    async def _drop(self, upload: Upload) -> None:
+        """Delete what was stored, even when the request is being cancelled."""
+        try:
+            await asyncio.shield(self._ledger.receiving.drop(upload))
+        except LedgerUnavailable:
+            _log.warning("an upload that failed is deleted later: the ledger is away")
+
+
+def not_receiving() -> JobNotReceiving:
+    """The answer where data comes for a job that takes none."""
+    detail = "The job takes no data: it is sealed or closed, or never was one with a source."
+    return JobNotReceiving("job_not_receiving", detail)
+
+
+def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
+    """The job of a form, whose items come beside it. Raises a Problem."""
+    document = decode_body(text)
+    if not isinstance(document, dict):
+        return submission.parse(document, limits)
+    for name in ("items", "chunks"):
+        if name in document:
+            refuse("invalid_job", pointer(name), "in a form the data is in the part `items` alone")
+    return submission.parse({**document, "source": "upload"}, limits)
+
+
+def _hashed(blocks: Iterator[bytes], into: "hashlib._Hash") -> Iterator[bytes]:
+    for block in blocks:
+        into.update(block)
+        yield block

@@ -1,0 +1,78 @@
+"""Records the job of a request, whichever way its data comes."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+
+from fastapi import Request
+
+from app import idempotency, submission
+from app.body import check_not_compressed, decode_body, read_body
+from app.intake.multipart import boundary_of
+from app.schemas import JobRequest
+from app.services import Services
+from contract.job_spec import Execution, JobSpec
+from contract.names import DEFAULT_TENANT, new_job_id
+from ledger.catalog import Kind
+from ledger.jobs import KeyTaken
+from ledger.records import IdempotencyKey, NewChunk
+
+Check = Callable[[JobRequest], None]
+
+
+async def record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
+    """The job's id, and whether an earlier request had made it already; raises a Problem."""
+    boundary = boundary_of(request.headers.get("content-type", ""))
+    if boundary is not None:
+        check_not_compressed(request)
+        check = await _check_of_names(services)
+        return await services.uploads.receive_form(boundary, request.stream(), check, key_name)
+    body = await read_body(request, services.settings)
+    key = (
+        IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
+    )
+    return await _record_json(services, body, key)
+
+
+async def _record_json(
+    services: Services, body: bytes, key: IdempotencyKey | None
+) -> tuple[str, bool]:
+    check = await _check_of_names(services)
+
+    def prepare() -> tuple[JobSpec, Sequence[NewChunk] | None, int | None]:
+        request = submission.parse(decode_body(body), services.settings)
+        check(request)
+        if request.source is not None:  # which execution "auto" means is known once it is sealed
+            return submission.to_spec(request, Execution(request.execution)), None, request.keep_ms
+        chunks = submission.split(request, services.settings)
+        execution = submission.resolve_execution(request.execution, len(chunks))
+        return submission.to_spec(request, execution), chunks, request.keep_ms
+
+    # In a thread: a large body takes a second, in which others want their polls answered.
+    spec, chunks, keep_ms = await asyncio.to_thread(prepare)
+    job_id = new_job_id()
+    try:
+        if chunks is None:
+            await services.ledger.receiving.open(
+                job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, key=key, keep_ms=keep_ms
+            )
+        else:
+            await services.ledger.jobs.create(
+                job_id=job_id,
+                tenant=DEFAULT_TENANT,
+                spec=spec,
+                chunks=chunks,
+                key=key,
+                keep_ms=keep_ms,
+            )
+    except KeyTaken as taken:
+        return idempotency.earlier_job(taken, key), True
+    return job_id, False
+
+
+async def _check_of_names(services: Services) -> Check:
+    """Refuses names and options that no worker knows, as of now."""
+    catalog = services.ledger.catalog
+    processors = await catalog.entries(Kind.PROCESSOR)
+    reducers = await catalog.entries(Kind.REDUCER)
+    return lambda request: submission.check_names(request, processors, reducers)

@@ -1,0 +1,4 @@
+"""Plots of the raw figures as SVG; runs in an environment with matplotlib and nothing of ours.
+
+`python -m benchmarks.plots RESULTS.json` writes `RESULTS-*.svg` beside it and prints their names.
+"""

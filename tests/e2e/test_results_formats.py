@@ -1,0 +1,163 @@
+"""Results as NDJSON or CSV, plain or compressed, of a finished job and of a running one."""
+
+import csv
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devstack.running import RunningStack
+from tests.e2e.journeys import begun, finish, run, submit
+from tests.waiting import eventually
+
+HALF: dict[str, Any] = {
+    "chunks": [[1, 3], [2], [5]],
+    "processor": "double",
+    "options": {"fail_if_divisible_by": 2},
+    "retry": {"max_attempts": 1},
+}
+
+
+def table(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def plain(api: httpx.Client, address: str, **arguments: Any) -> httpx.Response:
+    """The answer of a client that takes no compression."""
+    headers = {"Accept-Encoding": "identity"} | arguments.pop("headers", {})
+    return api.get(address, headers=headers, **arguments)
+
+
+def test_results_come_as_csv(api: httpx.Client) -> None:
+    job_id = run(api, **HALF)["id"]
+
+    response = plain(api, f"/jobs/{job_id}/results", params={"format": "csv"})
+
+    assert response.headers["content-type"].startswith("text/csv; charset=utf-8")
+    assert table(response.text) == [
+        ["index", "item", "state", "error", "value", "more"],
+        ["0", "0", "succeeded", "", "2", ""],
+        ["0", "1", "succeeded", "", "6", ""],
+        ["1", "", "failed", "ApplicationError: Simulated failure for value 2", "", ""],
+        ["2", "0", "succeeded", "", "10", ""],
+    ]
+
+
+def test_csv_takes_the_same_filter_and_named_columns(api: httpx.Client) -> None:
+    items = [{"country": "FI", "name": "a,b", "where": {"lat": 1}}]
+    job_id = run(api, items=items, processor="transform")["id"]
+
+    asked = {"format": "csv", "state": "succeeded", "columns": "where,name"}
+    response = plain(api, f"/jobs/{job_id}/results", params=asked)
+
+    assert table(response.text) == [
+        ["index", "item", "state", "error", "where", "name"],
+        ["0", "0", "succeeded", "", '{"lat":1}', "a,b"],
+    ]
+    none = plain(api, f"/jobs/{job_id}/results", params={"format": "csv", "state": "failed"})
+    assert none.text == "index,item,state,error,more\r\n"
+
+
+@pytest.mark.parametrize(
+    ("accept", "parameters", "expected"),
+    [
+        ("*/*", {}, "application/x-ndjson"),
+        ("text/csv", {}, "text/csv"),
+        ("text/csv", {"format": "ndjson"}, "application/x-ndjson"),
+        ("application/x-ndjson", {"format": "csv"}, "text/csv"),
+    ],
+)
+def test_the_parameter_decides_over_the_header(
+    api: httpx.Client, accept: str, parameters: dict[str, str], expected: str
+) -> None:
+    job_id = run(api, **HALF)["id"]
+
+    response = plain(api, f"/jobs/{job_id}/results", params=parameters, headers={"Accept": accept})
+
+    assert response.headers["content-type"].partition(";")[0] == expected
+    assert response.headers["vary"] == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"format": "xml"}, {"format": ""}, {"columns": "a"}, {"format": "CSV"}]
+)
+def test_a_format_that_is_not_known_is_refused(
+    api: httpx.Client, parameters: dict[str, str]
+) -> None:
+    job_id = run(api, **HALF)["id"]
+
+    refused = api.get(f"/jobs/{job_id}/results", params=parameters)
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
+
+
+@pytest.mark.parametrize("parameters", [{}, {"format": "csv"}])
+def test_a_compressed_answer_expands_to_the_plain_one(
+    api: httpx.Client, parameters: dict[str, str]
+) -> None:
+    job_id = run(api, **HALF)["id"]
+    address = f"/jobs/{job_id}/results"
+    expected = plain(api, address, params=parameters)
+    assert "content-encoding" not in expected.headers
+
+    with api.stream(
+        "GET", address, params=parameters, headers={"Accept-Encoding": "gzip"}
+    ) as response:
+        sent = b"".join(response.iter_raw())
+
+    assert response.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(sent) == expected.content
+
+
+def test_of_a_running_job_what_is_finished_arrives_compressed(
+    api: httpx.Client, gate: Path
+) -> None:
+    job_id = submit(
+        api,
+        chunks=[[1], [2]],
+        processor="gated",
+        options={"directory": str(gate)},
+        max_concurrency=1,
+    )["id"]
+    eventually(lambda: begun(gate), what="it runs")
+
+    with api.stream("GET", f"/jobs/{job_id}/results", headers={"Accept-Encoding": "gzip"}) as sent:
+        expander = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        text = b"".join(expander.decompress(piece) for piece in sent.iter_raw())
+
+    assert text == b""
+    assert expander.eof
+    (gate / "open").touch()
+    finish(api, job_id)
+
+
+def test_results_of_a_job_that_is_removed_meanwhile_are_not_taken_for_all(
+    api: httpx.Client, stack: RunningStack
+) -> None:
+    job_id = run(api, **large_job())["id"]
+
+    with api.stream("GET", f"/jobs/{job_id}/results", headers={"Accept-Encoding": "identity"}) as (
+        response
+    ):
+        pieces = response.iter_raw()
+        next(pieces)
+        with httpx.Client(base_url=stack.url) as other:
+            assert other.delete(f"/jobs/{job_id}?purge=true").status_code == httpx.codes.NO_CONTENT
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in pieces:
+                pass
+
+
+def large_job() -> dict[str, Any]:
+    """Some 30 MB of results: more than what is under way between the two sides."""
+    item = {"text": "x" * 15_000}
+    return {
+        "items": [item] * 2_000,
+        "chunk_size": 50,
+        "processor": "transform",
+        "execution": "activity",
+    }

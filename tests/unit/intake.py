@@ -1,0 +1,57 @@
+"""What the tests of the intake share: data in pieces, and what became of it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.errors import Problem
+from app.intake.cutting import Cut
+from app.intake.formats import Encoded, Format
+from app.intake.reading import chunks_of
+from contract.settings import GatewaySettings
+
+LIMITS = GatewaySettings()
+
+
+def limits(**changed: int) -> GatewaySettings:
+    return LIMITS.model_copy(update=changed)
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def read(
+    data: bytes,
+    which: Format,
+    *,
+    is_gzip: bool = False,
+    piece_bytes: int = 1 << 20,
+    within: GatewaySettings = LIMITS,
+    cut: Cut | None = None,
+) -> list[Any]:
+    """The chunks that this data makes."""
+    encoded = Encoded(which, is_gzip)
+    blocks = pieces(data, piece_bytes)
+    made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within))
+    bodies = [json.loads(chunk.body) for chunk in made]
+    assert [chunk.item_count for chunk in made] == [len(body) for body in bodies]
+    return bodies
+
+
+def items(data: bytes, which: Format, **how: Any) -> list[Any]:
+    return [item for chunk in read(data, which, **how) for item in chunk]
+
+
+def refusal(data: bytes, which: Format, **how: Any) -> tuple[int, str, str, str]:
+    """Status, code, place and message."""
+    with pytest.raises(Problem) as refused:
+        read(data, which, **how)
+    problem = refused.value
+    place, message = "", problem.detail
+    if problem.errors:
+        (fault,) = problem.errors
+        place, message = fault.pointer, fault.message
+    return problem.status, problem.code, place, message
