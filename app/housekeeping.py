@@ -39,7 +39,7 @@ class Housekeeping:
             self._expire_jobs,
             ledger.retention.delete_some,
             uploads.tidy,
-            ledger.receiving.delete_some,
+            ledger.uploads.delete_some,
             ledger.database.give_space_back,
         )
 

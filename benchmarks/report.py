@@ -42,7 +42,7 @@ def write_markdown(
     *,
     machine: Mapping[str, str],
     findings: Sequence[Finding],
-    plots: Sequence[str],
+    plots: Mapping[str, str],
     seconds: float,
 ) -> Path:
     """The tables, and the plots below them; the file."""
@@ -60,7 +60,7 @@ def write_markdown(
         parts += [f"## {grid.part}. {grid.title}", _markdown(grid.columns, grid.rows)]
         parts += [grid.note] if grid.note else []
     if plots:
-        parts += ["## Plots", *(f"![{Path(plot).stem}]({plot})" for plot in plots)]
+        parts += ["## Plots", *(f"![{shown}]({file})" for file, shown in plots.items())]
     parts.append(
         f"Every single figure: [{name}.json]({name}.json). "
         "What the lines mean: [docs/benchmarks.md](../../docs/benchmarks.md)."

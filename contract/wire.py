@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Self
 
 from contract.job_spec import Execution, JobSpec, StageSpec
+from contract.names import chunk_workflow_id, shard_workflow_id
 from contract.states import ChunkState
 
 Range = tuple[int, int]
@@ -209,6 +210,13 @@ def shard_chunks(execution: Execution, total_chunks: int) -> int:
     if execution is Execution.WORKFLOW and total_chunks <= MAX_CHUNKS_WITHOUT_SHARDS:
         return 0
     return max(SHARD_CHUNKS[execution], math.ceil(total_chunks / MAX_SHARDS))
+
+
+def workflow_id_of(job_id: str, execution: Execution, total_chunks: int, index: int) -> str:
+    """The id of the workflow that runs a chunk: its own, or in activity mode its shard's."""
+    if execution is Execution.ACTIVITY:
+        return shard_workflow_id(job_id, index // shard_chunks(execution, total_chunks))
+    return chunk_workflow_id(job_id, index)
 
 
 MAX_CHUNKS_WITHOUT_SHARDS = 500

@@ -1,13 +1,14 @@
 """One supervised process: started, noted in a pid file, started again when it dies."""
 
 import asyncio
+import contextlib
 import ctypes
 import logging
+import os
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from contract.settings import EXIT_BAD_SETTINGS
@@ -29,15 +30,23 @@ class SupervisedProcess:
     """A command that is kept running until it is stopped."""
 
     def __init__(
-        self, name: str, command: list[str], *, environment: dict[str, str], directory: Path
+        self,
+        name: str,
+        command: list[str],
+        *,
+        environment: dict[str, str],
+        directory: Path,
+        niceness: int = 0,
     ) -> None:
         """Prepare the command with its whole environment.
 
-        Its pid file and its log go to `run/` and `logs/` in the directory.
+        Its pid file and its log go to `run/` and `logs/` in the directory. The higher its
+        niceness, the more it leaves the processors to others.
         """
         self.name = name
         self._command = command
         self._environment = environment
+        self._niceness = niceness
         self._pid_file = directory / "run" / f"{name}.pid"
         self.log_file = directory / "logs" / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -92,13 +101,23 @@ class SupervisedProcess:
                 stderr=log,
                 # Ctrl-C is for the supervisor, which stops its processes in order.
                 start_new_session=True,
-                preexec_fn=_DIE_WITH_PARENT,
+                preexec_fn=self._prepare,
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
         try:
             return await self._process.wait()
         finally:
             self._pid_file.unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        """What the new process does before it becomes the command."""
+        if _PRCTL is not None:
+            _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if self._niceness:
+            os.nice(self._niceness)
+            # Linux may weigh sessions, each with a niceness of its own, before processes.
+            with contextlib.suppress(OSError):
+                Path("/proc/self/autogroup").write_text(str(self._niceness))
 
 
 def _signal(process: asyncio.subprocess.Process, number: int) -> None:
@@ -108,12 +127,5 @@ def _signal(process: asyncio.subprocess.Process, number: int) -> None:
         return  # it ended by itself meanwhile
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux, have the kernel end a process whose supervisor was killed."""
-    if not sys.platform.startswith("linux"):
-        return None
-    library = ctypes.CDLL(None)
-    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-_DIE_WITH_PARENT = _die_with_parent()
+# On Linux, the kernel ends a process whose supervisor was killed.
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None

@@ -23,6 +23,8 @@ from ledger.migrate import migrate
 _log = logging.getLogger("fanfold.up")
 
 _READY_TIMEOUT_SECONDS = 60.0
+# Batch work leaves the processors to whoever waits for the gateway's answer.
+_BATCH_NICENESS = 10
 # All within ten: the workers hand their chunks back, then the server closes its file.
 _STOP_SECONDS = 7.0
 _STOP_TEMPORAL_SECONDS = 2.0
@@ -61,9 +63,14 @@ class _Stack:
         self._database = directory / "temporal.db"
         environment = _child_environment(settings, directory)
 
-        def python(name: str, module: str) -> SupervisedProcess:
-            command = [sys.executable, "-m", module]
-            return SupervisedProcess(name, command, environment=environment, directory=directory)
+        def python(name: str, module: str, niceness: int = 0) -> SupervisedProcess:
+            return SupervisedProcess(
+                name,
+                [sys.executable, "-m", module],
+                environment=environment,
+                directory=directory,
+                niceness=niceness,
+            )
 
         self._temporal = SupervisedProcess(
             "temporal",
@@ -74,8 +81,11 @@ class _Stack:
             ),
             environment=environment | temporal_server.ENVIRONMENT,
             directory=directory,
+            niceness=_BATCH_NICENESS,
         )
-        self._workers = [python(f"worker-{n}", "workers.main") for n in range(settings.workers)]
+        self._workers = [
+            python(f"worker-{n}", "workers.main", _BATCH_NICENESS) for n in range(settings.workers)
+        ]
         self._gateway = python("gateway", "app.main")
         self._environment = environment
         self._ledger_url = environment["FANFOLD_LEDGER_URL"]

@@ -12,6 +12,7 @@ from ledger.jobs import Jobs
 from ledger.migrate import migrate
 from ledger.receiving import Receiving
 from ledger.retention import Retention
+from ledger.uploads import Uploads
 
 SQLITE_SCHEME = "sqlite:///"
 
@@ -26,6 +27,7 @@ class Ledger:
     catalog: Catalog
     retention: Retention
     receiving: Receiving
+    uploads: Uploads
 
     @classmethod
     def over(cls, database: Database) -> "Ledger":
@@ -37,6 +39,7 @@ class Ledger:
             Catalog(database),
             Retention(database),
             Receiving(database),
+            Uploads(database),
         )
 
 

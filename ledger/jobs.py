@@ -42,6 +42,7 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         """Work on this database."""
         self._database = database
+        self._error_groups = counting.RunningErrorGroups(database)
 
     # --- for the gateway -------------------------------------------------------------
 
@@ -315,11 +316,8 @@ class Jobs:
         unfinished = {row[0]: row[4] for row in rows if row[9] is None}
         counts = await counting.running_counts(self._database, unfinished)
         errors = {
-            job_id: await counting.error_groups(
-                self._database, job_id, max_failures=counting.MAX_FAILURES_GROUPED
-            )
+            job_id: await self._error_groups.of(job_id, failed=counts[job_id].failed)
             for job_id in unfinished
-            if counts[job_id].failed
         }
         return [_record(row, counts, errors) for row in rows]
 

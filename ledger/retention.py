@@ -19,10 +19,11 @@ MAX_BYTES_A_STEP = 4 * 1024 * 1024
 """More only where a single row has more."""
 
 # Where a job's data is: the table, the columns that order its rows, and the one of size.
+# The chunks first: without them nobody comes to look for the rest.
 _DATA = (
-    ("inputs", ("idx", "stage"), "body"),
-    ("results", ("idx",), "body"),
     ("chunks", ("idx",), None),
+    ("results", ("idx",), "body"),
+    ("inputs", ("idx", "stage"), "body"),
     ("received_chunks", ("upload", "place"), None),
     ("uploads", ("number",), None),
 )

@@ -47,7 +47,11 @@ class Checker:
                 self._judge(text, first + offset, partial(place, offset))
 
     def _surely_items(self, texts: Sequence[bytes]) -> bool:
-        if any(map(self._is_large_or_deep, texts)):
+        # A text of depth n has n opening and n closing brackets at least.
+        depth, shortest = self._max_depth, 2 * self._max_depth
+        if max(map(len, texts)) > self._max_bytes or any(
+            text.count(b"[") + text.count(b"{") > depth for text in texts if len(text) > shortest
+        ):
             return False
         document = b"[" + self._between.join(texts) + b"]"
         if b"\\u0000" in document:
@@ -65,16 +69,6 @@ class Checker:
         # Perhaps a number, more often part of a text: written again, infinity has a name.
         return b"Infinity" not in pydantic_core.to_json(values)
 
-    def _is_large_or_deep(self, text: bytes) -> bool:
-        """Whether it is over a limit; perhaps it only has many brackets side by side."""
-        size = len(text)
-        if size > self._max_bytes:
-            return True
-        # A text of depth n has n opening and n closing brackets at least.
-        if size <= 2 * self._max_depth:
-            return False
-        return text.count(b"[") + text.count(b"{") > self._max_depth
-
     def _judge(self, text: bytes, index: int, place: Callable[[], str]) -> None:
         if len(text) > self._max_bytes:
             refuse_limit(
@@ -88,6 +82,7 @@ class Checker:
             value = json_values.decode(text)
         except json_values.InvalidJson as error:
             what = str(error).replace(" at line 1 column ", " at column ")
+            what = what.replace(" starting at at ", " starting at ")
             refuse("invalid_item", item(index), f"{place()}not JSON: {what}")
         if json_values.nests_deeper_than(value, self._max_depth):
             refuse_limit(

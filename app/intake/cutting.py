@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from app.errors import pointer
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
@@ -45,19 +44,41 @@ def _groups(items: Iterable[Sequence[bytes]], cut: Cut) -> Iterator[list[bytes]]
     """Items in order, cut by count and, where given, by the bytes of the chunk's JSON text."""
     most = cut.max_chunk_bytes or cut.refused_above_bytes
     group: list[bytes] = []
-    group_bytes = 2  # the brackets; each item brings its comma or the last bracket's place
-    for index, text in enumerate(chain.from_iterable(items)):
-        is_too_much = most is not None and group_bytes + len(text) + (1 if group else 0) > most
-        if group and (len(group) == cut.size or (is_too_much and cut.max_chunk_bytes)):
-            yield group
-            group, group_bytes = [], 2
-            is_too_much = most is not None and group_bytes + len(text) > most
-        if is_too_much:
-            _refuse_item(index, cut)
-        group_bytes += len(text) + (1 if group else 0)
-        group.append(text)
+    group_bytes = 1  # a bracket; each item brings the comma or bracket after it
+    index = 0
+    for texts in items:
+        if most is None or group_bytes + _bytes_of(texts) <= most:
+            # No chunk can become too large with these: they are taken many at a time.
+            start = 0
+            while start < len(texts):
+                taken = texts[start : start + cut.size - len(group)]
+                start += len(taken)
+                group += taken
+                group_bytes += _bytes_of(taken)
+                if len(group) == cut.size:
+                    yield group
+                    group, group_bytes = [], 1
+            index += len(texts)
+            continue
+        for text in texts:
+            added = len(text) + 1
+            if group and cut.max_chunk_bytes and group_bytes + added > most:
+                yield group
+                group, group_bytes = [], 1
+            if group_bytes + added > most:
+                _refuse_item(index, cut)
+            group.append(text)
+            group_bytes += added
+            index += 1
+            if len(group) == cut.size:
+                yield group
+                group, group_bytes = [], 1
     if group:
         yield group
+
+
+def _bytes_of(texts: Sequence[bytes]) -> int:
+    return sum(map(len, texts)) + len(texts)
 
 
 def _refuse_item(index: int, cut: Cut) -> None:

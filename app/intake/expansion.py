@@ -2,10 +2,13 @@
 
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 
 from app.errors import BodyTooLarge, MalformedRequest
 
 BLOCK_BYTES = 256 * 1024
+LEAST_BYTES = 64 * 1024
+"""Smaller blocks are put together: each costs those who read them a beginning anew."""
 _BOM = b"\xef\xbb\xbf"
 _GZIP_WINDOW = 31  # zlib's number for: a gzip header, and the largest window
 
@@ -17,9 +20,10 @@ def expanded(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Itera
     `max_bytes` of data: however small it came, no more than that is ever made of it.
     """
     plain = _gunzipped(blocks) if is_gzip else blocks
-    size = 0
-    head: bytes | None = b""
-    for block in plain:
+    size, waiting_bytes = 0, 0
+    waiting: list[bytes] = []
+    is_first = True
+    for block in chain(plain, [b""]):
         size += len(block)
         if size > max_bytes:
             raise BodyTooLarge(
@@ -27,21 +31,18 @@ def expanded(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Itera
                 f"At most {max_bytes} bytes of items, counted uncompressed, are allowed at a "
                 "time (FANFOLD_MAX_UPLOAD_BYTES).",
             )
-        if head is None:
-            yield block
+        waiting.append(block)
+        waiting_bytes += len(block)
+        if block and waiting_bytes < max(LEAST_BYTES, len(_BOM)):
             continue
-        head += block
-        if len(head) >= len(_BOM):
-            yield head.removeprefix(_BOM)
-            head = None
-    if head:
-        yield head
+        joined = b"".join(waiting)
+        yield joined.removeprefix(_BOM) if is_first else joined
+        waiting, waiting_bytes, is_first = [], 0, False
 
 
 def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """One gzip file, or several in a row, which count as one."""
     member = zlib.decompressobj(_GZIP_WINDOW)
-    is_begun = False
     try:
         for block in blocks:
             left = block
@@ -52,7 +53,6 @@ def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
                     if not left:
                         break
                     member = zlib.decompressobj(_GZIP_WINDOW)
-                is_begun = True
                 data = member.decompress(left, BLOCK_BYTES)
                 if data:
                     yield data
@@ -62,5 +62,5 @@ def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
     except zlib.error:
         detail = "The items are said to be compressed with gzip, but are not, or are damaged."
         raise MalformedRequest("malformed_gzip", detail) from None
-    if is_begun and not member.eof:
+    if not member.eof:
         raise MalformedRequest("malformed_gzip", "The compressed items end before they are whole.")

@@ -28,13 +28,21 @@ class _Window:
         self.is_last = False
 
     def grow(self) -> bool:
-        """Take one more block; False at the end. Raises UnicodeDecodeError."""
+        """Take as much more as there is already; False at the end.
+
+        So an item is read a few times at most, however small the blocks are. Raises
+        UnicodeDecodeError.
+        """
         if self.is_last:
             return False
-        block = next(self._blocks, None)
-        self.is_last = block is None
-        more = self._decoder.decode(block or b"", final=self.is_last)
-        self.text = self.text[self.at :] + more
+        parts = [self.text[self.at :]]
+        missing = max(1, len(parts[0]))
+        while missing > 0 and not self.is_last:
+            block = next(self._blocks, None)
+            self.is_last = block is None
+            parts.append(self._decoder.decode(block or b"", final=self.is_last))
+            missing -= len(parts[-1])
+        self.text = "".join(parts)
         self.at = 0
         return True
 
@@ -113,7 +121,7 @@ def _scanned(text: str, start: int, index: int) -> tuple[int, int, str]:
         _, end = _scan(text, start)
     except json.JSONDecodeError as error:
         is_open = error.msg.startswith("Unterminated string")
-        return start, len(text) if is_open else error.pos, error.msg
+        return start, len(text) if is_open else error.pos, error.msg.removesuffix(" starting at")
     except RecursionError:
         refuse("invalid_item", item(index), "nested too deeply to be read")
     except ValueError:

@@ -3,34 +3,37 @@
 from collections.abc import Iterator
 
 from app.intake.checking import Checker
-from app.intake.faults import item, refuse_limit
+from app.intake.faults import ITEMS, refuse_limit
 
 _BLANK = b" \t\r"
 
 
 def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Iterator[list[bytes]]:
     """The items' texts as they came, without the blanks around them. Empty lines are none."""
-    index, line_count, rest = 0, 0, b""
-    for block in blocks:
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > max_item_bytes and len(rest.strip(_BLANK)) > max_item_bytes:
-            lines.append(rest)  # to be refused, since it will not become shorter
-        texts = _checked(lines, checker, index, line_count)
+    index, line_count = 0, 0
+    for lines in _lines(blocks, 2 * max_item_bytes):
+        if texts := _checked(lines, checker, index, line_count):
+            yield texts
         index += len(texts)
         line_count += len(lines)
-        if len(rest) > 2 * max_item_bytes:  # of blanks
-            refuse_limit(
-                item(index),
-                "bytes a line",
-                2 * max_item_bytes,
-                "twice FANFOLD_MAX_ITEM_BYTES",
-                line=f"line {line_count + 1}: ",
-            )
-        if texts:
-            yield texts
-    if texts := _checked([rest], checker, index, line_count):
-        yield texts
+
+
+def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    """The lines, many at a time; of one that does not end, as much as is more than allowed."""
+    begun: list[bytes] = []
+    begun_bytes = 0
+    for block in blocks:
+        head, newline, tail = block.rpartition(b"\n")
+        if newline:
+            yield (b"".join(begun) + head).split(b"\n")
+            begun, begun_bytes = [], 0
+        begun.append(tail)
+        begun_bytes += len(tail)
+        if begun_bytes > max_bytes:
+            break
+    yield [b"".join(begun)]
+    if begun_bytes > max_bytes:  # of blanks, or it was refused
+        refuse_limit(ITEMS, "bytes a line", max_bytes, "twice FANFOLD_MAX_ITEM_BYTES")
 
 
 def _checked(lines: list[bytes], checker: Checker, index: int, line_count: int) -> list[bytes]:

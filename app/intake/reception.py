@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from app.errors import MalformedRequest, RequestTimeout
 from ledger.records import NewChunk
 
-BUFFER_BYTES: Final = 1024 * 1024
+BUFFER_BYTES: Final = 256 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024
 BATCH_CHUNKS: Final = 1000
 SIGN_OF_LIFE_SECONDS: Final = 60

@@ -26,8 +26,8 @@ from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.jobs import KeyTaken
-from ledger.receiving import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 from ledger.records import IdempotencyKey, JobRecord, NewChunk, now_ms
+from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
 """So many are parsed at a time; further ones wait, and so do those who send them."""
@@ -85,10 +85,10 @@ class Uploads:
             return chunks_of(blocks, encoded, cut, self._limits)
 
         try:
-            upload = await self._ledger.receiving.begin(job.id, DEFAULT_TENANT, part)
+            upload = await self._ledger.uploads.begin(job.id, DEFAULT_TENANT, part)
             try:
                 await self._store(upload, pieces, make)
-                return await self._ledger.receiving.complete(
+                return await self._ledger.uploads.complete(
                     upload,
                     part,
                     max_chunks=self._limits.max_chunks,
@@ -136,7 +136,7 @@ class Uploads:
             cut = Cut(request.chunk_size or submission.DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
             return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
 
-        upload = await self._ledger.receiving.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
+        upload = await self._ledger.uploads.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
         key: IdempotencyKey | None = None
         try:
             stored = await self._store(upload, pieces, make)
@@ -194,7 +194,7 @@ class Uploads:
         for job_id in closed:
             _log.info("job %s was never sealed", job_id)
         silence_ms = _ABANDONED_AFTER_MS + round(limits.body_timeout_seconds * 1000)
-        await self._ledger.receiving.drop_abandoned(silent_since=now - silence_ms)
+        await self._ledger.uploads.drop_abandoned(silent_since=now - silence_ms)
         return False
 
     def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
@@ -215,7 +215,7 @@ class Uploads:
                 refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
             first = stored.chunks
             stored.chunks += len(batch)
-            await self._ledger.receiving.add(upload, first, batch)
+            await self._ledger.uploads.add(upload, first, batch)
 
         await receive(
             pieces,
@@ -229,7 +229,7 @@ class Uploads:
     async def _drop(self, upload: Upload) -> None:
         """Delete what was stored, even when the request is being cancelled."""
         try:
-            await asyncio.shield(self._ledger.receiving.drop(upload))
+            await asyncio.shield(self._ledger.uploads.drop(upload))
         except LedgerUnavailable:
             _log.warning("an upload that failed is deleted later: the ledger is away")
 

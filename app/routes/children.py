@@ -10,14 +10,14 @@ from fastapi.responses import StreamingResponse
 
 from app import accept, cursor, errors, examples, views
 from app.accept import CSV, NDJSON
-from app.csv_results import csv_rows
+from app.csv_results import Child, csv_rows
 from app.problems import responses
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import Services, ServicesOf
 from app.streaming import gzipped, in_pieces
 from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
-from ledger.records import ChunkOutput, ChunkRecord
+from ledger.records import JobRecord
 
 _MAX_INDEX = 2**31 - 1
 
@@ -60,7 +60,7 @@ async def list_children(
     ] = None,
 ) -> Response:
     """One page; it is streamed, so large results cost neither side memory."""
-    await services.job(job_id)
+    job = await services.job(job_id)
     filters: list[Any] = ["children", job_id, state]
     limit = min(limit, MAX_PAGE)
     after = cursor.decode(cursor_text, filters) if cursor_text is not None else -1
@@ -70,8 +70,8 @@ async def list_children(
 
     async def page() -> AsyncIterator[bytes]:
         separator = b'{"children":['
-        async for chunk, output in chunks.outputs(job_id, shown):
-            yield separator + views.child_json(job_id, chunk, output)
+        async for chunk, output in _whole(job_id, chunks.outputs(job_id, shown)):
+            yield separator + views.child_json(job, chunk, output)
             separator = b","
         end = b"]" if shown else b'{"children":[]'
         if len(found) > limit:
@@ -100,13 +100,13 @@ async def get_child(
     services: ServicesOf,
 ) -> Response:
     """One chunk's state, attempts, result or error."""
-    await services.job(job_id)
+    job = await services.job(job_id)
     chunks = services.ledger.chunks
     chunk = await chunks.find(job_id, index)
     if chunk is None:
         raise errors.NotFound("child_not_found", "The job has no child of this index.")
     async for record, output in chunks.outputs(job_id, [chunk]):
-        return Response(views.child_json(job_id, record, output), media_type="application/json")
+        return Response(views.child_json(job, record, output), media_type="application/json")
     raise AssertionError("outputs gives back every record it was given")
 
 
@@ -161,13 +161,13 @@ async def stream_results(
     is_csv = format_ is Format.CSV or (format_ is None and accept.wants_csv(accept_header))
     if columns is not None and not is_csv:
         raise errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv")
-    await services.job(job_id)
+    job = await services.job(job_id)
     children = _finished_children(services, job_id, state)
     if is_csv:
         parts = csv_rows(children, columns.split(",") if columns else None)
         media_type = f"{CSV}; charset=utf-8; header=present"
     else:
-        parts = _lines(job_id, children)
+        parts = _lines(job, children)
         media_type = NDJSON
     pieces = in_pieces(parts)
     headers = {"Vary": "Accept, Accept-Encoding"}
@@ -179,16 +179,22 @@ async def stream_results(
 
 async def _finished_children(
     services: Services, job_id: str, state: ChunkState | None
-) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
-    async for chunk, output in services.ledger.chunks.stream(job_id, state=state):
+) -> AsyncIterator[Child]:
+    chunks = services.ledger.chunks
+    async for chunk, output in _whole(job_id, chunks.stream(job_id, state=state)):
         if state is not None or chunk.state.is_terminal:
             yield chunk, output
     if await services.ledger.jobs.state(job_id, DEFAULT_TENANT) is None:
         raise RemovedMeanwhile(job_id)
 
 
-async def _lines(
-    job_id: str, children: AsyncIterator[tuple[ChunkRecord, ChunkOutput]]
-) -> AsyncIterator[bytes]:
+async def _whole(job_id: str, children: AsyncIterator[Child]) -> AsyncIterator[Child]:
     async for chunk, output in children:
-        yield views.child_json(job_id, chunk, output) + b"\n"
+        if chunk.state.is_terminal and chunk.result_bytes and not output.body:
+            raise RemovedMeanwhile(job_id)
+        yield chunk, output
+
+
+async def _lines(job: JobRecord, children: AsyncIterator[Child]) -> AsyncIterator[bytes]:
+    async for chunk, output in children:
+        yield views.child_json(job, chunk, output) + b"\n"

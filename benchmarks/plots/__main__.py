@@ -16,7 +16,8 @@ def main(raw_figures: Path) -> None:
         if figure is not None:
             file = raw_figures.with_name(f"{raw_figures.stem}-{name}.svg")
             style.save(figure, file)
-            sys.stdout.write(f"{file.name}\n")
+            described = (chart.__doc__ or "").partition("\n")[0]
+            sys.stdout.write(f"{file.name} {described}\n")
 
 
 if __name__ == "__main__":

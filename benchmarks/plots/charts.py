@@ -57,7 +57,10 @@ def rate_by_size(figures: Mapping[str, Any]) -> Plot | None:
 
 
 def rate_at_common_size(figures: Mapping[str, Any]) -> Plot | None:
-    """A bar for each side, at the largest number of chunks that most of them have run."""
+    """Chunks a second at one number of chunks, a bar for each side.
+
+    It is the largest number that most of them have run.
+    """
     rates = _rates(figures)
     sizes = {size for of_side in rates.values() for size in of_side}
     if not sizes:

@@ -112,8 +112,9 @@ def statuses() -> dict[str, int]:
             if not isinstance(first, ast.Constant) or first.value not in CODES:
                 continue
             callee = ast.unparse(node.func).rpartition(".")[2]
-            # app/submission.py refuses by a function of its own.
-            status = InvalidJob.status if callee.startswith("_refuse") else by_name[callee]
+            # app/submission.py and app/intake/ refuse by functions of their own.
+            refuses = callee.lstrip("_").startswith("refuse")
+            status = InvalidJob.status if refuses else by_name[callee]
             assert found.setdefault(str(first.value), status) == status
     return found
 

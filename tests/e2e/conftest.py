@@ -53,6 +53,13 @@ def new_stack(tmp_path: Path) -> Iterator[Callable[..., RunningStack]]:
         yield start
 
 
+@pytest.fixture(params=["workflow", "activity"])
+def execution(request: pytest.FixtureRequest) -> str:
+    """How chunks are run: what a client is answered may not depend on it."""
+    given: str = request.param
+    return given
+
+
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
     """The directory of the `gated` processor, opened at the end so that nothing waits on."""

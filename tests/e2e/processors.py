@@ -9,10 +9,10 @@ from workers.processor import ProcessorContext
 
 
 def gated(item: int, *, directory: str, context: ProcessorContext) -> int:
-    """Note in the directory that the item has begun, wait for the file `open`, double it."""
-    place = Path(directory)
-    (place / f"begun-{context.chunk_index}-{context.attempt}").touch()
-    while not (place / "open").exists():
+    """Note in the directory who has begun the item, wait for `open` or `open-INDEX`, double it."""
+    place, index = Path(directory), context.chunk_index
+    (place / f"begun-{index}-{context.attempt}").write_text(str(os.getpid()))
+    while not ((place / "open").exists() or (place / f"open-{index}").exists()):
         time.sleep(0.01)
     (place / f"done-{context.chunk_index}-{context.attempt}").touch()
     return item * 2

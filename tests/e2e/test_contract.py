@@ -23,6 +23,12 @@ NAMES = [
 ]
 
 
+@schemathesis.serializer("application/x-ndjson", "text/csv")
+def as_it_is(_context: Any, value: Any) -> bytes:
+    """The bodies of these media types are texts to schemathesis."""
+    return str(value).encode("utf-8", "surrogatepass")
+
+
 @schema.parametrize()
 @settings(
     max_examples=40,

@@ -1,7 +1,8 @@
 """Nothing acknowledged is lost: real processes, real signals, one fault each.
 
-`finish` checks after every fault what is promised of every job: each chunk in exactly
-one terminal state, and counts that add up.
+Most faults meet two jobs at once, one in each execution, so that each is survived in
+both. `finish` checks after every fault what is promised of every job: each chunk in
+exactly one terminal state, and counts that add up.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,25 +27,62 @@ from tests.waiting import eventually
 NewStack = Callable[..., RunningStack]
 VALUES = list(range(12))
 DOUBLED = sum(2 * value for value in VALUES)
+EXECUTIONS = ("workflow", "activity")
 
 
 def client(stack: RunningStack) -> httpx.Client:
     return httpx.Client(base_url=stack.url, timeout=30)
 
 
-def submit_gated(api: httpx.Client, gate: Path, **more: object) -> str:
-    job = submit(
-        api,
-        chunks=[[value] for value in VALUES],
-        processor="gated",
-        options={"directory": str(gate)},
-        reducer="sum",
-        max_concurrency=4,
-        retry={"max_attempts": 3, "initial_interval_seconds": 0.1},
-        **more,
-    )
-    job_id: str = job["id"]
-    return job_id
+@dataclass(frozen=True)
+class Gated:
+    """A job whose chunks wait in a directory of its own."""
+
+    id: str
+    execution: str
+    gate: Path
+
+    def open(self) -> None:
+        (self.gate / "open").touch()
+
+    def begun(self) -> set[str]:
+        return begun(self.gate)
+
+
+def submit_gated(api: httpx.Client, gate: Path) -> list[Gated]:
+    """A job in each execution, over the same chunks; each is held with four of them running."""
+    jobs: list[Gated] = []
+    for execution in EXECUTIONS:
+        directory = gate / execution
+        directory.mkdir()
+        job = submit(
+            api,
+            chunks=[[value] for value in VALUES],
+            processor="gated",
+            options={"directory": str(directory)},
+            execution=execution,
+            reducer="sum",
+            max_concurrency=4,
+            retry={"max_attempts": 3, "initial_interval_seconds": 0.1},
+        )
+        assert job["execution"] == execution
+        jobs.append(Gated(job["id"], execution, directory))
+    for one in jobs:
+        eventually(lambda one=one: len(one.begun()) == 4, what=f"{one.execution}: four are running")
+    return jobs
+
+
+def finish_doubled(api: httpx.Client, jobs: list[Gated]) -> None:
+    """Let all jobs go, and see them succeed."""
+    for one in jobs:
+        one.open()
+    for one in jobs:
+        job = finish(api, one.id, timeout_seconds=90)
+        assert (one.execution, job["state"], job["result"]) == (one.execution, "succeeded", DOUBLED)
+
+
+def attempts(api: httpx.Client, job: Gated) -> list[int]:
+    return [child["attempts"] for child in children(api, job.id)]
 
 
 def kill(stack: RunningStack, name: str) -> None:
@@ -60,28 +99,30 @@ def kill(stack: RunningStack, name: str) -> None:
     eventually(is_replaced, what=f"{name} is started again")
 
 
-def test_kill_of_a_worker_in_mid_chunk(new_stack: NewStack, gate: Path) -> None:
+def test_kill_of_all_workers_in_mid_chunk_repeats_only_what_was_running(
+    new_stack: NewStack, gate: Path
+) -> None:
     stack = new_stack(FANFOLD_WORKERS="2")
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        jobs = submit_gated(api, gate)
+        for one in jobs:
+            # In the middle of a block: some of it done, some running, some not begun.
+            (one.gate / "open-1").touch()
+            eventually(lambda one=one: len(one.begun()) == 5, what="another has begun")
         kill(stack, "worker-0")
         kill(stack, "worker-1")
-        (gate / "open").touch()
-        job = finish(api, job_id)
-        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
-        assert {child["attempts"] for child in children(api, job_id)} == {1, 2}
+        finish_doubled(api, jobs)
+        for one in jobs:
+            assert attempts(api, one) == [2, 1, 2, 2, 2, *[1] * 7], one.execution
+            assert "begun-1-2" not in one.begun()
 
 
 def test_kill_of_temporal_in_mid_job(new_stack: NewStack, gate: Path) -> None:
     stack = new_stack()
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        jobs = submit_gated(api, gate)
         kill(stack, "temporal")
-        (gate / "open").touch()
-        job = finish(api, job_id, timeout_seconds=90)
-        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        finish_doubled(api, jobs)
 
 
 def test_kill_of_the_gateway_right_after_the_post(new_stack: NewStack) -> None:
@@ -147,35 +188,45 @@ def test_a_job_terminated_in_temporal_is_closed_with_an_error(
 ) -> None:
     stack = new_stack()
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
-        command = [str(temporal_server.binary()), "workflow", "terminate", "--workflow-id", job_id]
-        command += ["--address", stack.temporal_address, "--reason", "by hand"]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
-        job = finish(api, job_id)
-        assert job["state"] == "failed"
-        assert job["error"]["type"] == "JobClosedOutside"
-        assert "terminated" in job["error"]["message"]
-        # Chunks that were running when it happened may not come back to life.
-        (gate / "open").touch()
-        eventually(lambda: all_have_ended(stack, job_id), what="no child is left in Temporal")
-        assert get(api, job_id)["chunks"] == job["chunks"]
+        for one in submit_gated(api, gate):
+            terminate(stack, one.id)
+            job = finish(api, one.id)
+            assert job["state"] == "failed"
+            assert job["error"]["type"] == "JobClosedOutside"
+            assert "terminated" in job["error"]["message"]
+            # Chunks that were running when it happened may not come back to life.
+            one.open()
+            eventually(
+                lambda one=one: all_have_ended(stack, one.id), what="no child is left in Temporal"
+            )
+            assert get(api, one.id)["chunks"] == job["chunks"]
+            assert len(one.begun()) == 4
 
 
 def test_a_chunk_terminated_in_temporal_fails_alone(new_stack: NewStack, gate: Path) -> None:
     stack = new_stack()
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually((gate / "begun-2-1").exists, what="chunk 2 is running")
-        command = [str(temporal_server.binary()), "workflow", "terminate"]
-        command += ["--workflow-id", f"{job_id}/c0000002", "--address", stack.temporal_address]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
-        eventually(lambda: get(api, job_id)["chunks"]["failed"] == 1, what="it is recorded")
-        (gate / "open").touch()
-        job = finish(api, job_id)
+        in_workflows, in_blocks = submit_gated(api, gate)
+        terminate(stack, f"{in_workflows.id}/c0000002")
+        eventually(
+            lambda: get(api, in_workflows.id)["chunks"]["failed"] == 1, what="it is recorded"
+        )
+        in_workflows.open()
+        job = finish(api, in_workflows.id)
         assert (job["state"], job["result"]) == ("partially_succeeded", DOUBLED - 4)
-        (failed,) = children(api, job_id, state="failed")
+        (failed,) = children(api, in_workflows.id, state="failed")
         assert (failed["index"], failed["error"]["type"]) == (2, "ChunkClosedOutside")
+
+        # In a block a chunk has no workflow to be terminated; its shard has.
+        (in_blocks.gate / "open-1").touch()
+        eventually(lambda: len(in_blocks.begun()) == 5, what="one is done")
+        terminate(stack, f"{in_blocks.id}/s00000")
+        job = finish(api, in_blocks.id)
+        assert (job["state"], job["result"]) == ("partially_succeeded", 2)
+        failures = children(api, in_blocks.id, state="failed")
+        assert [child["index"] for child in failures] == [0, *range(2, 12)]
+        assert {child["error"]["type"] for child in failures} == {"ChunkClosedOutside"}
+        in_blocks.open()
 
 
 def test_all_workers_away_for_a_while(new_stack: NewStack) -> None:
@@ -201,46 +252,46 @@ def test_a_worker_that_was_thought_dead_changes_nothing_when_it_comes_back(
     new_stack: NewStack, gate: Path
 ) -> None:
     stack = new_stack(FANFOLD_WORKERS="2")
-    zombie = stack.pid("worker-0")
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        jobs = submit_gated(api, gate)
+        (_, in_blocks) = jobs
+        zombie = int((in_blocks.gate / "begun-0-1").read_text())
         os.kill(zombie, signal.SIGSTOP)
         try:
             eventually(
-                lambda: any(name.endswith("-2") for name in begun(gate)),
+                lambda: any(name.endswith("-2") for name in in_blocks.begun()),
                 what="the other worker takes a chunk over",
                 timeout_seconds=60,
             )
         finally:
             os.kill(zombie, signal.SIGCONT)
-        (gate / "open").touch()
-        job = finish(api, job_id)
-        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        finish_doubled(api, jobs)
+        assert attempts(api, in_blocks) == [2] * 4 + [1] * 8
 
 
-def test_sigterm_of_a_worker_hands_its_chunks_back_without_costing_an_attempt(
+def test_sigterm_of_workers_hands_their_chunks_back_without_costing_an_attempt(
     new_stack: NewStack, gate: Path
 ) -> None:
     stack = new_stack(FANFOLD_WORKERS="2", FANFOLD_SHUTDOWN_GRACE_SECONDS="0.5")
     with client(stack) as api:
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
-        stopped = stack.pid("worker-0")
-        os.kill(stopped, signal.SIGTERM)
-        eventually(lambda: not is_alive(stopped), what="the worker has stopped")
-        (gate / "open").touch()
-        job = finish(api, job_id)
-        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
-        assert {child["attempts"] for child in children(api, job_id)} == {1}
+        jobs = submit_gated(api, gate)
+        stopped = [stack.pid(name) for name in ("worker-0", "worker-1")]
+        for pid in stopped:
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not any(map(is_alive, stopped)), what="the workers have stopped")
+        finish_doubled(api, jobs)
+        for one in jobs:
+            assert set(attempts(api, one)) == {1}, one.execution
 
 
 def test_a_chunk_that_kills_its_worker_is_tried_again_and_its_neighbours_finish(
-    new_stack: NewStack,
+    new_stack: NewStack, execution: str
 ) -> None:
     stack = new_stack(FANFOLD_WORKERS="2")
     with client(stack) as api:
-        poison = submit(api, chunks=[[1]], processor="deadly", options={"deaths": 1})["id"]
+        poison = submit(
+            api, chunks=[[1]], processor="deadly", options={"deaths": 1}, execution=execution
+        )["id"]
         plain = submit(api, chunks=[[v] for v in VALUES], processor="double", reducer="sum")["id"]
         assert finish(api, plain)["result"] == DOUBLED
         assert finish(api, poison)["state"] == "succeeded"
@@ -249,7 +300,7 @@ def test_a_chunk_that_kills_its_worker_is_tried_again_and_its_neighbours_finish(
 
 
 def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
-    new_stack: NewStack,
+    new_stack: NewStack, execution: str
 ) -> None:
     stack = new_stack(FANFOLD_WORKERS="2")
     with client(stack) as api:
@@ -258,6 +309,7 @@ def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
             chunks=[[1]],
             processor="deadly",
             options={"deaths": 99},
+            execution=execution,
             retry={"max_attempts": 2, "initial_interval_seconds": 0.1},
         )["id"]
         job = finish(api, job_id, timeout_seconds=100)
@@ -266,23 +318,27 @@ def test_a_chunk_that_always_kills_its_worker_fails_after_its_last_attempt(
         assert (child["error"]["type"], child["attempts"]) == ("WorkerLost", 2)
 
 
-def test_quick_chunks_survive_kills_of_everything_in_turn(new_stack: NewStack) -> None:
-    """Quick chunks run as local activities, which have no heartbeat of their own."""
+def test_many_chunks_survive_kills_of_everything_in_turn(new_stack: NewStack) -> None:
+    """Quick children run as local activities, which have no heartbeat of their own."""
     stack = new_stack(FANFOLD_WORKERS="2")
     with client(stack) as api:
-        job_id = submit(
-            api,
-            chunks=[[value] for value in range(400)],
-            processor="double",
-            options={"delay_seconds": [0.05, 0.1]},
-            reducer="sum",
-            retry={"max_attempts": 5, "initial_interval_seconds": 0.1},
-            max_concurrency=20,
-        )["id"]
+        job_ids = [
+            submit(
+                api,
+                chunks=[[value] for value in range(300)],
+                processor="double",
+                options={"delay_seconds": [0.05, 0.1]},
+                execution=execution,
+                reducer="sum",
+                retry={"max_attempts": 5, "initial_interval_seconds": 0.1},
+                max_concurrency=10,
+            )["id"]
+            for execution in EXECUTIONS
+        ]
 
         def until(count: int) -> None:
             eventually(
-                lambda: get(api, job_id)["chunks"]["succeeded"] >= count,
+                lambda: any(get(api, job_id)["chunks"]["succeeded"] >= count for job_id in job_ids),
                 what=f"{count} chunks are done",
                 timeout_seconds=60,
             )
@@ -295,47 +351,55 @@ def test_quick_chunks_survive_kills_of_everything_in_turn(new_stack: NewStack) -
         kill(stack, "temporal")
         until(240)
         kill(stack, "worker-1")
-        job = finish(api, job_id, timeout_seconds=90)
-        assert (job["state"], job["result"]) == ("succeeded", sum(2 * v for v in range(400)))
+        for job_id in job_ids:
+            job = finish(api, job_id, timeout_seconds=90)
+            assert (job["state"], job["result"]) == ("succeeded", sum(2 * v for v in range(300)))
 
 
 def test_a_whole_stack_stopped_and_started_again_goes_on(new_stack: NewStack, gate: Path) -> None:
     stack = new_stack()
     with client(stack) as api:
         finished = finish(api, submit(api, chunks=[[1]], processor="double", reducer="sum")["id"])
-        job_id = submit_gated(api, gate)
-        eventually(lambda: len(begun(gate)) == 4, what="chunks are running")
+        jobs = submit_gated(api, gate)
     pids = [int(path.read_text()) for path in (stack.data_dir / "run").glob("*.pid")]
     stack.stop()
     assert not [pid for pid in pids if is_alive(pid)], "a process was left behind"
-    (gate / "open").touch()
     stack = new_stack()
     with client(stack) as api:
-        job = finish(api, job_id)
-        assert (job["state"], job["result"]) == ("succeeded", DOUBLED)
+        finish_doubled(api, jobs)
         assert get(api, finished["id"]) == finished
         assert results(api, finished["id"])[0]["result"] == [2]
 
 
 @pytest.mark.parametrize("processor", ["endless", "gated"])
 def test_a_processor_that_never_ends_is_ended_by_its_timeout(
-    api: httpx.Client, gate: Path, processor: str
+    api: httpx.Client, gate: Path, processor: str, execution: str
 ) -> None:
     job_id = submit(
         api,
         chunks=[[1]],
+        execution=execution,
         processor=processor,
         options={"directory": str(gate)} if processor == "gated" else {},
         chunk_timeout_seconds=0.5,
         retry={"max_attempts": 2, "initial_interval_seconds": 0.1},
     )["id"]
     # The worker is not blocked meanwhile.
-    neighbour = submit(api, chunks=[[21]], processor="double", reducer="sum")["id"]
+    neighbour = submit(api, chunks=[[21]], processor="double", reducer="sum", execution=execution)[
+        "id"
+    ]
     assert finish(api, neighbour)["result"] == 42
     job = finish(api, job_id)
     (child,) = children(api, job_id)
     assert job["state"] == "failed"
     assert (child["error"]["type"], child["attempts"]) == ("TimeoutError", 2)
+
+
+def terminate(stack: RunningStack, workflow_id: str) -> None:
+    """Do what somebody could do in Temporal's own UI."""
+    command = [str(temporal_server.binary()), "workflow", "terminate"]
+    command += ["--workflow-id", workflow_id, "--address", stack.temporal_address]
+    subprocess.run([*command, "--reason", "by hand"], check=True, capture_output=True, timeout=30)
 
 
 def is_answering(api: httpx.Client) -> bool:
@@ -355,8 +419,8 @@ def is_alive(pid: int) -> bool:
 def all_have_ended(stack: RunningStack, job_id: str) -> bool:
     async def ask() -> bool:
         temporal = await Client.connect(stack.temporal_address)
-        for index in VALUES:
-            handle = temporal.get_workflow_handle(f"{job_id}/c{index:07d}")
+        for name in ("s00000", *(f"c{index:07d}" for index in VALUES)):
+            handle = temporal.get_workflow_handle(f"{job_id}/{name}")
             try:
                 if (await handle.describe()).close_time is None:
                     return False

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from devstack.running import RunningStack
 from tests.e2e.journeys import begun, finish, run, submit
+from tests.e2e.test_retention import tables_with
 from tests.waiting import eventually
 
 HALF: dict[str, Any] = {
@@ -144,12 +146,15 @@ def test_results_of_a_job_that_is_removed_meanwhile_are_not_taken_for_all(
         response
     ):
         pieces = response.iter_raw()
-        next(pieces)
+        received = [next(pieces)]
         with httpx.Client(base_url=stack.url) as other:
             assert other.delete(f"/jobs/{job_id}?purge=true").status_code == httpx.codes.NO_CONTENT
+        eventually(lambda: not tables_with(stack, job_id), what="its rows are deleted")
         with pytest.raises(httpx.RemoteProtocolError):
-            for _ in pieces:
-                pass
+            received.extend(pieces)
+
+    whole, _, _ = b"".join(received).rpartition(b"\n")
+    assert {len(json.loads(line)["result"]) for line in whole.splitlines()} == {50}
 
 
 def large_job() -> dict[str, Any]:

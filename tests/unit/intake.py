@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from app.errors import Problem
+from app.intake import expansion
 from app.intake.cutting import Cut
 from app.intake.formats import Encoded, Format
 from app.intake.reading import chunks_of
@@ -35,7 +37,9 @@ def read(
     """The chunks that this data makes."""
     encoded = Encoded(which, is_gzip)
     blocks = pieces(data, piece_bytes)
-    made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within))
+    # The pieces are not put together, so that they end where the test wants it.
+    with mock.patch.object(expansion, "LEAST_BYTES", min(piece_bytes, expansion.LEAST_BYTES)):
+        made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within))
     bodies = [json.loads(chunk.body) for chunk in made]
     assert [chunk.item_count for chunk in made] == [len(body) for body in bodies]
     return bodies

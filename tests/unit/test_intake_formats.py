@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UnsupportedMediaType
+from app.intake.cutting import Cut
 from app.intake.formats import Encoded, Format, recognise
+from app.intake.reading import chunks_of
 from tests.unit.any_json import exactly, storable_text, values
-from tests.unit.intake import items, limits, read, refusal
+from tests.unit.intake import LIMITS, items, limits, read, refusal
 
 lists = st.lists(values, min_size=1, max_size=8)
 piece_sizes = st.one_of(st.integers(1, 9), st.just(1 << 20))
@@ -62,8 +64,9 @@ def test_csv_gives_every_row_as_an_object_of_strings(
 def test_items_keep_their_text() -> None:
     text = b'{"a" : 1.50, "a":\t"\\u00e4\\/", "n":123456789012345678901234567890}'
     for which, data in ((Format.NDJSON, text + b" \r\n"), (Format.JSON, b"[ " + text + b"\n]")):
-        (chunk,) = _chunks(data, which)
-        assert chunk == b"[" + text + b"]"
+        blocks, encoded = iter([data]), Encoded(which, is_gzip=False)
+        (chunk,) = chunks_of(blocks, encoded, Cut(1000, None), LIMITS)
+        assert chunk.body == b"[" + text + b"]"
 
 
 @pytest.mark.parametrize("which", list(Format))
@@ -202,12 +205,3 @@ def test_what_tells_no_format_is_refused(headers: tuple[str, str, str], code: st
     with pytest.raises(UnsupportedMediaType) as refused:
         recognise(*headers)
     assert refused.value.code == code
-
-
-def _chunks(data: bytes, which: Format) -> list[bytes]:
-    from app.intake.cutting import Cut
-    from app.intake.reading import chunks_of
-    from tests.unit.intake import LIMITS
-
-    made = chunks_of(iter([data]), Encoded(which, is_gzip=False), Cut(1000, None), LIMITS)
-    return [chunk.body for chunk in made]

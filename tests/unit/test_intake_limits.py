@@ -22,7 +22,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
 def test_a_line_of_blanks_without_an_end_is_stopped() -> None:
     bomb = gzip.compress(b"1\n" + b" " * 10_000_000)
     status, code, place, _ = refusal(bomb, Format.NDJSON, is_gzip=True)
-    assert (status, code, place) == (422, "limit_exceeded", "/items/1")
+    assert (status, code, place) == (422, "limit_exceeded", "/items")
 
 
 @pytest.mark.parametrize("is_over", [False, True])
@@ -41,7 +41,8 @@ def test_gzip_that_breaks_off_is_refused(kept: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"1\n2\n", b"", gzip.compress(b"1\n")[:-8] + b"12345678", zlib.compress(b"1\n")]
+    "data",
+    [b"1\n2\n", b"", gzip.compress(b"1\n", mtime=0)[:-8] + b"12345678", zlib.compress(b"1\n")],
 )
 def test_what_is_not_gzip_is_refused(data: bytes) -> None:
     assert refusal(data, Format.NDJSON, is_gzip=True)[:2] == (400, "malformed_gzip")

@@ -68,7 +68,7 @@ def job_fields(job: JobRecord = JOB, result: bytes | None = None) -> dict[str, A
 
 
 def child_fields(chunk: ChunkRecord, output: ChunkOutput) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(views.child_json("job_1", chunk, output))
+    fields: dict[str, Any] = json.loads(views.child_json(JOB, chunk, output))
     return fields
 
 

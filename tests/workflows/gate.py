@@ -58,6 +58,10 @@ class Gate:
         """Wait until exactly these chunks are in there."""
         await self._until(lambda: self.inside == set(indexes))
 
+    async def until_full(self, count: int) -> None:
+        """Wait until so many chunks are in there."""
+        await self._until(lambda: len(self.inside) == count)
+
     async def until_begun(self, count: int) -> None:
         """Wait until so many attempts have begun."""
         await self._until(lambda: len(self.begun) >= count)

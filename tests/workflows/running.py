@@ -113,6 +113,10 @@ class Fanfold:
         async with connect(f"sqlite:///{directory / 'ledger.db'}") as ledger:
             yield cls(environment, ledger)
 
+    async def another_client(self) -> Client:
+        """What a second worker has to have: one client takes one worker a task queue."""
+        return await Client.connect(self.client.service_client.config.target_host)
+
     def shaped(self, shape: Shape) -> "Fanfold":
         """The same, but for the jobs it records from now on."""
         return dataclasses.replace(self, shape=shape)
@@ -126,6 +130,7 @@ class Fanfold:
         self,
         *processors: Callable[..., Any],
         ledger: Ledger | None = None,
+        client: Client | None = None,
         sandbox: bool = True,
         grace_seconds: float = 0,
         slots: int = 50,
@@ -138,7 +143,8 @@ class Fanfold:
             workflow_sandbox=sandbox, shutdown_grace_seconds=grace_seconds, worker_slots=slots
         )
         async with AsyncExitStack() as stack:
-            for worker in build_workers(self.client, ledger or self.ledger, registry, given):
+            served = (client or self.client, ledger or self.ledger)
+            for worker in build_workers(*served, registry, given):
                 await stack.enter_async_context(worker)
             yield
 

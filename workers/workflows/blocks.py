@@ -22,7 +22,6 @@ with workflow.unsafe.imports_passed_through():
         FIRST_BLOCK_CHUNKS,
         HEARTBEAT_TIMEOUT,
         MAX_BLOCKS_AT_ONCE,
-        TIMEOUT_SLACK,
         BlockInput,
         BlockOutcome,
         Pace,
@@ -58,6 +57,7 @@ class Blocks:
         self._sleeping: dict[float, list[int]] = {}
         self._timers: set[asyncio.Task[None]] = set()
         self._lanes = 0
+        self._blocks_running = 0
 
     @property
     def pace(self) -> Pace:
@@ -88,7 +88,9 @@ class Blocks:
 
     async def _lane(self, width: int) -> None:
         while indexes := await self._next_block(width):
+            self._blocks_running += 1
             await self._run_block(indexes, width)
+            self._blocks_running -= 1
         self._lanes -= 1
         self._on_idle(width)
 
@@ -101,20 +103,31 @@ class Blocks:
             if self.next_index < self._end:
                 first, self.next_index = self.next_index, min(self.next_index + size, self._end)
                 return range(first, self.next_index)
-            # What sleeps keeps as many lanes waiting as it will fill, and at least one.
-            sleeping = sum(map(len, self._sleeping.values()))
-            if sleeping <= (self._lanes - 1) * width:
+            if not self._is_needed(width):
                 break
             await workflow.wait_condition(
-                lambda: bool(self._due) or not self._sleeping or not self._is_going()
+                lambda: bool(self._due) or self._is_all_done or not self._is_going()
             )
         return []
 
+    @property
+    def _is_all_done(self) -> bool:
+        """Whether nothing can come up any more: what runs may still put chunks off."""
+        return not self._sleeping and not self._blocks_running
+
+    def _is_needed(self, width: int) -> bool:
+        """Whether a lane that has nothing to start has to wait for what may come up."""
+        if self._is_all_done:
+            return False
+        # Where others could use its slots, as many lanes wait as what sleeps will fill.
+        sleeping = sum(map(len, self._sleeping.values()))
+        return not self._shard.has_successors or sleeping > (self._lanes - 1) * width
+
     def _block_chunks(self, width: int) -> int:
         """How many chunks the next block should have."""
-        if self._chunk_seconds is None:
-            return max(width, FIRST_BLOCK_CHUNKS)
-        in_time = math.ceil(width * BLOCK_SECONDS / max(self._chunk_seconds, 0.001))
+        in_time = FIRST_BLOCK_CHUNKS
+        if self._chunk_seconds is not None:
+            in_time = math.ceil(width * BLOCK_SECONDS / max(self._chunk_seconds, 0.001))
         if in_time < BLOCK_CHUNKS:
             # Slow ones are dealt out evenly, so that no lane is the last by far.
             left = self._end - self.next_index + len(self._due)
@@ -122,15 +135,15 @@ class Blocks:
         return min(max(width, in_time), BLOCK_CHUNKS)
 
     async def _run_block(self, indexes: Sequence[int], width: int) -> None:
-        stages = sum(stage.timeout_seconds for stage in self._shard.stages)
         try:
             outcome: BlockOutcome = await workflow.execute_activity(
                 RUN_BLOCK,
                 BlockInput(job_id=self._shard.job_id, ranges=ranges_of(indexes), width=width),
                 result_type=BlockOutcome,
                 task_queue=CHUNK_TASK_QUEUE,
-                # Each chunk is ended in time by the worker; this ends what no worker can.
-                start_to_close_timeout=timedelta(seconds=stages * len(indexes)) + TIMEOUT_SLACK,
+                # The worker ends each chunk in time, and the heartbeat a worker that is
+                # gone. How long chunks wait for a worker's slots, nobody can tell.
+                start_to_close_timeout=timedelta(days=365),
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -1,6 +1,7 @@
 """Calls that the workflows share: children that never outlive them, writes that never fail."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -57,6 +58,19 @@ async def start_child(
         child = await starting
         child.cancel()
         return child
+
+
+async def end_of(
+    child: workflow.ChildWorkflowHandle[Any, Any],
+) -> Any:  # noqa: ANN401 - the outcome of whichever workflow it is
+    """The outcome of a child that may continue as new; when cancelled, that of its clean-up."""
+    try:
+        return await asyncio.shield(child)
+    except asyncio.CancelledError:
+        # Cancelling the handle would ask the child's first run only, which may be over.
+        with contextlib.suppress(ApplicationError):  # the child is over altogether
+            await workflow.get_external_workflow_handle(child.id).cancel()
+        return await child
 
 
 async def record_lost(job_id: str, index: int, error: FailureError, *, count: int = 1) -> None:

@@ -26,7 +26,13 @@ with workflow.unsafe.imports_passed_through():
         ShardOutcome,
         SlotsReleased,
     )
-    from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost, start_child
+    from workers.workflows.calls import (
+        LEDGER_RETRY,
+        LEDGER_TIMEOUT,
+        end_of,
+        record_lost,
+        start_child,
+    )
     from workers.workflows.children import ChunkChildren
     from workers.workflows.fan_out import fan_out
 
@@ -103,14 +109,16 @@ class JobWorkflow:
         """Start shards as slots for them come free, and wait for all of them."""
         job, running = self._job, list[asyncio.Task[None]]()
         count = -(-job.total_chunks // job.shard_chunks)
-        share = job.max_concurrency // min(SHARDS_AT_ONCE, count, job.max_concurrency)
+        at_once = min(SHARDS_AT_ONCE, count, job.max_concurrency)
+        share = job.max_concurrency // at_once
         try:
             for number in self._going(count):
                 await workflow.wait_condition(lambda: self._free_slots >= share or self._is_stopped)
                 if self._is_stopped:
                     break
-                # The last one at a time gets what the division left over.
-                slots = share if self._free_slots >= 2 * share else self._free_slots
+                # Evenly among those that may start now: a division leaves nothing unused.
+                places = min(at_once - len(self._lent_slots), count - number)
+                slots = min(self._free_slots // max(places, 1), job.shard_chunks)
                 self._free_slots -= slots
                 self._lent_slots[number] = slots
                 has_successors = number < count - 1
@@ -147,7 +155,7 @@ class JobWorkflow:
                 task_queue=JOB_TASK_QUEUE,
                 result_type=ShardOutcome,
             )
-            outcome: ShardOutcome = await child
+            outcome: ShardOutcome = await end_of(child)
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             if workflow.cancellation_reason() is None:
                 await record_lost(job.job_id, first, error, count=count)

@@ -1,0 +1,249 @@
+"""Uploads: data that arrives, stored as it comes, at places of its own.
+
+An upload is one sending of one part of a job's data. It has a number of its own and
+writes its chunks' items to `inputs`, at places that start with that number, so that a
+part sent again is beside the earlier one until it is whole, and then takes its place.
+
+An upload that is given up is dropped: from then on nothing can be added to it, and its
+rows are deleted in steps, by whoever gets to it.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.database import Batch, Database, Statement, Value
+from ledger.records import NewChunk, now_ms
+
+WHOLE = 0
+"""The part of data that comes with its job: there is no job yet while it arrives."""
+MAX_CHUNKS_AN_UPLOAD = 10_000_000
+"""Places between one upload's and the next one's."""
+MAX_CHUNKS_A_STEP = 200
+
+_DROPPED = -1  # instead of its part
+JOB_IS_RECEIVING = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = uploads.job_id AND jobs.state = 'receiving')"
+)
+IS_OPEN = (
+    "uploads.job_id = ? AND uploads.number = ? AND uploads.is_complete = 0 "
+    f"AND (uploads.part = {WHOLE} OR (uploads.part > {WHOLE} AND {JOB_IS_RECEIVING}))"
+)
+_DROP = f"UPDATE uploads SET part = {_DROPPED}, is_complete = 0, touched_at = 0"
+
+
+class UploadGone(Exception):
+    """The upload was given up meanwhile, or its job takes no more data."""
+
+
+class TooManyReceived(Exception):
+    """With this part the job had more items, or more chunks, than allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One sending of one part of a job's data."""
+
+    job_id: str
+    number: int
+
+    @property
+    def first_place(self) -> int:
+        """Where in `inputs` its first chunk is."""
+        return self.number * MAX_CHUNKS_AN_UPLOAD
+
+    @property
+    def id(self) -> tuple[str, int]:
+        """What its rows are found by."""
+        return self.job_id, self.number
+
+
+class Uploads:
+    """Operations on data that arrives. Every method raises LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on this database."""
+        self._database = database
+
+    async def begin(self, job_id: str, tenant: str, part: int) -> Upload:
+        """Begin to send a part; raises UploadGone where the job is not receiving.
+
+        With the part WHOLE it is the data of a job yet to be created.
+        """
+        upload = Upload(job_id, secrets.randbits(31))
+        columns = "(job_id, number, tenant, part, is_complete, chunk_count, item_count, touched_at)"
+        row: tuple[Value, ...] = (job_id, upload.number, tenant, part, now := now_ms())
+        if part == WHOLE:
+            insert = f"INSERT INTO uploads {columns} VALUES (?, ?, ?, ?, 0, 0, 0, ?)"
+            await self._database.write(Statement(insert, row))
+            return upload
+        _, begun = await self._database.write(
+            Statement(
+                "UPDATE jobs SET checked_at = ? WHERE id = ? AND state = 'receiving'",
+                (now, job_id),
+            ),
+            Statement(
+                f"INSERT INTO uploads {columns} SELECT ?, ?, ?, ?, 0, 0, 0, ? FROM jobs "
+                "WHERE id = ? AND tenant = ? AND state = 'receiving' RETURNING number",
+                (*row, job_id, tenant),
+            ),
+        )
+        if not begun:
+            raise UploadGone
+        return upload
+
+    async def add(self, upload: Upload, first: int, chunks: Sequence[NewChunk]) -> None:
+        """Store the upload's next chunks, of which the first is its `first`-th.
+
+        Without chunks it says that the upload is still alive. Raises UploadGone.
+        """
+        item_count = sum(chunk.item_count for chunk in chunks)
+        places = range(upload.first_place + first, upload.first_place + first + len(chunks))
+        begun, *_ = await self._database.write(
+            # First: whoever drops the upload waits here, and then sees these chunks counted.
+            Statement(
+                "UPDATE uploads SET chunk_count = chunk_count + ?, item_count = item_count + ?, "
+                f"touched_at = ? WHERE {IS_OPEN} RETURNING number",
+                (len(chunks), item_count, now_ms(), *upload.id),
+            ),
+            Batch(
+                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
+                f"SELECT job_id, ?, 0, tenant, ? FROM uploads WHERE {IS_OPEN}",
+                [
+                    (place, chunk.body, *upload.id)
+                    for place, chunk in zip(places, chunks, strict=True)
+                ],
+            ),
+            Batch(
+                "INSERT INTO received_chunks (job_id, upload, place, item_count) "
+                f"SELECT job_id, number, ?, ? FROM uploads WHERE {IS_OPEN}",
+                [
+                    (place, chunk.item_count, *upload.id)
+                    for place, chunk in zip(places, chunks, strict=True)
+                ],
+            ),
+        )
+        if not begun:
+            raise UploadGone
+
+    async def complete(
+        self, upload: Upload, part: int, *, max_chunks: int, max_items: int
+    ) -> tuple[int, int]:
+        """Let the upload be its part, instead of an earlier one; its chunks and items.
+
+        Raises UploadGone, or TooManyReceived where the job would grow past a limit.
+        """
+        _, completed, *_ = await self._database.write(
+            # First: of several that complete at a time, each sees the one before.
+            Statement(
+                "UPDATE jobs SET checked_at = ? WHERE id = ? AND state = 'receiving'",
+                (now_ms(), upload.job_id),
+            ),
+            Statement(
+                f"UPDATE uploads SET is_complete = 1 WHERE {IS_OPEN} "
+                "AND (SELECT SUM(others.chunk_count) FROM uploads AS others "
+                "WHERE others.job_id = uploads.job_id AND (others.number = uploads.number "
+                "OR (others.is_complete = 1 AND others.part <> uploads.part))) <= ? "
+                "AND (SELECT SUM(others.item_count) FROM uploads AS others "
+                "WHERE others.job_id = uploads.job_id AND (others.number = uploads.number "
+                "OR (others.is_complete = 1 AND others.part <> uploads.part))) <= ? "
+                "RETURNING chunk_count, item_count",
+                (*upload.id, max_chunks, max_items),
+            ),
+            Statement(
+                f"{_DROP} WHERE job_id = ? AND part = ? AND is_complete = 1 AND number <> ? "
+                "AND EXISTS (SELECT 1 FROM uploads AS this WHERE this.job_id = uploads.job_id "
+                "AND this.number = ? AND this.is_complete = 1)",
+                (upload.job_id, part, upload.number, upload.number),
+            ),
+            Statement(
+                "UPDATE jobs SET total_chunks = (SELECT COALESCE(SUM(chunk_count), 0) "
+                "FROM uploads WHERE uploads.job_id = jobs.id AND is_complete = 1), "
+                "total_items = (SELECT COALESCE(SUM(item_count), 0) "
+                "FROM uploads WHERE uploads.job_id = jobs.id AND is_complete = 1) "
+                "WHERE id = ? AND state = 'receiving'",
+                (upload.job_id,),
+            ),
+        )
+        if completed:
+            return completed[0]
+        if await self._database.read(f"SELECT 1 FROM uploads WHERE {IS_OPEN}", upload.id):
+            raise TooManyReceived
+        raise UploadGone
+
+    async def drop(self, upload: Upload) -> None:
+        """Give an upload up and delete what it has stored, unless it is complete."""
+        await self._database.write(
+            Statement(f"{_DROP} WHERE job_id = ? AND number = ? AND is_complete = 0", upload.id)
+        )
+        while await self._delete_some(upload):
+            pass
+
+    async def drop_abandoned(self, *, silent_since: int) -> bool:
+        """Give up the uploads that have stored nothing since then, or whose job is closed.
+
+        Whether there were any. One that is complete may be as old as its job.
+        """
+        which = (
+            f"(is_complete = 0 AND part <> {_DROPPED} AND touched_at < ?) "
+            f"OR (part > {WHOLE} AND NOT {JOB_IS_RECEIVING})"
+        )
+        found = await self._database.read(
+            f"SELECT 1 FROM uploads WHERE {which} LIMIT 1", (silent_since,)
+        )
+        if found:
+            await self._database.write(Statement(f"{_DROP} WHERE {which}", (silent_since,)))
+        return bool(found)
+
+    async def delete_some(self) -> bool:
+        """Delete some of what uploads that were given up have stored; whether there is more."""
+        rows = await self._database.read(
+            f"SELECT job_id, number FROM uploads WHERE touched_at = 0 AND part = {_DROPPED} LIMIT 1"
+        )
+        if rows:
+            await self._delete_some(Upload(*rows[0]))
+        return bool(rows)
+
+    async def _delete_some(self, upload: Upload) -> bool:
+        """The same for one of them."""
+        rows = await self._database.read(
+            "SELECT chunk_count FROM uploads "
+            f"WHERE job_id = ? AND number = ? AND part = {_DROPPED}",
+            upload.id,
+        )
+        if not rows:
+            return False
+        left = max(0, int(rows[0][0]) - MAX_CHUNKS_A_STEP)
+        from_place = upload.first_place + left
+        is_dropped = (
+            "EXISTS (SELECT 1 FROM uploads WHERE uploads.job_id = ? AND uploads.number = ? "
+            f"AND uploads.part = {_DROPPED})"
+        )
+        await self._database.write(
+            Statement(
+                "DELETE FROM inputs WHERE job_id = ? AND idx >= ? AND idx < ? "
+                f"AND stage = 0 AND {is_dropped}",
+                (
+                    upload.job_id,
+                    from_place,
+                    upload.first_place + MAX_CHUNKS_AN_UPLOAD,
+                    *upload.id,
+                ),
+            ),
+            Statement(
+                "DELETE FROM received_chunks WHERE job_id = ? AND upload = ? AND place >= ? "
+                f"AND {is_dropped}",
+                (*upload.id, from_place, *upload.id),
+            ),
+            Statement(
+                "UPDATE uploads SET chunk_count = ? "
+                f"WHERE job_id = ? AND number = ? AND part = {_DROPPED}",
+                (left, *upload.id),
+            )
+            if left
+            else Statement(
+                f"DELETE FROM uploads WHERE job_id = ? AND number = ? AND part = {_DROPPED}",
+                upload.id,
+            ),
+        )
+        return left > 0

@@ -1,0 +1,112 @@
+"""The fold: batch by batch, in bounded memory and time, its failures in words."""
+
+import time
+from typing import Any
+
+import pytest
+
+import workers.fold
+from contract.failures import FailureType
+from workers.fold import Fold, FoldFailed
+from workers.reducers.collect import Collect
+from workers.reducers.merge import Merge
+from workers.reducers.sum import Sum
+from workers.registry import ReducerFactory
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 100
+
+
+def fold(factory: ReducerFactory, *, max_result_bytes: int = LIMIT) -> Fold:
+    return Fold("mine", factory, max_result_bytes=max_result_bytes)
+
+
+class Raises:
+    """A reducer that raises what it is told to, at the first result."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def add(self, index: int, result: Any) -> None:
+        del index, result
+        raise self._error
+
+    def result(self) -> Any:
+        return None
+
+
+class Sleeps:
+    def add(self, index: int, result: Any) -> None:
+        del index, result
+        while True:
+            time.sleep(0.01)
+
+    def result(self) -> Any:
+        return None
+
+
+async def test_batches_are_folded_as_if_they_were_one() -> None:
+    one = fold(Collect)
+    await one.add([(0, b"[1]"), (2, b"[2]")])
+    await one.add([(3, b'"x"')])
+    assert await one.result() == (
+        b'[{"index":0,"result":[1]},{"index":2,"result":[2]},{"index":3,"result":"x"}]'
+    )
+
+
+async def test_a_fold_over_nothing_is_the_reducers_own_zero() -> None:
+    assert await fold(Sum).result() == b"0"
+
+
+async def test_a_result_over_the_limit_names_limit_and_setting() -> None:
+    one = fold(Merge)
+    await one.add([(0, b'{"key":"%b"}' % (b"x" * LIMIT))])
+    with pytest.raises(FoldFailed, match="takes 110 bytes; at most 100 are allowed") as failed:
+        await one.result()
+    assert failed.value.failure.type == FailureType.FOLD_FAILED
+    assert "FANFOLD_MAX_JOB_RESULT_BYTES" in failed.value.failure.message
+
+
+@pytest.mark.parametrize("factory", [Collect, Merge])
+async def test_what_keeps_all_stops_before_it_has_all_in_memory(factory: ReducerFactory) -> None:
+    one = fold(factory)
+    batch = [(index, b"[12345678]") for index in range(10)]
+    await one.add(batch)
+    with pytest.raises(FoldFailed, match="more than 100 bytes"):
+        await one.add(batch)
+
+
+async def test_objects_that_share_their_keys_may_be_merged_without_end() -> None:
+    one = fold(Merge)
+    for _ in range(50):
+        await one.add([(0, b'{"same":12345678}')])
+    assert await one.result() == b'{"same":12345678}'
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("price"), "KeyError: 'price'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (StopIteration(), "StopIteration"),
+    ],
+)
+async def test_whatever_a_reducer_raises_is_its_failure(error: BaseException, words: str) -> None:
+    with pytest.raises(FoldFailed, match="reducer 'mine': ") as failed:
+        await fold(lambda: Raises(error)).add([(0, b"1")])
+    assert words in failed.value.failure.message
+
+
+async def test_a_reducer_that_cannot_be_made_is_a_failure_too() -> None:
+    def broken() -> Sum:
+        raise RuntimeError("no such table")
+
+    with pytest.raises(FoldFailed, match="no such table"):
+        await fold(broken).result()
+
+
+async def test_a_reducer_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.fold, "STEP_SECONDS", 0.05)
+    with pytest.raises(FoldFailed, match=r"did not finish within 0\.05 seconds"):
+        await fold(Sleeps).add([(0, b"1")])
