@@ -67,7 +67,7 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                 for loop in loops:
                     loop.cancel()
                 await asyncio.wait(loops)
-                receiving.close()
+                await receiving.close()
 
     app = FastAPI(
         title="Fanfold",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from app import submission
 from app.body import decode_body
@@ -33,6 +33,9 @@ MAX_UPLOADS_AT_ONCE: Final = 16
 """So many are parsed at a time; further ones wait, and so do those who send them."""
 # Longer than any pause between two batches of an upload that somebody still sends.
 _ABANDONED_AFTER_MS: Final = 15 * 60 * 1000
+
+# On top of what the server allows its requests when it stops.
+_LAST_SECONDS: Final = 3.0
 
 _log = logging.getLogger("fanfold.gateway")
 
@@ -67,9 +70,15 @@ class Uploads:
         self._threads: Executor = ThreadPoolExecutor(
             MAX_UPLOADS_AT_ONCE, thread_name_prefix="upload"
         )
+        self._running: set[asyncio.Task[Any]] = set()
 
-    def close(self) -> None:
-        """Let go of the threads."""
+    async def close(self) -> None:
+        """Let uploads that are being given up delete what they stored, and let go of the threads.
+
+        What takes longer is found, and deleted, by another gateway or after a restart.
+        """
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LAST_SECONDS)
         self._threads.shutdown(wait=False)
 
     async def receive_part(
@@ -84,6 +93,7 @@ class Uploads:
         def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
             return chunks_of(blocks, encoded, cut, self._limits)
 
+        self._note_running()
         try:
             upload = await self._ledger.uploads.begin(job.id, DEFAULT_TENANT, part)
             try:
@@ -136,6 +146,7 @@ class Uploads:
             cut = Cut(request.chunk_size or submission.DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
             return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
 
+        self._note_running()
         upload = await self._ledger.uploads.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
         key: IdempotencyKey | None = None
         try:
@@ -225,6 +236,13 @@ class Uploads:
             longest_silence_seconds=self._limits.body_timeout_seconds,
         )
         return stored
+
+    def _note_running(self) -> None:
+        """Note that this request sends data, until it is answered."""
+        task = asyncio.current_task()
+        if task is not None and task not in self._running:
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
     async def _drop(self, upload: Upload) -> None:
         """Delete what was stored, even when the request is being cancelled."""

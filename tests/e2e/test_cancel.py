@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from devstack.running import RunningStack
-from tests.e2e.journeys import begun, finish, get, results, submit
+from tests.e2e.journeys import begun, children, finish, get, results, submit
 from tests.waiting import eventually
 
 
@@ -31,10 +31,11 @@ def open_workflows(stack: RunningStack, job_id: str) -> list[str]:
 
 
 def test_cancel_in_mid_run_stops_all_and_keeps_what_has_finished(
-    api: httpx.Client, stack: RunningStack, gate: Path
+    api: httpx.Client, stack: RunningStack, gate: Path, execution: str
 ) -> None:
     job_id = submit(
         api,
+        execution=execution,
         chunks=[[value] for value in range(20)],
         processor="gated",
         options={"directory": str(gate)},
@@ -90,10 +91,12 @@ def test_a_finished_job_cannot_be_cancelled(api: httpx.Client) -> None:
     assert get(api, job_id)["state"] == "succeeded"
 
 
-def test_cancel_right_after_the_post_never_leaves_a_job_half_way(api: httpx.Client) -> None:
+def test_cancel_right_after_the_post_never_leaves_a_job_half_way(
+    api: httpx.Client, execution: str
+) -> None:
     """Whether the workflow was started already, is being started, or was never."""
     for _ in range(10):
-        job_id = submit(api, chunks=[[1], [2]], processor="double")["id"]
+        job_id = submit(api, chunks=[[1], [2]], processor="double", execution=execution)["id"]
         response = api.delete(f"/jobs/{job_id}")
         ended = finish(api, job_id)["state"]
         if response.status_code == 202:
@@ -104,10 +107,11 @@ def test_cancel_right_after_the_post_never_leaves_a_job_half_way(api: httpx.Clie
 
 @pytest.mark.parametrize("finished_before", [0, 1, 2, 3])
 def test_cancel_racing_with_the_end_gives_one_of_the_two_answers(
-    api: httpx.Client, finished_before: int
+    api: httpx.Client, finished_before: int, execution: str
 ) -> None:
     job_id = submit(
         api,
+        execution=execution,
         chunks=[[1]] * 3,
         processor="double",
         options={"delay_seconds": [0.03, 0.03]},
@@ -166,3 +170,26 @@ def test_cancel_before_the_workflow_could_be_started(
             assert api.delete(f"/jobs/{job_id}").status_code == 200
     finally:
         os.kill(temporal, signal.SIGCONT)
+
+
+def test_cancel_while_a_chunk_waits_for_its_next_attempt(
+    api: httpx.Client, stack: RunningStack, execution: str
+) -> None:
+    job_id = submit(
+        api,
+        chunks=[[1], [2]],
+        processor="double",
+        options={"fail_attempts": 1},
+        retry={"max_attempts": 2, "initial_interval_seconds": 60},
+        execution=execution,
+    )["id"]
+    eventually(
+        lambda: {child["attempts"] for child in children(api, job_id, state="pending")} == {1},
+        what="both wait",
+    )
+
+    api.delete(f"/jobs/{job_id}")
+
+    job = finish(api, job_id, timeout_seconds=20)
+    assert (job["state"], job["chunks"]["cancelled"]) == ("cancelled", 2)
+    eventually(lambda: not open_workflows(stack, job_id), what="nothing is left in Temporal")

@@ -48,9 +48,12 @@ def test_an_unchanged_job_is_a_304(api: httpx.Client, gate: Path) -> None:
     assert changed.headers["etag"] != etag
 
 
-def test_progress_counts_what_runs_and_what_waits(api: httpx.Client, gate: Path) -> None:
+def test_progress_counts_what_runs_and_what_waits(
+    api: httpx.Client, gate: Path, execution: str
+) -> None:
     job_id = submit(
         api,
+        execution=execution,
         chunks=[[value] for value in range(6)],
         processor="gated",
         options={"directory": str(gate)},
@@ -71,10 +74,11 @@ def test_progress_counts_what_runs_and_what_waits(api: httpx.Client, gate: Path)
     assert finish(api, job_id)["progress"]["percent"] == 100
 
 
-def test_the_window_is_never_exceeded(api: httpx.Client, gate: Path) -> None:
+def test_the_window_is_never_exceeded(api: httpx.Client, gate: Path, execution: str) -> None:
     (gate / "open").touch()
     job_id = submit(
         api,
+        execution=execution,
         chunks=[[value] for value in range(40)],
         processor="gated",
         options={"directory": str(gate)},
@@ -92,12 +96,14 @@ def test_the_window_is_never_exceeded(api: httpx.Client, gate: Path) -> None:
     assert 2 <= most <= 3
 
 
-def test_any_json_value_comes_back_equal(api: httpx.Client) -> None:
+def test_any_json_value_comes_back_equal(api: httpx.Client, execution: str) -> None:
     values: list[Any] = [
         None, True, 0, -0.0, 1.0, 1e308, 5e-324, 0.1, 2**64 + 1, -(10**400), 10**5000,
         "", "ä€𝄞\u2028\ufeff", "\\u0000 is text", {"": {"ä": []}}, [[[]]], [1, [2, {"3": None}]],
     ]  # fmt: skip
-    body = json.dumps({"items": values, "chunk_size": 5, "processor": "transform"})
+    body = json.dumps(
+        {"items": values, "chunk_size": 5, "processor": "transform", "execution": execution}
+    )
 
     accepted = api.post("/jobs", content=body, headers={"Content-Type": "application/json"})
     job_id = finish(api, accepted.json()["id"])["id"]
@@ -126,6 +132,14 @@ def test_jobs_are_listed_newest_first_and_filtered_by_state_and_label(api: httpx
     assert listed(label=["test:listing", "number:3"]) == [made[3]]
     assert listed(label="test:listing", state="failed") == []
     assert listed(label="test:listing", state="succeeded") == made[::-1]
+
+
+def test_by_default_the_number_of_chunks_decides_the_execution(api: httpx.Client) -> None:
+    few = run(api, **DOUBLE)
+    many = run(api, items=list(range(300)), chunk_size=1, processor="double")
+
+    assert (few["execution"], many["execution"]) == ("workflow", "activity")
+    assert (few["state"], many["state"]) == ("succeeded", "succeeded")
 
 
 def test_a_cursor_belongs_to_its_filters(api: httpx.Client) -> None:
@@ -170,10 +184,11 @@ def test_what_does_not_exist_is_a_404_everywhere(api: httpx.Client) -> None:
 
 
 def test_a_failing_item_is_recorded_and_only_it_is_repeated(
-    api: httpx.Client, tmp_path: Path
+    api: httpx.Client, tmp_path: Path, execution: str
 ) -> None:
     job = run(
         api,
+        execution=execution,
         chunks=[[1, 2, 3]],
         processor="picky",
         options={"directory": str(tmp_path)},
@@ -187,10 +202,11 @@ def test_a_failing_item_is_recorded_and_only_it_is_repeated(
 
 
 def test_a_chunk_with_a_failed_item_fails_and_keeps_what_the_others_gave(
-    api: httpx.Client,
+    api: httpx.Client, execution: str
 ) -> None:
     job = run(
         api,
+        execution=execution,
         chunks=[[1, 2, 3]],
         processor="double",
         options={"fail_if_divisible_by": 2},
@@ -211,9 +227,10 @@ def test_a_chunk_with_a_failed_item_fails_and_keeps_what_the_others_gave(
     ]
 
 
-def test_tolerated_failures_end_a_doomed_job_early(api: httpx.Client) -> None:
+def test_tolerated_failures_end_a_doomed_job_early(api: httpx.Client, execution: str) -> None:
     job = run(
         api,
+        execution=execution,
         chunks=[[2]] * 200,
         processor="double",
         options={"fail_if_divisible_by": 2},
@@ -227,8 +244,17 @@ def test_tolerated_failures_end_a_doomed_job_early(api: httpx.Client) -> None:
     assert job["chunks"]["cancelled"] == 200 - job["chunks"]["failed"]
 
 
-def test_a_fold_that_fails_fails_the_job_and_keeps_the_results(api: httpx.Client) -> None:
-    job = run(api, items=["a", "b"], chunk_size=1, processor="transform", reducer="sum")
+def test_a_fold_that_fails_fails_the_job_and_keeps_the_results(
+    api: httpx.Client, execution: str
+) -> None:
+    job = run(
+        api,
+        execution=execution,
+        items=["a", "b"],
+        chunk_size=1,
+        processor="transform",
+        reducer="sum",
+    )
 
     assert (job["state"], job["error"]["type"]) == ("failed", "FoldFailed")
     assert [line["result"] for line in results(api, job["id"])] == [["a"], ["b"]]

@@ -34,8 +34,18 @@ def test_submit_poll_fail_cancel_and_stream_on_postgresql(
             "succeeded", "failed", "succeeded", "failed", "succeeded",
         ]  # fmt: skip
 
-        many = run(api, items=list(range(300)), chunk_size=1, processor="double", reducer="sum")
-        assert many["result"] == sum(2 * value for value in range(300))
+        for execution in ("workflow", "activity"):
+            many = run(
+                api,
+                items=list(range(300)),
+                chunk_size=1,
+                processor="double",
+                options={"fail_attempts": 1},
+                retry={"max_attempts": 2, "initial_interval_seconds": 0.05},
+                reducer="sum",
+                execution=execution,
+            )
+            assert many["result"] == sum(2 * value for value in range(300))
 
         values = [None, 2**70, "ä𝄞", {"": [1.5, True]}, "\\u0000"]
         same = run(api, items=values, chunk_size=2, processor="transform", reducer="merge")

@@ -43,7 +43,7 @@ async def looking_after(
     finally:
         running_loop.cancel()
         await asyncio.wait([running_loop])
-        uploads.close()
+        await uploads.close()
 
 
 async def until_only(url: str, *job_ids: str) -> None:

@@ -56,6 +56,24 @@ async def test_a_key_that_exists_fails_its_own_write_only(ledger: Ledger) -> Non
     assert await names(ledger) == ["a", "e", "taken"]
 
 
+async def test_writes_that_come_while_one_is_under_way_share_the_next_transaction(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit: Any = ledger.database._commit  # type: ignore[attr-defined]  # both have it
+    transactions: list[int] = []
+
+    def counted(scripts: list[Any]) -> Any:
+        transactions.append(len(scripts))
+        return commit(scripts)
+
+    monkeypatch.setattr(ledger.database, "_commit", counted)
+    wanted = [f"{number:03}" for number in range(200)]
+    await asyncio.gather(*(ledger.database.write(adding(name)) for name in wanted))
+    assert sum(transactions) == 200
+    assert len(transactions) <= 5
+    assert await names(ledger) == wanted
+
+
 async def test_each_statement_gives_back_its_own_rows(ledger: Ledger) -> None:
     first, second, third, fourth = await ledger.database.write(
         Statement(f"{INSERT} RETURNING name", ("test", "a", "{}", 0)),
