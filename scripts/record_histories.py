@@ -20,19 +20,21 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-import workers.workflows.job
+import workers.workflows.shard
 from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
     JOB_TASK_QUEUE,
     JOB_WORKFLOW,
+    SHARD_WORKFLOW,
     chunk_workflow_id,
     new_job_id,
+    shard_workflow_id,
 )
 from contract.settings import WorkerSettings
 from contract.states import ChunkState
-from contract.wire import QUICK_SAMPLE, ChunkInput, ChunkOutcome, JobInput
+from contract.wire import QUICK_SAMPLE, ChunkInput, ChunkOutcome, JobInput, Pace
 from devstack import temporal_server
 from ledger.connect import Ledger, connect
 from ledger.records import NewChunk
@@ -60,7 +62,14 @@ FAIL_FIRST = StageSpec(
     options={"fail_attempts": 1},
     retry=RetrySpec(max_attempts=2, initial_interval_seconds=0.2),
 )
+FAIL_OFTEN = StageSpec(
+    processor="double",
+    options={"fail_attempts": 5},
+    retry=RetrySpec(max_attempts=6, initial_interval_seconds=0.2, backoff_coefficient=1.0),
+)
 WAIT_AT_ZERO = StageSpec(processor="wait_at_zero")
+LAST = 9
+"""The value that tells, in scenarios with `let_go`, that all others have been started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +81,11 @@ class Scenario:
     stages: tuple[StageSpec, ...]
     chunk: int | None = None
     """The chunk whose own history is kept beside the job's."""
+    shard: int | None = None
+    """The shard whose own history is kept beside the job's."""
+    execution: Execution = Execution.WORKFLOW
+    shard_chunks: int = 0
+    """0: the job has no shards."""
     max_concurrency: int = 2
     tolerated_failures: ToleranceSpec | None = None
     quick_streak: int = 0
@@ -85,17 +99,22 @@ class Recorder:
     client: Client
     ledger: Ledger
     is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    has_passed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_at_zero(self, item: int) -> int:
-        """The processor of scenarios that disturb a running chunk: one of 0 never ends."""
+        """The processor of scenarios that disturb a running chunk: one of 0 waits to be let go."""
         if item == 0:
             self.is_waiting.set()
-            await asyncio.Event().wait()
+            await self.may_go_on.wait()
+        elif item == LAST:
+            self.has_passed.set()
         return item
 
     async def record(self, scenario: Scenario) -> None:
         """Run the scenario to its end; write the histories of its job and of its chunk."""
-        self.is_waiting.clear()
+        for event in (self.is_waiting, self.may_go_on, self.has_passed):
+            event.clear()
         job = await self._record_job(scenario)
         handle = await self.client.start_workflow(
             JOB_WORKFLOW, job, id=job.job_id, task_queue=JOB_TASK_QUEUE
@@ -105,6 +124,12 @@ class Recorder:
             await scenario.disturb(self, job.job_id)
         await _until_closed(handle)
         await self._write_runs(handle, f"{JOB_WORKFLOW}__{scenario.name}")
+        if scenario.shard is not None:
+            shard_id = shard_workflow_id(job.job_id, scenario.shard)
+            shard = self.client.get_workflow_handle(
+                shard_id, first_execution_run_id=await first_run_id(handle, shard_id)
+            )
+            await self._write_runs(shard, f"{SHARD_WORKFLOW}__{scenario.name}")
         if scenario.chunk is not None:
             child = self.client.get_workflow_handle(chunk_workflow_id(job.job_id, scenario.chunk))
             await self._write_runs(child, f"{CHUNK_WORKFLOW}__{scenario.name}")
@@ -113,6 +138,15 @@ class Recorder:
         """Cancel as the gateway does."""
         await self.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
         await self.client.get_workflow_handle(job_id).cancel()
+
+    async def terminate_first_shard(self, job_id: str) -> None:
+        """The same, to a shard."""
+        await self.client.get_workflow_handle(shard_workflow_id(job_id, 0)).terminate("by hand")
+
+    async def let_go(self, _: str) -> None:
+        """End the wait at 0 once another chunk of its job has run."""
+        await self.has_passed.wait()
+        self.may_go_on.set()
 
     async def terminate_first_child(self, job_id: str) -> None:
         """Do what somebody could do in Temporal's own UI."""
@@ -124,7 +158,7 @@ class Recorder:
             stages=scenario.stages,
             is_staged=len(scenario.stages) > 1,
             reducer="collect",
-            execution=Execution.WORKFLOW,
+            execution=scenario.execution,
             max_concurrency=scenario.max_concurrency,
             tolerated_failures=scenario.tolerated_failures,
             labels={},
@@ -135,7 +169,11 @@ class Recorder:
             job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, chunks=chunks
         )
         job = JobInput.of(job_id, len(chunks), spec)
-        return dataclasses.replace(job, quick_streak=scenario.quick_streak)
+        return dataclasses.replace(
+            job,
+            shard_chunks=scenario.shard_chunks,
+            pace=Pace(quick_streak=scenario.quick_streak),
+        )
 
     async def _write_runs(self, handle: WorkflowHandle[Any, Any], name: str) -> None:
         """Write the history of each run of the workflow; one that was continued has several."""
@@ -201,6 +239,98 @@ SCENARIOS = [
         chunk=0,
         disturb=Recorder.terminate_first_child,
     ),
+    Scenario(
+        name="shards", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,), shard=0, shard_chunks=2, chunk=2
+    ),
+    Scenario(
+        name="shards_lend_slots",
+        values=[0, 1, 1, 1, 1, LAST],
+        stages=(WAIT_AT_ZERO,),
+        shard=0,
+        shard_chunks=2,
+        max_concurrency=2,
+        disturb=Recorder.let_go,
+    ),
+    Scenario(
+        name="shards_cancelled",
+        values=[0, 1, 0, 1],
+        stages=(WAIT_AT_ZERO,),
+        shard=0,
+        shard_chunks=2,
+        disturb=Recorder.cancel,
+    ),
+    Scenario(
+        name="shard_terminated",
+        values=[0, 1, 1, 1],
+        stages=(WAIT_AT_ZERO,),
+        shard_chunks=2,
+        disturb=Recorder.terminate_first_shard,
+    ),
+    Scenario(
+        name="blocks",
+        values=[1, 2, 3, 4],
+        stages=(ODD_SUCCEED,),
+        shard=0,
+        shard_chunks=2,
+        execution=Execution.ACTIVITY,
+    ),
+    Scenario(
+        name="blocks_put_off",
+        values=[1, 2, 3],
+        stages=(FAIL_FIRST,),
+        shard=0,
+        shard_chunks=3,
+        execution=Execution.ACTIVITY,
+    ),
+    Scenario(
+        name="blocks_lend_slots",
+        # The shard's two lanes are four wide; the second one ends first.
+        values=[0, 1, 1, 1, 1, 1, 1, 1] + [1] * 15 + [LAST],
+        stages=(WAIT_AT_ZERO,),
+        shard=0,
+        shard_chunks=8,
+        max_concurrency=16,
+        execution=Execution.ACTIVITY,
+        disturb=Recorder.let_go,
+    ),
+    Scenario(
+        name="blocks_cancelled",
+        values=[0, 1],
+        stages=(WAIT_AT_ZERO,),
+        shard=0,
+        shard_chunks=2,
+        execution=Execution.ACTIVITY,
+        disturb=Recorder.cancel,
+    ),
+    Scenario(
+        name="blocks_tolerance_exceeded",
+        values=[2, 1, 1, 1],
+        stages=(ODD_SUCCEED,),
+        shard=0,
+        shard_chunks=2,
+        max_concurrency=1,
+        tolerated_failures=ToleranceSpec(count=0),
+        execution=Execution.ACTIVITY,
+    ),
+]
+
+# In runs of few events, where real ones have thousands.
+SCENARIOS_CONTINUED = [
+    Scenario(
+        name=f"shards_{CONTINUED_AS_NEW}",
+        values=[1] * 6,
+        stages=(DOUBLE,),
+        shard=0,
+        shard_chunks=6,
+    ),
+    Scenario(
+        name=f"blocks_{CONTINUED_AS_NEW}",
+        values=[1] * 3,
+        stages=(FAIL_OFTEN,),
+        shard=0,
+        shard_chunks=3,
+        execution=Execution.ACTIVITY,
+    ),
 ]
 
 
@@ -254,11 +384,12 @@ async def record_all() -> None:
 
 
 async def record_continued_as_new(recorder: Recorder) -> None:
-    """Record a job that continues as new, which a real one does only after 2,000 chunks."""
-    usual = workers.workflows.job.MAX_EVENTS_IN_A_RUN
-    workers.workflows.job.MAX_EVENTS_IN_A_RUN = EVENTS_IN_A_SHORT_RUN
-    await recorder.record(Scenario(name=CONTINUED_AS_NEW, values=[1] * 6, stages=(DOUBLE,)))
-    workers.workflows.job.MAX_EVENTS_IN_A_RUN = usual
+    """Record shards that continue as new, which real ones do only after thousands of events."""
+    usual = workers.workflows.shard.MAX_EVENTS_IN_A_RUN
+    workers.workflows.shard.MAX_EVENTS_IN_A_RUN = EVENTS_IN_A_SHORT_RUN
+    for scenario in SCENARIOS_CONTINUED:
+        await recorder.record(scenario)
+    workers.workflows.shard.MAX_EVENTS_IN_A_RUN = usual
 
 
 async def record_one_that_must_fail(client: Client) -> None:
@@ -278,6 +409,15 @@ async def record_one_that_must_fail(client: Client) -> None:
         await handle.result()
         history = json.loads((await handle.fetch_history()).to_json())
     write(HISTORIES_THAT_MUST_FAIL / f"{CHUNK_WORKFLOW}__sleeps_first.json", history)
+
+
+async def first_run_id(job: WorkflowHandle[Any, Any], shard_id: str) -> str:
+    """The run that the job started of its shard; the shard may have continued as new since."""
+    async for event in job.fetch_history_events():
+        started = event.child_workflow_execution_started_event_attributes.workflow_execution
+        if started.workflow_id == shard_id:
+            return started.run_id
+    raise LookupError(shard_id)
 
 
 async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:

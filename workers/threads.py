@@ -1,17 +1,22 @@
 """Time limits: for awaitables, and for functions in threads that can be told to stop.
 
-Each call gets a fresh daemon thread. A pool would lose a slot to every function that
-blocks for ever in C code, where no exception can reach it; and no such thread may
-keep a stopping worker alive.
+Each call gets a daemon thread for itself: an idle one, or a fresh one where all are busy.
+A pool of fixed size would lose a slot to every function that blocks for ever in C code,
+where no exception can reach it; and no such thread may keep a stopping worker alive. One
+that was interrupted is never used again.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import threading
 from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+MAX_IDLE_THREADS = 64
 
 
 class Interrupted(BaseException):
@@ -42,29 +47,64 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Result] = loop.create_future()
+    thread = _idle.pop() if _idle else _Thread()
 
     def settle(result: Result | None, error: Exception | None) -> None:
         if done.cancelled():
+            thread.end()  # an Interrupted may still be on its way to it
             return
         if error is not None:
             done.set_exception(error)
         else:
             done.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
+        if len(_idle) < MAX_IDLE_THREADS:
+            _idle.append(thread)
+        else:
+            thread.end()
 
     def run() -> None:
-        try:
-            outcome = _outcome(function)
-            loop.call_soon_threadsafe(settle, *outcome)
-        except (Interrupted, RuntimeError):
-            return  # told to stop, or the loop is closed: nobody waits any more
+        outcome = _outcome(function)
+        # Last: from here on the loop may give the thread something else to do.
+        loop.call_soon_threadsafe(settle, *outcome)
 
-    thread = threading.Thread(target=run, name="processor", daemon=True)
-    thread.start()
+    thread.run(run)
     try:
         return await within(done, timeout_seconds=timeout_seconds)
     finally:
         if not done.done() or done.cancelled():
-            _interrupt(thread)
+            done.cancel()
+            thread.interrupt()
+
+
+class _Thread:
+    """A daemon thread that does one thing after the other, until it is told to end."""
+
+    def __init__(self) -> None:
+        self._next: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="idle processor", daemon=True)
+        self._thread.start()
+
+    def run(self, function: Callable[[], None]) -> None:
+        self._next.put(function)
+
+    def end(self) -> None:
+        self._next.put(None)
+
+    def interrupt(self) -> None:
+        """Raise Interrupted in it, as soon as it runs Python."""
+        if self._thread.ident is not None and self._thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident), ctypes.py_object(Interrupted)
+            )
+
+    def _run(self) -> None:
+        # Interrupted: told to stop. RuntimeError: the loop is closed, and nobody waits.
+        with contextlib.suppress(Interrupted, RuntimeError):
+            while (function := self._next.get()) is not None:
+                self._thread.name = "processor"
+                function()
+                self._thread.name = "idle processor"
+                del function  # what it holds may be large
 
 
 def _outcome(function: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
@@ -81,8 +121,5 @@ def _outcome(function: Callable[[], Result]) -> tuple[Result | None, Exception |
         return None, RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _interrupt(thread: threading.Thread) -> None:
-    if thread.ident is not None and thread.is_alive():
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(Interrupted)
-        )
+_idle: list[_Thread] = []
+"""Changed in event loops only, when a thread is given something to do, or has done it."""

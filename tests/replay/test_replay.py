@@ -13,17 +13,19 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunne
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-import workers.workflows.job
-from contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW
+import workers.workflows.shard
+from contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
 from scripts.record_histories import (
     CONTINUED_AS_NEW,
     EVENTS_IN_A_SHORT_RUN,
     HISTORIES,
     HISTORIES_THAT_MUST_FAIL,
     SCENARIOS,
+    SCENARIOS_CONTINUED,
 )
 from workers.workflows.chunk import ChunkWorkflow
 from workers.workflows.job import JobWorkflow
+from workers.workflows.shard import ShardWorkflow
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +41,9 @@ def anyio_backend() -> str:
 async def replay(text: str, runner: WorkflowRunner) -> None:
     """Raises NondeterminismError where today's code would do something else."""
     started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
-    replayer = Replayer(workflows=[JobWorkflow, ChunkWorkflow], workflow_runner=runner)
+    replayer = Replayer(
+        workflows=[JobWorkflow, ShardWorkflow, ChunkWorkflow], workflow_runner=runner
+    )
     await replayer.replay_workflow(WorkflowHistory.from_json(started["workflowId"], text))
 
 
@@ -55,7 +59,7 @@ async def test_a_committed_history_replays(
     runner: WorkflowRunner = SandboxedWorkflowRunner()
     if CONTINUED_AS_NEW in path.stem:
         # Recorded under a lower limit; the sandbox would import the module with the usual one.
-        monkeypatch.setattr(workers.workflows.job, "MAX_EVENTS_IN_A_RUN", EVENTS_IN_A_SHORT_RUN)
+        monkeypatch.setattr(workers.workflows.shard, "MAX_EVENTS_IN_A_RUN", EVENTS_IN_A_SHORT_RUN)
         runner = UnsandboxedWorkflowRunner()
     await replay(history, runner)
 
@@ -66,7 +70,9 @@ async def test_a_history_of_other_code_does_not_replay(history: str) -> None:
         await replay(history, SandboxedWorkflowRunner())
 
 
-@pytest.mark.parametrize("path", [HISTORIES / f"{JOB_WORKFLOW}__{CONTINUED_AS_NEW}__run_1.json"])
+@pytest.mark.parametrize(
+    "path", [HISTORIES / f"{SHARD_WORKFLOW}__shards_{CONTINUED_AS_NEW}__run_1.json"]
+)
 async def test_a_run_replayed_under_another_limit_does_not_replay(history: str) -> None:
     # Else the limit that continued runs are replayed under would not matter.
     with pytest.raises(NondeterminismError):
@@ -77,6 +83,8 @@ def test_a_history_of_every_scenario_is_committed() -> None:
     stems = {path.stem for path in COMMITTED}
     wanted = {f"{JOB_WORKFLOW}__{scenario.name}" for scenario in SCENARIOS}
     wanted |= {f"{CHUNK_WORKFLOW}__{one.name}" for one in SCENARIOS if one.chunk is not None}
-    wanted |= {f"{JOB_WORKFLOW}__{CONTINUED_AS_NEW}__run_{number}" for number in (1, 2)}
+    wanted |= {f"{SHARD_WORKFLOW}__{one.name}" for one in SCENARIOS if one.shard is not None}
+    for scenario in SCENARIOS_CONTINUED:
+        wanted |= {f"{SHARD_WORKFLOW}__{scenario.name}__run_{number}" for number in (1, 2)}
     assert wanted <= stems, "record what is missing with: make histories"
     assert MUST_FAIL

@@ -190,9 +190,11 @@ class Fanfold:
             result_type=str,
         )
 
-    async def finished(self, handle: Handle) -> JobRecord:
+    async def finished(
+        self, handle: Handle, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> JobRecord:
         """The job as recorded once its workflow is over, however that ended."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience_seconds):
             with suppress(WorkflowFailureError):
                 await handle.result()
         return await self.row(handle.id)

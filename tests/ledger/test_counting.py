@@ -1,0 +1,174 @@
+"""The counts that the database keeps are what counting gives, whoever writes beside whom."""
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+
+import alembic.command
+import pytest
+
+from contract.failures import Failure
+from ledger import counting, outcomes
+from ledger.connect import Ledger, connect
+from ledger.migrate import migrate
+from ledger.records import Attempt, ChunkCounts, ChunkOutput
+from tests.ledger.jobs_recorded import BROKEN, fail, found, running, succeed
+from tests.ledger.raw_sql import revisions, rows
+
+ROOT = Path(__file__).parents[2]
+CHUNKS = 60
+
+WRITES = """
+import asyncio, sys
+from tests.ledger.test_counting import live
+
+asyncio.run(live(*sys.argv[1:]))
+"""
+
+
+async def kept(ledger: Ledger, job_id: str, total: int) -> ChunkCounts:
+    return (await counting.running_counts(ledger.database, {job_id: total}))[job_id]
+
+
+async def live(url: str, seed: str, *job_ids: str) -> None:
+    """What a worker does: attempts at the chunks of the jobs, in an order of its own."""
+    order = random.Random(seed)  # noqa: S311 - only has to differ from the others'
+    async with connect(url) as ledger:
+        work = [(job_id, index) for job_id in job_ids for index in range(CHUNKS)]
+        if int(seed) % 2:
+            work.reverse()  # two jobs in opposite orders
+        lanes = 6
+
+        async def lane(number: int) -> None:
+            for job_id, index in work[number::lanes]:
+                attempt = await ledger.chunks.begin_attempt(job_id, index, 0)
+                if isinstance(attempt, Attempt):
+                    output = ChunkOutput(body=b"[1]")
+                    ending = order.choice(
+                        [
+                            outcomes.succeeded(attempt, output),
+                            outcomes.failed(attempt, BROKEN, ChunkOutput(), items_failed=1),
+                            outcomes.put_off(attempt, ChunkOutput()),
+                            outcomes.handed_back(attempt),
+                        ]
+                    )
+                    await ledger.chunks.record(ending)
+
+        await asyncio.gather(*(lane(number) for number in range(lanes)))
+
+
+async def test_a_job_is_counted_without_looking_at_its_chunks(ledger: Ledger) -> None:
+    job_id = await running(ledger, [1, 2, 3, 4])
+    await succeed(ledger, job_id, 1)
+    await fail(ledger, job_id, 2)
+    await ledger.chunks.begin_attempt(job_id, 3, 0)
+    expected = ChunkCounts(
+        pending=1, running=1, succeeded=1, failed=1, items_succeeded=2, items_failed=3
+    )
+    assert await kept(ledger, job_id, 4) == expected == (await found(ledger, job_id)).counts
+
+
+async def test_the_jobs_are_counted_apart(ledger: Ledger) -> None:
+    one, other = await running(ledger, [1, 1]), await running(ledger, [1, 1])
+    await succeed(ledger, one, 0)
+    await fail(ledger, other, 1)
+    counts = await counting.running_counts(ledger.database, {one: 2, other: 2})
+    assert (counts[one].succeeded, counts[one].failed) == (1, 0)
+    assert (counts[other].succeeded, counts[other].failed) == (0, 1)
+
+
+async def test_many_chunks_changed_by_one_statement_are_all_counted(ledger: Ledger) -> None:
+    job_id = await running(ledger, [2] * 50)
+    await succeed(ledger, job_id, 7)
+    await ledger.chunks.record_lost(job_id, 0, Failure(type="Lost", message=""), count=20)
+    counts = await kept(ledger, job_id, 50)
+    assert (counts.succeeded, counts.failed, counts.pending) == (1, 19, 30)
+    assert (counts.items_succeeded, counts.items_failed) == (2, 38)
+    await ledger.jobs.settle(job_id)
+    assert (await kept(ledger, job_id, 50)).cancelled == 30
+
+
+async def test_what_is_written_twice_is_counted_once(ledger: Ledger) -> None:
+    job_id = await running(ledger, [1])
+    attempt = await ledger.chunks.begin_attempt(job_id, 0, 0)
+    assert isinstance(attempt, Attempt)
+    script = outcomes.succeeded(attempt, ChunkOutput(body=b"[1]"))
+    for _ in range(3):
+        await ledger.chunks.record(script)
+    assert (await kept(ledger, job_id, 1)).succeeded == 1
+
+
+async def test_writers_beside_each_other_in_one_process_neither_deadlock_nor_drift(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    jobs = [await running(ledger, [1] * CHUNKS) for _ in range(2)]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(live(ledger_url, str(seed), *jobs) for seed in range(3)))
+    for job_id in jobs:
+        assert await kept(ledger, job_id, CHUNKS) == await counting.counted(ledger.database, job_id)
+
+
+async def test_processes_beside_each_other_neither_deadlock_nor_drift(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    jobs = [await running(ledger, [1] * CHUNKS) for _ in range(2)]
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", WRITES, ledger_url, str(seed), *jobs),
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        for seed in range(3)
+    ]
+    async with asyncio.timeout(60):
+        errors = [(await process.communicate())[1] for process in processes]
+    assert [
+        (process.returncode, error) for process, error in zip(processes, errors, strict=True)
+    ] == [(0, b"")] * 3
+    for job_id in jobs:
+        counts = await kept(ledger, job_id, CHUNKS)
+        assert counts == await counting.counted(ledger.database, job_id)
+        assert counts.succeeded + counts.failed > 0
+
+
+async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = alembic.command.upgrade
+    with monkeypatch.context() as older:
+        older.setattr(alembic.command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        migrate(empty_url)
+    assert revisions(empty_url) == ["0001"]
+    for job_id, state, finished_at in (("job_a", "running", "NULL"), ("job_b", "succeeded", "9")):
+        rows(
+            empty_url,
+            "INSERT INTO jobs (id, tenant, state, run, spec, total_chunks, total_items, "
+            "created_at, checked_at, finished_at) VALUES "
+            f"('{job_id}', 'default', '{state}', 1, '{{}}', 6, 12, 1, 1, {finished_at})",
+        )
+        states = ["pending", "running", "succeeded", "succeeded", "failed", "cancelled"]
+        for index, chunk_state in enumerate(states):
+            rows(
+                empty_url,
+                "INSERT INTO chunks (job_id, idx, tenant, state, item_count, items_failed) "
+                f"VALUES ('{job_id}', {index}, 'default', '{chunk_state}', 2, {index // 3})",
+            )
+    migrate(empty_url)
+    async with connect(empty_url) as ledger:
+        counts = await kept(ledger, "job_a", 6)
+        assert counts == await counting.counted(ledger.database, "job_a")
+        assert counts == ChunkCounts(
+            pending=1,
+            running=1,
+            succeeded=2,
+            failed=1,
+            cancelled=1,
+            items_succeeded=4,
+            items_failed=2,
+        )
+        # And they go on being kept.
+        await ledger.chunks.record_lost("job_a", 0, BROKEN, count=2)
+        assert await kept(ledger, "job_a", 6) == await counting.counted(ledger.database, "job_a")
+    # Of a finished job the counts are with the job.
+    assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]
