@@ -226,7 +226,7 @@ MAX_CHUNKS_WITHOUT_SHARDS = 500
 SHARD_CHUNKS = {Execution.WORKFLOW: 500, Execution.ACTIVITY: 2_000}
 """So many chunks a shard has, unless that made more shards than MAX_SHARDS."""
 
-MAX_SHARDS = 500
+MAX_SHARDS = 250
 """Each is a child of the job's workflow, with up to ten events and some signals."""
 
 SHARDS_AT_ONCE = 4

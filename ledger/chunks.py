@@ -14,6 +14,7 @@ from ledger.database import Database, Row, Statement, Value, placeholders
 from ledger.outcomes import Script, failure_columns
 from ledger.records import (
     Attempt,
+    BlockRun,
     ChunkOutput,
     ChunkRecord,
     ItemError,
@@ -40,13 +41,27 @@ class Chunks:
     # --- for the workers -------------------------------------------------------------
 
     async def begin_attempt(
-        self, job_id: str, index: int, stage: int, *, after: Script = ()
+        self,
+        job_id: str,
+        index: int,
+        stage: int,
+        *,
+        after: Script = (),
+        within: BlockRun | None = None,
     ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
         `after` is what became of the attempt before, recorded in the same transaction.
-        None where there is no such chunk.
+        `within` is the run of a block that it belongs to: one that was taken over begins
+        nothing. None where there is no such chunk.
         """
+        may_begin, fence = "", list[Value]()
+        if within is not None:
+            may_begin = (
+                "AND NOT EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = chunks.job_id "
+                "AND block = ? AND number > ?) "
+            )
+            fence = [within.block, within.number]
         *_, begun, found = await self._database.write(
             *after,
             Statement(
@@ -57,8 +72,8 @@ class Chunks:
                 "THEN 1 ELSE 0 END, started_at = COALESCE(started_at, ?) "
                 "WHERE job_id = ? AND idx = ? AND stage = ? AND state IN ('pending', 'running') "
                 "AND (SELECT jobs.state FROM jobs WHERE jobs.id = chunks.job_id) = 'running' "
-                "RETURNING stage_attempts, item_count",
-                (now_ms(), job_id, index, stage),
+                f"{may_begin}RETURNING stage_attempts, item_count",
+                (now_ms(), job_id, index, stage, *fence),
             ),
             Statement(
                 "SELECT inputs.body, results.body, results.item_errors, chunks.state, jobs.state, "
@@ -95,6 +110,17 @@ class Chunks:
                 body=kept.body,
                 item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
             ),
+        )
+
+    async def take_over(self, job_id: str, run: BlockRun) -> None:
+        """Let no earlier run of the block begin another chunk: its worker is taken for dead."""
+        await self._database.write(
+            Statement(
+                "INSERT INTO block_runs (job_id, block, number) VALUES (?, ?, ?) "
+                "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
+                "WHERE excluded.number > block_runs.number",
+                (job_id, run.block, run.number),
+            )
         )
 
     async def record(self, outcome: Script) -> None:

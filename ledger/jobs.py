@@ -302,6 +302,7 @@ class Jobs:
         )
         # What stages gave on to the next: of no use any more.
         script.append(Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,)))
+        script.append(Statement("DELETE FROM block_runs WHERE job_id = ?", (job_id,)))
         await self._database.write(*script)
 
     async def _raise_key_taken(self, tenant: str, key: str) -> None:

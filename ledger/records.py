@@ -135,6 +135,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRun:
+    """A run of a block of chunks; once there is a later one, it begins no further chunk."""
+
+    block: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoAttempt:
     """Why a stage of a chunk may not run now: where its chunk and job stand."""
 

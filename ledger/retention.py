@@ -28,7 +28,7 @@ _DATA = (
     ("uploads", ("number",), None),
 )
 # One row a job, or one a process that wrote: deleted with the last step.
-_FEW_ROWS = ("job_results", "job_counts", "purges")
+_FEW_ROWS = ("job_results", "job_counts", "block_runs", "purges")
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,9 @@ class Recorder:
             run_id, number = last["newExecutionRunId"], number + 1
 
 
+in_shards = partial(Scenario, shard=0, shard_chunks=2)
+in_blocks = partial(in_shards, execution=Execution.ACTIVITY)
+
 SCENARIOS = [
     Scenario(name="success", values=[1, 2], stages=(DOUBLE,), chunk=0),
     Scenario(name="partial_failure", values=[1, 2, 3], stages=(ODD_SUCCEED,), chunk=1),
@@ -239,98 +243,52 @@ SCENARIOS = [
         chunk=0,
         disturb=Recorder.terminate_first_child,
     ),
-    Scenario(
-        name="shards", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,), shard=0, shard_chunks=2, chunk=2
-    ),
-    Scenario(
+    in_shards(name="shards", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,), chunk=2),
+    in_shards(
         name="shards_lend_slots",
         values=[0, 1, 1, 1, 1, LAST],
         stages=(WAIT_AT_ZERO,),
-        shard=0,
-        shard_chunks=2,
-        max_concurrency=2,
         disturb=Recorder.let_go,
     ),
-    Scenario(
+    in_shards(
         name="shards_cancelled",
         values=[0, 1, 0, 1],
         stages=(WAIT_AT_ZERO,),
-        shard=0,
-        shard_chunks=2,
         disturb=Recorder.cancel,
     ),
-    Scenario(
+    in_shards(
         name="shard_terminated",
         values=[0, 1, 1, 1],
         stages=(WAIT_AT_ZERO,),
-        shard_chunks=2,
         disturb=Recorder.terminate_first_shard,
     ),
-    Scenario(
-        name="blocks",
-        values=[1, 2, 3, 4],
-        stages=(ODD_SUCCEED,),
-        shard=0,
-        shard_chunks=2,
-        execution=Execution.ACTIVITY,
-    ),
-    Scenario(
-        name="blocks_put_off",
-        values=[1, 2, 3],
-        stages=(FAIL_FIRST,),
-        shard=0,
-        shard_chunks=3,
-        execution=Execution.ACTIVITY,
-    ),
-    Scenario(
+    in_blocks(name="blocks", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,)),
+    in_blocks(name="blocks_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,), shard_chunks=3),
+    in_blocks(
         name="blocks_lend_slots",
-        # The shard's two lanes are four wide; the second one ends first.
-        values=[0, 1, 1, 1, 1, 1, 1, 1] + [1] * 15 + [LAST],
+        # Of the shard's two lanes, each some chunks wide, the second one ends first.
+        values=[0, *[1] * 22, LAST],
         stages=(WAIT_AT_ZERO,),
-        shard=0,
         shard_chunks=8,
         max_concurrency=16,
-        execution=Execution.ACTIVITY,
         disturb=Recorder.let_go,
     ),
-    Scenario(
-        name="blocks_cancelled",
-        values=[0, 1],
-        stages=(WAIT_AT_ZERO,),
-        shard=0,
-        shard_chunks=2,
-        execution=Execution.ACTIVITY,
-        disturb=Recorder.cancel,
+    in_blocks(
+        name="blocks_cancelled", values=[0, 1], stages=(WAIT_AT_ZERO,), disturb=Recorder.cancel
     ),
-    Scenario(
+    in_blocks(
         name="blocks_tolerance_exceeded",
         values=[2, 1, 1, 1],
         stages=(ODD_SUCCEED,),
-        shard=0,
-        shard_chunks=2,
         max_concurrency=1,
         tolerated_failures=ToleranceSpec(count=0),
-        execution=Execution.ACTIVITY,
     ),
 ]
 
 # In runs of few events, where real ones have thousands.
 SCENARIOS_CONTINUED = [
-    Scenario(
-        name=f"shards_{CONTINUED_AS_NEW}",
-        values=[1] * 6,
-        stages=(DOUBLE,),
-        shard=0,
-        shard_chunks=6,
-    ),
-    Scenario(
-        name=f"blocks_{CONTINUED_AS_NEW}",
-        values=[1] * 3,
-        stages=(FAIL_OFTEN,),
-        shard=0,
-        shard_chunks=3,
-        execution=Execution.ACTIVITY,
-    ),
+    in_shards(name=f"shards_{CONTINUED_AS_NEW}", values=[1] * 6, stages=(DOUBLE,), shard_chunks=6),
+    in_blocks(name=f"blocks_{CONTINUED_AS_NEW}", values=[1, 1], stages=(FAIL_OFTEN,)),
 ]
 
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from devstack.running import RunningStack, free_ports, prepare
+from tests.e2e.faults import is_alive
 from tests.e2e.journeys import run
-from tests.e2e.test_faults import is_alive
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]

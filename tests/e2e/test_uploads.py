@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from devstack.running import RunningStack
+from tests.e2e.faults import kill
 from tests.e2e.journeys import finish, get, submit
-from tests.e2e.test_faults import kill
 from tests.waiting import eventually
 
 NewStack = Callable[..., RunningStack]

@@ -17,7 +17,7 @@ from tests.ledger.raw_sql import revisions, rows, tables
 ROOT = Path(migrate_module.__file__).parents[1]
 TABLES = {
     *("alembic_version", "catalog", "chunks", "idempotency_keys", "inputs"),
-    *("job_counts", "job_labels", "job_results", "jobs", "purges", "received_chunks"),
+    *("block_runs", "job_counts", "job_labels", "job_results", "jobs", "purges", "received_chunks"),
     *("results", "uploads"),
 }
 
@@ -97,7 +97,8 @@ def test_both_databases_get_the_same_columns_in_the_same_order(
         found_columns[table].append(column)
     assert found_columns == columns
     assert {table for table in TABLES if "tenant" in columns[table]} == TABLES - {
-        *("alembic_version", "catalog", "job_counts", "purges", "received_chunks")
+        *("alembic_version", "block_runs", "catalog", "job_counts", "purges"),
+        *("received_chunks",),
     }
 
 

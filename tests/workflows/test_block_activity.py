@@ -128,7 +128,6 @@ async def test_a_chunk_whose_worker_dies_in_its_last_attempt_is_lost_alone(
     assert after.begun == [1, 2]
 
 
-@pytest.mark.xfail(reason="a block has no fence against an earlier run of it")
 async def test_a_worker_that_comes_back_begins_no_chunk_of_a_block_that_another_has(
     ledger: Ledger,
 ) -> None:

@@ -22,18 +22,19 @@ from contract.wire import BlockInput, BlockOutcome, PutOff, indexes_of, ranges_o
 from ledger import outcomes
 from ledger.chunks import Chunks
 from ledger.outcomes import Script
-from ledger.records import Attempt, NoAttempt
+from ledger.records import Attempt, BlockRun, NoAttempt
 from workers.activities.lifeline import heartbeats
 from workers.attempts import Attempts, Ending, NoSuchJob, persistently
 from workers.slots import Slots
 
 
 @dataclass(slots=True)
-class _BlockRun:
+class _Run:
     """What the lanes of a block share."""
 
     job_id: str
     spec: JobSpec
+    this: BlockRun
     waiting: deque[int]
     chunks_run: int = 0
     seconds: float = 0.0
@@ -100,7 +101,11 @@ class BlockActivities:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
             ) from None
-        run = _BlockRun(block.job_id, spec, deque(indexes_of(block.ranges)))
+        info = activity.info()
+        this = BlockRun(block=f"{info.workflow_run_id}/{info.activity_id}", number=info.attempt)
+        if this.number > 1:
+            await self._chunks.take_over(block.job_id, this)
+        run = _Run(block.job_id, spec, this, deque(indexes_of(block.ranges)))
         width = min(block.width, len(run.waiting))
         lanes = asyncio.gather(*(self._lane(run) for _ in range(width)))
         async with heartbeats():
@@ -116,7 +121,7 @@ class BlockActivities:
             run.put_off.setdefault(0.0, []).extend(run.waiting)
         return run.outcome()
 
-    async def _lane(self, run: _BlockRun) -> None:
+    async def _lane(self, run: _Run) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: Script = ()
         while run.waiting and not run.is_over and not activity.is_worker_shutdown():
@@ -137,20 +142,24 @@ class BlockActivities:
                 unrecorded = ()
         await self._record(unrecorded)
 
-    async def _run_next(self, run: _BlockRun, unrecorded: Script) -> Script:
+    async def _run_next(self, run: _Run, unrecorded: Script) -> Script:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
         index, stage = run.waiting.popleft(), 0
         while True:
             begun = await persistently(
-                self._chunks.begin_attempt, run.job_id, index, stage, after=unrecorded
+                self._chunks.begin_attempt,
+                run.job_id,
+                index,
+                stage,
+                after=unrecorded,
+                within=run.this,
             )
             unrecorded = ()
-            if isinstance(begun, NoAttempt):
-                if begun.job_state is not JobState.RUNNING:
-                    run.end()
-                elif not begun.chunk_state.is_terminal:  # it did earlier stages before
-                    stage = begun.stage
+            if isinstance(begun, NoAttempt) and not begun.chunk_state.is_terminal:
+                if begun.job_state is JobState.RUNNING and begun.stage > stage:
+                    stage = begun.stage  # it did earlier stages before
                     continue
+                run.end()  # the job is over, or another worker has taken the block over
             if not isinstance(begun, Attempt):
                 return ()
             ending = await self._run(run, begun)
@@ -168,7 +177,7 @@ class BlockActivities:
                     run.is_over = run.is_tolerance_exceeded = True
             return unrecorded
 
-    async def _run(self, run: _BlockRun, attempt: Attempt) -> Ending | None:
+    async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
         try:
             if not run.is_over:

@@ -34,6 +34,14 @@ def _create_tables() -> None:
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in _COUNTED),
         sqlite_with_rowid=False,
     )
+    # Blocks that had to be run again: which of their runs may begin chunks.
+    op.create_table(
+        "block_runs",
+        sa.Column("job_id", sa.Text, primary_key=True),
+        sa.Column("block", sa.Text, primary_key=True),
+        sa.Column("number", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
     # Data that arrives in parts. Each upload writes its chunks' items to `inputs`, at
     # places of its own; sealing gives each place its chunk, in the order of the parts.
     op.create_table(
