@@ -3,16 +3,14 @@
 import time
 from typing import Any
 
-from benchmarks.measurement import NotAvailable, Unexpected
+from benchmarks.measurement import Unexpected
 from benchmarks.progress import Progress
-from client.errors import Refused
 from client.http import Fanfold
 from client.models import Job
 
 FAILS_IF_DIVISIBLE_BY = 10
 """Of the values from 1 on: one in ten chunks, children or tasks fails, for good, at once."""
 
-_NO_SUCH_EXECUTION = "execution_not_available"
 _STANDS_STILL_SECONDS = 120.0
 
 
@@ -26,16 +24,6 @@ def double_job(chunks: int, execution: str) -> dict[str, Any]:
         "retry": {"max_attempts": 1},
         "execution": execution,
     }
-
-
-def submit(fanfold: Fanfold, request: dict[str, Any]) -> Job:
-    """The job, accepted; raises NotAvailable where this gateway has no such execution."""
-    try:
-        return fanfold.submit(request)
-    except Refused as refused:
-        if refused.code == _NO_SUCH_EXECUTION:
-            raise NotAvailable(f"the gateway does not offer {request['execution']!r}") from refused
-        raise
 
 
 def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
@@ -53,7 +41,7 @@ def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
 
 def run_to_the_end(fanfold: Fanfold, request: dict[str, Any], progress: Progress) -> Job:
     """The finished job; raises Unexpected unless those chunks failed that had to, and no other."""
-    job = wait(fanfold, submit(fanfold, request), progress)
+    job = wait(fanfold, fanfold.submit(request), progress)
     divisor = request["options"].get("fail_if_divisible_by")
     failing = job.chunks.total // divisor if divisor else 0
     if (job.chunks.succeeded, job.chunks.failed) != (job.chunks.total - failing, failing):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.jobs import double_job, run_to_the_end, submit
+from benchmarks.jobs import double_job, run_to_the_end
 from benchmarks.measurement import (
     Figures,
     Finding,
@@ -95,7 +95,7 @@ def _poll_running_jobs(
     job: Job | None = None
     while len(latencies) < sizes.polls and jobs <= _MOST_JOBS:
         if job is None or job.is_finished:
-            job = submit(fanfold, double_job(sizes.polled_chunks, execution))
+            job = fanfold.submit(double_job(sizes.polled_chunks, execution))
             jobs += 1
         progress.now(f"{execution}: {len(latencies):,} of {sizes.polls:,} polls, job {jobs}")
         answer = _drive(stack, job.links.self, sizes)

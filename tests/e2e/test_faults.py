@@ -184,19 +184,6 @@ def test_all_workers_away_for_a_while(new_stack: NewStack) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize(
-    "execution",
-    [
-        "workflow",
-        pytest.param(
-            "activity",
-            # How it ends depends on which of the two workers is the quicker one.
-            marks=pytest.mark.xfail(
-                strict=False, reason="a block has no fence against an earlier run of it"
-            ),
-        ),
-    ],
-)
 def test_a_worker_that_was_thought_dead_changes_nothing_when_it_comes_back(
     new_stack: NewStack, gate: Path, execution: str
 ) -> None:
