@@ -194,8 +194,8 @@ def test_a_worker_that_was_thought_dead_changes_nothing_when_it_comes_back(
         os.kill(zombie, signal.SIGSTOP)
         try:
             eventually(
-                lambda: any(name.endswith("-2") for name in one.begun()),
-                what="the other worker takes a chunk over",
+                (one.gate / "begun-0-2").exists,
+                what="the other worker takes over the chunk that this one ran",
                 timeout_seconds=60,
             )
         finally:
