@@ -1,6 +1,7 @@
 """The composition root of the gateway: `python -m app.main`, or `fanfold gateway`."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -11,10 +12,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import documentation, problems
-from app.finished import FinishedJobs
 from app.housekeeping import Housekeeping
 from app.intake.uploads import Uploads
 from app.orchestration import Orchestration
+from app.rendered import RenderedJobs
 from app.routes import catalog, children, health, jobs, uploads
 from app.services import Services
 from contract import settings, temporal
@@ -53,13 +54,16 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                 orchestration=orchestration,
                 housekeeping=housekeeping,
                 uploads=receiving,
-                finished=FinishedJobs(),
+                rendered=RenderedJobs(),
                 workflows_url=(
                     f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
                     if given.temporal_ui_url
                     else None
                 ),
             )
+            # What is there now stays: looking through it for garbage, again and again, would
+            # keep clients waiting for tens of milliseconds.
+            gc.freeze()
             loops = [asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)]
             try:
                 yield

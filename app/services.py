@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.errors import NotFound
-from app.finished import FinishedJobs
 from app.housekeeping import Housekeeping
 from app.intake.uploads import Uploads
 from app.orchestration import Orchestration
+from app.rendered import RenderedJobs
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from ledger.connect import Ledger
@@ -25,7 +25,7 @@ class Services:
     orchestration: Orchestration
     housekeeping: Housekeeping
     uploads: Uploads
-    finished: FinishedJobs
+    rendered: RenderedJobs
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, where it is known."""
 

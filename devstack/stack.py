@@ -24,7 +24,7 @@ _log = logging.getLogger("fanfold.up")
 
 _READY_TIMEOUT_SECONDS = 60.0
 # Batch work leaves the processors to whoever waits for the gateway's answer.
-_BATCH_NICENESS = 5
+_BATCH_NICENESS = 10
 # All within ten: the workers hand their chunks back, then the server closes its file.
 _STOP_SECONDS = 7.0
 _STOP_TEMPORAL_SECONDS = 2.0

@@ -1,6 +1,7 @@
 """The composition root of a worker process: `python -m workers.main`, or `fanfold worker`."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -110,6 +111,8 @@ async def run(given: settings.WorkerSettings) -> None:
             return
         for worker in build_workers(client, ledger, registry, given):
             await stack.enter_async_context(worker)
+        # What is there now stays: it is not looked through again and again for garbage.
+        gc.freeze()
         _log.info("worker %d is ready: %s", os.getpid(), ", ".join(sorted(registry.processors)))
         await stopping.wait()
         _log.info("worker %d is stopping", os.getpid())

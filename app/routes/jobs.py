@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app import cursor, errors, examples, idempotency, prefer, views
-from app.finished import RenderedJob
 from app.problems import responses
 from app.recording import record
+from app.rendered import RenderedJob
 from app.services import Services, ServicesOf
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
@@ -254,26 +254,27 @@ async def _answer(
     headers |= {"ETag": job.etag, "Cache-Control": "no-cache"}
     if if_none_match is not None and _matches(if_none_match, job.etag):
         return Response(status_code=304, headers=headers)
-    if not job.is_finished:
+    if not job.state.is_terminal:
         headers["Retry-After"] = "1"
     return Response(job.body, status, headers=headers, media_type="application/json")
 
 
 async def _rendered(services: Services, job_id: str) -> RenderedJob:
     """The job as it is now, ready to be sent; raises NotFound."""
-    remembered = services.finished.get(job_id)
-    if remembered is not None and await services.ledger.jobs.state(job_id, DEFAULT_TENANT):
-        return remembered
+    remembered = services.rendered.get(job_id)
+    if remembered is not None:
+        state = await services.ledger.jobs.state(job_id, DEFAULT_TENANT)
+        if state is remembered.state:
+            return remembered
     job = await services.job(job_id)
-    is_finished = job.state.is_terminal
-    result = await services.ledger.jobs.result(job_id) if is_finished else None
+    result = await services.ledger.jobs.result(job_id) if job.state.is_terminal else None
     rendered = RenderedJob(
         body=views.job_json(job, result, services.workflows_url),
         etag=views.etag(job),
-        is_finished=is_finished,
+        state=job.state,
     )
-    if is_finished:
-        services.finished.remember(job_id, rendered)
+    if job.state.is_terminal or job.state is JobState.RUNNING:
+        services.rendered.remember(job_id, rendered)
     return rendered
 
 
