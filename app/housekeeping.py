@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from app.intake.uploads import Uploads
+from app.rounds import Rounds
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.records import now_ms
@@ -32,9 +33,12 @@ class Housekeeping:
         """Take how long finished jobs are kept, and how often to look."""
         self._ledger = ledger
         self._retention_ms = round(retention_hours * _MS_AN_HOUR)
-        self._interval_seconds = interval_seconds
-        self._kicked = asyncio.Event()
-        self._was_available = True
+        self._rounds = Rounds(
+            self._take_all_steps,
+            "deleting",
+            unavailable=(LedgerUnavailable,),
+            interval_seconds=interval_seconds,
+        )
         self._steps: tuple[Step, ...] = (
             self._expire_jobs,
             ledger.retention.delete_some,
@@ -45,32 +49,15 @@ class Housekeeping:
 
     def kick(self) -> None:
         """Look now: something is to be deleted."""
-        self._kicked.set()
+        self._rounds.kick()
 
     async def run(self) -> None:
         """Look when kicked, and every interval, until cancelled."""
-        while True:
-            await self._round()
-            try:
-                async with asyncio.timeout(self._interval_seconds):
-                    await self._kicked.wait()
-            except TimeoutError:
-                pass
-            self._kicked.clear()
+        await self._rounds.run()
 
-    async def _round(self) -> None:
-        try:
-            for step in self._steps:
-                await _to_the_end(step)
-        except LedgerUnavailable as error:
-            if self._was_available:
-                _log.warning("what is to be deleted has to wait: %s", error)
-            self._was_available = False
-        except Exception:  # noqa: BLE001 - logged
-            # A defect must not end the loop: nothing would ever be deleted again.
-            _log.exception("a round of deleting failed")
-        else:
-            self._was_available = True
+    async def _take_all_steps(self) -> None:
+        for step in self._steps:
+            await _to_the_end(step)
 
     async def _expire_jobs(self) -> bool:
         count = await self._ledger.retention.expire(finished_before=now_ms() - self._retention_ms)

@@ -20,6 +20,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from app.rounds import Rounds
 from contract.failures import Failure, FailureType
 from contract.names import CHUNK_TASK_QUEUE, JOB_TASK_QUEUE, JOB_WORKFLOW
 from contract.states import JobState
@@ -55,24 +56,20 @@ class Orchestration:
         """Take the client, which may be a lazy one, and how often to look."""
         self._client = client
         self._jobs = jobs
-        self._interval_seconds = interval_seconds
-        self._kicked = asyncio.Event()
-        self._was_available = True
+        self._rounds = Rounds(
+            self._look,
+            "starting and checking jobs",
+            unavailable=(TemporalUnavailable, LedgerUnavailable),
+            interval_seconds=interval_seconds,
+        )
 
     def kick(self) -> None:
         """Look now: something was just recorded."""
-        self._kicked.set()
+        self._rounds.kick()
 
     async def run(self) -> None:
         """Look when kicked, and every interval, until cancelled."""
-        while True:
-            await self._round()
-            try:
-                async with asyncio.timeout(self._interval_seconds):
-                    await self._kicked.wait()
-            except TimeoutError:
-                pass
-            self._kicked.clear()
+        await self._rounds.run()
 
     async def check_temporal(self) -> None:
         """Raises TemporalUnavailable unless Temporal answers."""
@@ -98,26 +95,13 @@ class Orchestration:
                 idle.append(queue)
         return idle
 
-    async def _round(self) -> None:
-        """One look; what fails now is found again in the next."""
-        try:
-            await self._each(await self._jobs.to_start(_STARTS_A_ROUND), self._start)
-            checked_before = now_ms() - _CHECK_AGAIN_AFTER_MS
-            await self._each(
-                await self._jobs.to_check(unchecked_since=checked_before, limit=_CHECKS_A_ROUND),
-                self._check,
-            )
-        except (TemporalUnavailable, LedgerUnavailable) as error:
-            if self._was_available:
-                _log.warning("recorded jobs have to wait: %s", error)
-            self._was_available = False
-        except Exception:  # noqa: BLE001 - logged
-            # A defect must not end the loop that keeps the promise of every 202.
-            _log.exception("a round of starting and checking jobs failed")
-        else:
-            if not self._was_available:
-                _log.info("the ledger and Temporal answer again")
-            self._was_available = True
+    async def _look(self) -> None:
+        await self._each(await self._jobs.to_start(_STARTS_A_ROUND), self._start)
+        checked_before = now_ms() - _CHECK_AGAIN_AFTER_MS
+        await self._each(
+            await self._jobs.to_check(unchecked_since=checked_before, limit=_CHECKS_A_ROUND),
+            self._check,
+        )
 
     async def _each(
         self, entries: Sequence[Entry], do: Callable[[Entry], Coroutine[Any, Any, None]]

@@ -1,0 +1,61 @@
+"""Work that a gateway does over and over, beside its requests: at an interval, or when kicked.
+
+What a round could not do is found again in the next: so a round may fail, and the loop
+goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+_log = logging.getLogger("fanfold.gateway")
+
+
+class Rounds:
+    """A loop of rounds."""
+
+    def __init__(
+        self,
+        do_round: Callable[[], Awaitable[None]],
+        what: str,
+        *,
+        unavailable: tuple[type[Exception], ...],
+        interval_seconds: float,
+    ) -> None:
+        """Take what a round does, in words too, and which errors say that it has to wait."""
+        self._do_round = do_round
+        self._what = what
+        self._unavailable = unavailable
+        self._interval_seconds = interval_seconds
+        self._kicked = asyncio.Event()
+        self._was_available = True
+
+    def kick(self) -> None:
+        """Have the next round at once."""
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """A round when kicked, and every interval, until cancelled."""
+        while True:
+            await self._round()
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._kicked.wait()
+            except TimeoutError:
+                pass
+            self._kicked.clear()
+
+    async def _round(self) -> None:
+        try:
+            await self._do_round()
+        except self._unavailable as error:
+            if self._was_available:
+                _log.warning("%s has to wait: %s", self._what, error)
+            self._was_available = False
+        except Exception:  # noqa: BLE001 - logged
+            # A defect must not end the loop: what was promised would never be done again.
+            _log.exception("%s failed", self._what)
+        else:
+            if not self._was_available:
+                _log.info("%s goes on again", self._what)
+            self._was_available = True
