@@ -22,11 +22,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from app.rounds import Rounds
 from contract.failures import Failure, FailureType
-from contract.names import CHUNK_TASK_QUEUE, JOB_TASK_QUEUE, JOB_WORKFLOW
+from contract.names import JOB_WORKFLOW, JobId, TenantId, chunk_task_queue, job_task_queue
 from contract.states import JobState
-from contract.wire import JobInput
+from contract.wire import JobInput, JobRef
+from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
-from ledger.jobs import Jobs
 from ledger.records import PendingStart, now_ms
 
 Answer = TypeVar("Answer")
@@ -52,10 +52,11 @@ class TemporalUnavailable(Exception):
 class Orchestration:
     """Carries out what the ledger says has to happen in Temporal."""
 
-    def __init__(self, client: Client, jobs: Jobs, *, interval_seconds: float) -> None:
+    def __init__(self, client: Client, ledger: Ledger, *, interval_seconds: float) -> None:
         """Take the client, which may be a lazy one, and how often to look."""
         self._client = client
-        self._jobs = jobs
+        self._ledger = ledger
+        self._jobs = ledger.jobs
         self._rounds = Rounds(
             self._look,
             "starting and checking jobs",
@@ -80,7 +81,7 @@ class Orchestration:
     async def queues_without_worker(self) -> list[str]:
         """The task queues that no worker has polled lately; raises TemporalUnavailable."""
         idle: list[str] = []
-        for queue in (JOB_TASK_QUEUE, CHUNK_TASK_QUEUE):
+        for queue in (job_task_queue(self._ledger.id), chunk_task_queue(self._ledger.id)):
             answer = await self._call(
                 self._client.workflow_service.describe_task_queue(
                     DescribeTaskQueueRequest(
@@ -116,9 +117,9 @@ class Orchestration:
                 self._client.start_workflow(
                     # By name: which code runs is the workers' affair.
                     JOB_WORKFLOW,
-                    JobInput.of(job.id, job.total_chunks, job.spec),
+                    JobInput.of(self._ref(job), job.total_chunks, job.spec, job.controls),
                     id=job.id,
-                    task_queue=JOB_TASK_QUEUE,
+                    task_queue=job_task_queue(self._ledger.id),
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     rpc_timeout=_RPC_TIMEOUT,
                 )
@@ -126,6 +127,9 @@ class Orchestration:
         except WorkflowAlreadyStartedError:
             _log.info("job %s was started by another gateway", job.id)
         await self._jobs.mark_workflow_started(job.id)
+
+    def _ref(self, job: PendingStart) -> JobRef:
+        return JobRef(id=JobId(job.id), tenant=TenantId(job.tenant), ledger=self._ledger.id)
 
     async def _check(self, entry: tuple[str, JobState]) -> None:
         job_id, state = entry
@@ -154,17 +158,17 @@ class Orchestration:
         try:
             await self._call(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
         except RPCError:  # never started, or closed already
-            await self._jobs.settle(job_id)
-            await self._jobs.close(job_id, JobState.CANCELLED, error=None)
+            await self._ledger.closing.settle(job_id)
+            await self._ledger.closing.close(job_id, JobState.CANCELLED, error=None)
 
     async def _close_failed(self, job_id: str, why: str) -> None:
         _log.warning("closing job %s: %s", job_id, why)
-        await self._jobs.settle(job_id)
+        await self._ledger.closing.settle(job_id)
         failure = Failure(
             type=FailureType.JOB_CLOSED_OUTSIDE,
             message=f"the job was closed because {why}; finished results are kept",
         )
-        await self._jobs.close(job_id, JobState.FAILED, error=failure)
+        await self._ledger.closing.close(job_id, JobState.FAILED, error=failure)
 
     async def _call(self, call: Awaitable[Answer]) -> Answer:
         """The call's answer; raises TemporalUnavailable, or RPCError for a NOT_FOUND."""

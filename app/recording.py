@@ -39,31 +39,37 @@ async def _record_json(
 ) -> tuple[str, bool]:
     check = await _check_of_names(services)
 
-    def prepare() -> tuple[JobSpec, Sequence[NewChunk] | None, int | None]:
+    def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
         request = submission.parse(decode_body(body), services.settings)
         check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
-            return submission.to_spec(request, Execution(request.execution)), None, request.keep_ms
+            return request, submission.to_spec(request, Execution(request.execution)), None
         chunks = submission.split(request, services.settings)
         execution = submission.resolve_execution(request.execution, len(chunks))
-        return submission.to_spec(request, execution), chunks, request.keep_ms
+        return request, submission.to_spec(request, execution), chunks
 
     # In a thread: a large body takes a second, in which others want their polls answered.
-    spec, chunks, keep_ms = await asyncio.to_thread(prepare)
-    job_id = new_job_id()
+    job, spec, chunks = await asyncio.to_thread(prepare)
+    controls, job_id = submission.to_controls(job), new_job_id()
     try:
         if chunks is None:
             await services.ledger.receiving.open(
-                job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, key=key, keep_ms=keep_ms
+                job_id=job_id,
+                tenant=DEFAULT_TENANT,
+                spec=spec,
+                controls=controls,
+                key=key,
+                keep_ms=job.keep_ms,
             )
         else:
             await services.ledger.jobs.create(
                 job_id=job_id,
                 tenant=DEFAULT_TENANT,
                 spec=spec,
+                controls=controls,
                 chunks=chunks,
                 key=key,
-                keep_ms=keep_ms,
+                keep_ms=job.keep_ms,
             )
     except KeyTaken as taken:
         return idempotency.earlier_job(taken, key), True

@@ -12,7 +12,7 @@ from app.intake import cutting
 from app.intake.cutting import Cut
 from app.schemas import JobRequest, Retry
 from contract import json_values
-from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 from ledger.catalog import CatalogEntry
 from ledger.records import NewChunk
@@ -101,18 +101,24 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
             )
             for stage in request.stages
         )
-    tolerated = request.tolerated_failures
     return JobSpec(
-        name=request.name,
         stages=stages,
         is_staged=request.stages is not None,
         reducer=request.reducer,
         execution=execution,
-        max_concurrency=request.max_concurrency,
-        tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
-        labels=request.labels,
         chunk_size=request.chunk_size or DEFAULT_CHUNK_SIZE,
         max_chunk_bytes=request.max_chunk_bytes,
+    )
+
+
+def to_controls(request: JobRequest) -> Controls:
+    """What of the job may change while it runs."""
+    tolerated = request.tolerated_failures
+    return Controls(
+        name=request.name,
+        labels=request.labels,
+        max_concurrency=request.max_concurrency,
+        tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
     )
 
 

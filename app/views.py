@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from contract.failures import Failure
+from contract.plan import workflow_id_of
 from contract.states import ChunkState, JobState
-from contract.wire import workflow_id_of
 from ledger.catalog import CatalogEntry
 from ledger.records import ChunkOutput, ChunkRecord, JobRecord, now_ms
 
@@ -203,7 +203,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
     address = f"/jobs/{job.id}"
     return JobSummary(
         id=job.id,
-        name=spec.name,
+        name=job.controls.name,
         state=job.state,
         run=job.run,
         execution=spec.execution,
@@ -233,7 +233,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
             for group in job.errors
         ],
         error=_failure(job.error),
-        labels=dict(spec.labels),
+        labels=dict(job.controls.labels),
         created_at=_moment(job.created_at),
         started_at=_moment(job.started_at) if job.started_at is not None else None,
         finished_at=_moment(job.finished_at) if job.finished_at is not None else None,
@@ -271,7 +271,7 @@ def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes
             )
             for error in output.item_errors
         ],
-        workflow_id=workflow_id_of(job.id, job.spec.execution, job.total_chunks, chunk.index),
+        workflow_id=workflow_id_of(job.id, job.spec.execution, chunk.index, chunk.block),
         started_at=_moment(chunk.started_at) if chunk.started_at is not None else None,
         finished_at=_moment(chunk.finished_at) if chunk.finished_at is not None else None,
         duration_seconds=duration_ms / 1000 if duration_ms is not None else None,
@@ -300,9 +300,7 @@ def etag(job: JobRecord) -> str:
     """Changes whenever something about the job does, but for its progress over time."""
     counts = job.counts
     revision = (
-        job.run,
-        job.state,
-        job.total_items,
+        job.revision,
         counts.running,
         counts.succeeded,
         counts.failed,

@@ -1,14 +1,19 @@
-"""What a client asked for, without the data: the part of a job that never changes.
+"""What a client asked for, without the data.
 
-The gateway writes it to the ledger as JSON, the workers read it there. It travels
-through Temporal only as the numbers that workflows need (see `contract.wire`).
+`JobSpec` is fixed while the job runs; `Controls` may change meanwhile. The gateway writes
+both to the ledger as JSON, the workers read them there. Through Temporal they travel only
+as the numbers that workflows need (see `contract.wire`).
+
+Both are read tolerantly: a field that this release does not know is passed over, and one
+that is missing has its default. So a release works beside the one before and the one after.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +71,37 @@ class Execution(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """A job as it was asked for, every default filled in."""
+class Controls:
+    """What may change while the job runs."""
 
-    name: str | None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    max_concurrency: int = 50
+    tolerated_failures: ToleranceSpec | None = None
+
+    def to_json(self) -> str:
+        """The controls as JSON text."""
+        return _text(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Controls":
+        """The controls that `to_json` wrote, or that stand in the spec of an older release."""
+        raw = json.loads(text)
+        tolerance = raw.get("tolerated_failures")
+        if tolerance is not None:
+            raw["tolerated_failures"] = ToleranceSpec(**_known(ToleranceSpec, tolerance))
+        return cls(**_known(cls, raw))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """What is fixed while a job runs, every default filled in."""
+
     stages: tuple[StageSpec, ...]
-    is_staged: bool
+    is_staged: bool = False
     """True when the client gave `stages`, false when it gave one `processor`."""
-    reducer: str | None
-    execution: Execution
-    max_concurrency: int
-    tolerated_failures: ToleranceSpec | None
-    labels: Mapping[str, str]
+    reducer: str | None = None
+    execution: Execution = Execution.WORKFLOW
     chunk_size: int = 100
     """How data is cut that arrives after the job."""
     max_chunk_bytes: int | None = None
@@ -86,24 +110,41 @@ class JobSpec:
         """Whether no stage comes after this one."""
         return stage == len(self.stages) - 1
 
-    def to_json(self) -> str:
-        """The spec as JSON text."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+    def to_json(self, controls: Controls) -> str:
+        """The spec as JSON text.
+
+        The controls that the job began with stand in it too: release 0.1.0 reads them
+        there. Whoever knows `Controls` reads those.
+        """
+        return _text(asdict(self) | asdict(controls))
 
     @classmethod
     def from_json(cls, text: str) -> "JobSpec":
         """The spec that `to_json` wrote."""
         raw = json.loads(text)
-        tolerance = raw.pop("tolerated_failures")
         return cls(
-            stages=tuple(_stage(stage) for stage in raw.pop("stages")),
-            execution=Execution(raw.pop("execution")),
-            tolerated_failures=ToleranceSpec(**tolerance) if tolerance else None,
-            **raw,
+            **_known(cls, raw)
+            | {
+                "stages": tuple(_stage(stage) for stage in raw["stages"]),
+                "execution": Execution(raw["execution"]),
+            }
         )
 
 
+Spec = TypeVar("Spec")
+
+
 def _stage(raw: dict[str, Any]) -> StageSpec:
-    retry = raw.pop("retry")
-    retry["non_retryable"] = tuple(retry["non_retryable"])
-    return StageSpec(retry=RetrySpec(**retry), **raw)
+    retry = _known(RetrySpec, raw["retry"])
+    retry["non_retryable"] = tuple(retry.get("non_retryable", ()))
+    return StageSpec(**_known(StageSpec, raw) | {"retry": RetrySpec(**retry)})
+
+
+def _known(kind: type[Spec], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a JSON object, what this release has a field for."""
+    names = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return {name: value for name, value in raw.items() if name in names}
+
+
+def _text(raw: dict[str, Any]) -> str:
+    return json.dumps(raw, ensure_ascii=False, separators=(",", ":"))

@@ -2,37 +2,57 @@
 
 import secrets
 import time
+from typing import NewType
+
+JobId = NewType("JobId", str)
+TenantId = NewType("TenantId", str)
 
 JOB_WORKFLOW = "JobWorkflow"
 SHARD_WORKFLOW = "ShardWorkflow"
 CHUNK_WORKFLOW = "ChunkWorkflow"
 
-# Orchestration has its own queue: a job's workflow tasks must never wait behind
-# thousands of chunks, or completions pile up faster than the server buffers them.
-JOB_TASK_QUEUE = "fanfold-jobs"
-CHUNK_TASK_QUEUE = "fanfold-chunks"
-
 OPEN_JOB = "open_job"
+PLAN_PAGE = "plan_page"
 RUN_STAGE = "run_stage"
 RUN_BLOCK = "run_block"
-RECORD_LOST_CHUNK = "record_lost_chunk"
+RECORD_LOST = "record_lost"
 CLOSE_JOB = "close_job"
 
-RELEASE_SLOTS = "release_slots"
+SLOTS_RETURNED = "slots_returned"
+SLOTS_LENT = "slots_lent"
+BLOCK_SLOTS_RETURNED = "block_slots_returned"
 STOP = "stop"
 
-DEFAULT_TENANT = "default"
+DEFAULT_TENANT = TenantId("default")
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-def new_job_id() -> str:
+def new_job_id() -> JobId:
     """A fresh job id: `job_` and a lower-case ULID, so ids sort by creation time.
 
     48 bits of milliseconds and 80 random bits, as the ULID specification has it.
     """
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return "job_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return JobId(
+        "job_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    )
+
+
+def job_task_queue(ledger_id: str) -> str:
+    """The queue of jobs and shards of one ledger.
+
+    A queue belongs to a ledger: a worker on another ledger, one that was started without
+    its address say, is never handed work whose data it does not have. Orchestration has a
+    queue apart from chunks: a job's workflow tasks must never wait behind thousands of
+    chunks, or completions pile up faster than the server buffers them.
+    """
+    return f"fanfold-jobs-{ledger_id}"
+
+
+def chunk_task_queue(ledger_id: str) -> str:
+    """The queue of chunks and blocks of one ledger."""
+    return f"fanfold-chunks-{ledger_id}"
 
 
 def shard_workflow_id(job_id: str, number: int) -> str:

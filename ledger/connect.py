@@ -7,12 +7,14 @@ from pathlib import Path
 
 from ledger.catalog import Catalog
 from ledger.chunks import Chunks
+from ledger.closing import Closing
 from ledger.database import Database
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
 from ledger.receiving import Receiving
 from ledger.retention import Retention
 from ledger.uploads import Uploads
+from ledger.work import Work
 
 SQLITE_SCHEME = "sqlite:///"
 
@@ -26,6 +28,8 @@ class Ledger:
     database: Database
     jobs: Jobs
     chunks: Chunks
+    work: Work
+    closing: Closing
     catalog: Catalog
     retention: Retention
     receiving: Receiving
@@ -39,6 +43,8 @@ class Ledger:
             database,
             Jobs(database),
             Chunks(database),
+            Work(database),
+            Closing(database),
             Catalog(database),
             Retention(database),
             Receiving(database),

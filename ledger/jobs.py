@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 
 from contract.failures import Failure
-from contract.job_spec import JobSpec
+from contract.job_spec import Controls, JobSpec
 from contract.states import JobState
 from ledger import counting
+from ledger.closing import UNFINISHED
 from ledger.database import Batch, Database, Row, Statement, UniqueViolation
 from ledger.records import (
     ChunkCounts,
@@ -21,9 +22,16 @@ from ledger.records import (
 
 _COLUMNS = (
     "jobs.id, jobs.state, run, spec, total_chunks, total_items, "
-    "created_at, started_at, finished_at, summary"
+    "created_at, started_at, finished_at, summary, controls, revision"
 )
-_UNFINISHED = "('pending', 'running', 'paused', 'cancelling')"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job was asked to do: what is fixed, and what may change."""
+
+    spec: JobSpec
+    controls: Controls
 
 
 class KeyTaken(Exception):
@@ -52,6 +60,7 @@ class Jobs:
         job_id: str,
         tenant: str,
         spec: JobSpec,
+        controls: Controls,
         chunks: Sequence[NewChunk],
         key: IdempotencyKey | None = None,
         keep_ms: int | None = None,
@@ -65,12 +74,14 @@ class Jobs:
         created_at = now_ms()
         script: list[Statement | Batch] = [
             Statement(
-                "INSERT INTO jobs (id, tenant, state, run, spec, total_chunks, total_items, "
-                "created_at, checked_at, keep_ms) VALUES (?, ?, 'pending', 1, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, tenant, state, run, spec, controls, total_chunks, "
+                "total_items, created_at, checked_at, keep_ms) "
+                "VALUES (?, ?, 'pending', 1, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     tenant,
-                    spec.to_json(),
+                    spec.to_json(controls),
+                    controls.to_json(),
                     len(chunks),
                     sum(chunk.item_count for chunk in chunks),
                     created_at,
@@ -80,7 +91,7 @@ class Jobs:
             ),
             Batch(
                 "INSERT INTO job_labels (tenant, name, value, job_id) VALUES (?, ?, ?, ?)",
-                [(tenant, name, value, job_id) for name, value in spec.labels.items()],
+                [(tenant, name, value, job_id) for name, value in controls.labels.items()],
             ),
             Batch(
                 "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
@@ -175,13 +186,19 @@ class Jobs:
     async def to_start(self, limit: int) -> list[PendingStart]:
         """Recorded jobs whose workflow nobody has started yet, oldest first."""
         rows = await self._database.read(
-            "SELECT id, total_chunks, spec FROM jobs WHERE state = 'pending' "
+            "SELECT id, tenant, total_chunks, spec, controls FROM jobs WHERE state = 'pending' "
             "AND workflow_started_at IS NULL ORDER BY id LIMIT ?",
             (limit,),
         )
         return [
-            PendingStart(id=row[0], total_chunks=row[1], spec=JobSpec.from_json(row[2]))
-            for row in rows
+            PendingStart(
+                id=job_id,
+                tenant=tenant,
+                total_chunks=total_chunks,
+                spec=JobSpec.from_json(spec),
+                controls=Controls.from_json(controls or spec),
+            )
+            for job_id, tenant, total_chunks, spec, controls in rows
         ]
 
     async def mark_workflow_started(self, job_id: str) -> None:
@@ -206,7 +223,7 @@ class Jobs:
         """
         rows = await self._database.read(
             "SELECT id, state FROM jobs WHERE state = 'cancelling' "
-            f"OR (state IN {_UNFINISHED} AND workflow_started_at IS NOT NULL AND checked_at < ?) "
+            f"OR (state IN {UNFINISHED} AND workflow_started_at IS NOT NULL AND checked_at < ?) "
             "ORDER BY CASE WHEN state = 'cancelling' THEN 0 ELSE 1 END, checked_at LIMIT ?",
             (unchecked_since, limit),
         )
@@ -221,89 +238,35 @@ class Jobs:
 
     # --- for the workers -------------------------------------------------------------
 
-    async def spec(self, job_id: str) -> JobSpec | None:
-        """What the job was asked to do; it never changes."""
-        rows = await self._database.read("SELECT spec FROM jobs WHERE id = ?", (job_id,))
-        return JobSpec.from_json(rows[0][0]) if rows else None
+    async def terms(self, job_id: str) -> Terms | None:
+        """What the job was asked to do; None where there is no such job."""
+        rows = await self._database.read("SELECT spec, controls FROM jobs WHERE id = ?", (job_id,))
+        if not rows:
+            return None
+        spec, controls = rows[0]
+        return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec))
 
-    async def open(self, job_id: str) -> JobState | None:
-        """Mark a pending job as running; the state it has then, None where there is no such job."""
-        _, rows = await self._database.write(
+    async def open(self, job_id: str) -> tuple[bool, JobState | None]:
+        """Mark a pending job as running.
+
+        Whether it was this call that did so, and the state the job has then, None where
+        there is no such job.
+        """
+        opened, rows = await self._database.write(
             Statement(
                 "UPDATE jobs SET state = 'running', started_at = ?, "
                 "workflow_started_at = COALESCE(workflow_started_at, ?) "
-                "WHERE id = ? AND state = 'pending'",
+                "WHERE id = ? AND state = 'pending' RETURNING id",
                 (now := now_ms(), now, job_id),
             ),
             Statement("SELECT state FROM jobs WHERE id = ?", (job_id,)),
         )
-        return JobState(rows[0][0]) if rows else None
+        return bool(opened), JobState(rows[0][0]) if rows else None
 
     async def outcome_counts(self, job_id: str) -> tuple[int, int]:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
         counts = (await counting.running_counts(self._database, {job_id: 0}))[job_id]
         return counts.succeeded, counts.failed
-
-    async def settle(self, job_id: str) -> ChunkCounts:
-        """Mark every chunk without an outcome as cancelled, so that the counts are final."""
-        await self._database.write(
-            Statement(
-                "UPDATE chunks SET state = 'cancelled', finished_at = ? "
-                "WHERE job_id = ? AND state IN ('pending', 'running')",
-                (now_ms(), job_id),
-            )
-        )
-        return await counting.counted(self._database, job_id)
-
-    async def close(
-        self, job_id: str, state: JobState, *, error: Failure | None, result: bytes | None = None
-    ) -> None:
-        """Give a settled job its terminal state, once; a second close changes nothing.
-
-        A job whose cancellation was acknowledged ends cancelled, whatever else was reached.
-        """
-        counts = await counting.counted(self._database, job_id)
-        errors = await counting.error_groups(self._database, job_id)
-        summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
-        finished_at = now_ms()
-        script = [
-            # Nobody else closes it between here and the end of the transaction.
-            Statement(
-                f"UPDATE jobs SET state = state WHERE id = ? AND state IN {_UNFINISHED}", (job_id,)
-            )
-        ]
-        if result is not None:
-            script.append(
-                Statement(
-                    "INSERT INTO job_results (job_id, tenant, body) "
-                    "SELECT id, tenant, ? FROM jobs "
-                    f"WHERE id = ? AND state IN {_UNFINISHED} AND state <> 'cancelling' "
-                    "ON CONFLICT (job_id) DO NOTHING",
-                    (result, job_id),
-                )
-            )
-        script.append(
-            Statement(
-                "UPDATE jobs SET finished_at = ?, expires_at = ? + keep_ms, "
-                "summary = CASE WHEN state = 'cancelling' THEN ? ELSE ? END, "
-                "state = CASE WHEN state = 'cancelling' THEN 'cancelled' ELSE ? END "
-                f"WHERE id = ? AND state IN {_UNFINISHED}",
-                (
-                    finished_at,
-                    finished_at,
-                    json.dumps(summary | {"error": None}, ensure_ascii=False),
-                    json.dumps(
-                        summary | {"error": error.as_json() if error else None}, ensure_ascii=False
-                    ),
-                    state,
-                    job_id,
-                ),
-            )
-        )
-        # What stages gave on to the next: of no use any more.
-        script.append(Statement("DELETE FROM inputs WHERE job_id = ? AND stage > 0", (job_id,)))
-        script.append(Statement("DELETE FROM block_runs WHERE job_id = ?", (job_id,)))
-        await self._database.write(*script)
 
     async def _raise_key_taken(self, tenant: str, key: str) -> None:
         rows = await self._database.read(
@@ -332,7 +295,9 @@ def _record(
         id=job_id,
         state=JobState(row[1]),
         run=row[2],
+        revision=row[11],
         spec=JobSpec.from_json(row[3]),
+        controls=Controls.from_json(row[10] or row[3]),
         total_chunks=row[4],
         total_items=row[5],
         created_at=row[6],

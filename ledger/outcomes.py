@@ -1,9 +1,9 @@
 """What may become of an attempt at a chunk, each as a script for the ledger.
 
-Every statement holds only while the attempt does: a worker that was thought dead and
-comes back changes nothing any more. The update of the chunk comes first, so that the
-row is locked; what follows asks whether it was this very attempt that brought it about.
-Writing a script twice is writing it once.
+Every statement holds only while the attempt does, which its fence tells: a worker that
+was thought dead and comes back changes nothing any more. The update of the chunk comes
+first, so that the row is locked; what follows asks whether it was this very attempt that
+brought it about. Writing a script twice is writing it once.
 """
 
 import json
@@ -16,9 +16,14 @@ from ledger.records import Attempt, ChunkOutput, now_ms
 
 Script = tuple[Statement, ...]
 
-_HOLDS_ATTEMPT = (
-    "WHERE job_id = ? AND idx = ? AND state = 'running' AND stage = ? AND stage_attempts = ?"
+_HOLDS_ATTEMPT = "WHERE job_id = ? AND idx = ? AND state = 'running' AND fence = ?"
+TAKEN_BACK = (
+    "state = 'pending', attempts = attempts - CASE WHEN stage_attempts > 0 "
+    "AND (stage = 0 OR stage_attempts > 1) THEN 1 ELSE 0 END, stage_attempts = "
+    "CASE WHEN stage_attempts > 0 THEN stage_attempts - 1 ELSE 0 END, "
+    "fence = fence + 1, token = NULL"
 )
+"""The attempt that runs ends as if it had never begun."""
 
 
 def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
@@ -52,14 +57,20 @@ def failed(attempt: Attempt, failure: Failure, output: ChunkOutput, *, items_fai
     return (update,)
 
 
-def put_off(attempt: Attempt, output: ChunkOutput) -> Script:
-    """The attempt failed, and another is due later, which goes on from what items gave."""
+def put_off(attempt: Attempt, output: ChunkOutput, *, seconds: float) -> Script:
+    """The attempt failed, and another is due so much later; it goes on from what items gave."""
+    due_at = now_ms() + round(seconds * 1000)
     if not (output.body or output.item_errors):
-        return (Statement(f"UPDATE chunks SET state = 'pending' {_HOLDS_ATTEMPT}", _held(attempt)),)
+        return (
+            Statement(
+                f"UPDATE chunks SET state = 'pending', due_at = ? {_HOLDS_ATTEMPT}",
+                (due_at, *_held(attempt)),
+            ),
+        )
     return (
         Statement(
-            f"UPDATE chunks SET state = 'pending', result_bytes = ? {_HOLDS_ATTEMPT}",
-            (len(output.body), *_held(attempt)),
+            f"UPDATE chunks SET state = 'pending', due_at = ?, result_bytes = ? {_HOLDS_ATTEMPT}",
+            (due_at, len(output.body), *_held(attempt)),
         ),
         _keep_output(attempt, output, state=ChunkState.PENDING),
     )
@@ -73,10 +84,10 @@ def advanced(attempt: Attempt, output: ChunkOutput) -> Script:
         f"{_HOLDS_ATTEMPT} ON CONFLICT (job_id, idx, stage) DO NOTHING",
         (output.body, *_held(attempt)),
     )
-    # Last, since it is what the attempt holds.
+    # Last, since it raises the fence that the attempt holds: done twice, it skipped a stage.
     update = Statement(
         "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, result_bytes = 0, "
-        f"items_failed = ? {_HOLDS_ATTEMPT}",
+        f"fence = fence + 1, items_failed = ? {_HOLDS_ATTEMPT}",
         (len(output.item_errors), *_held(attempt)),
     )
     if output.item_errors or attempt.checkpoint.item_errors:
@@ -87,14 +98,7 @@ def advanced(attempt: Attempt, output: ChunkOutput) -> Script:
 
 def handed_back(attempt: Attempt) -> Script:
     """A stopping worker could not finish the attempt: it does not count."""
-    return (
-        Statement(
-            "UPDATE chunks SET state = 'pending', stage_attempts = stage_attempts - 1, "
-            "attempts = attempts - CASE WHEN stage = 0 OR stage_attempts > 1 "
-            f"THEN 1 ELSE 0 END {_HOLDS_ATTEMPT}",
-            _held(attempt),
-        ),
-    )
+    return (Statement(f"UPDATE chunks SET {TAKEN_BACK} {_HOLDS_ATTEMPT}", _held(attempt)),)
 
 
 def given_up(attempt: Attempt, failure: Failure) -> Script:
@@ -123,8 +127,8 @@ def failure_columns(failure: Failure) -> tuple[str, str, int]:
     return failure.type, failure.message, int(failure.retryable)
 
 
-def _held(attempt: Attempt) -> tuple[str, int, int, int]:
-    return attempt.job_id, attempt.index, attempt.stage, attempt.number
+def _held(attempt: Attempt) -> tuple[str, int, int]:
+    return attempt.job_id, attempt.index, attempt.fence
 
 
 def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) -> Statement:
@@ -135,7 +139,7 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
-        "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND stage_attempts = ? "
+        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
         (
@@ -144,7 +148,6 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
             attempt.job_id,
             attempt.index,
             state,
-            attempt.stage,
-            attempt.number,
+            attempt.fence,
         ),
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from contract.failures import Failure
-from contract.job_spec import JobSpec
+from contract.job_spec import Controls, JobSpec
 from contract.states import JobState
 from ledger.database import Batch, Database, Statement, UniqueViolation, Value
 from ledger.jobs import KeyTaken
@@ -30,6 +30,7 @@ class Receiving:
         job_id: str,
         tenant: str,
         spec: JobSpec,
+        controls: Controls,
         key: IdempotencyKey | None = None,
         keep_ms: int | None = None,
     ) -> None:
@@ -40,13 +41,14 @@ class Receiving:
         now = now_ms()
         script: list[Statement | Batch] = [
             Statement(
-                "INSERT INTO jobs (id, tenant, state, run, spec, total_chunks, total_items, "
-                "created_at, checked_at, keep_ms) VALUES (?, ?, 'receiving', 1, ?, 0, 0, ?, ?, ?)",
-                (job_id, tenant, spec.to_json(), now, now, keep_ms),
+                "INSERT INTO jobs (id, tenant, state, run, spec, controls, total_chunks, "
+                "total_items, created_at, checked_at, keep_ms) "
+                "VALUES (?, ?, 'receiving', 1, ?, ?, 0, 0, ?, ?, ?)",
+                (job_id, tenant, spec.to_json(controls), controls.to_json(), now, now, keep_ms),
             ),
             Batch(
                 "INSERT INTO job_labels (tenant, name, value, job_id) VALUES (?, ?, ?, ?)",
-                [(tenant, name, value, job_id) for name, value in spec.labels.items()],
+                [(tenant, name, value, job_id) for name, value in controls.labels.items()],
             ),
         ]
         if key is not None:
@@ -58,7 +60,9 @@ class Receiving:
             script.insert(0, claim)
         await self._claim_and_write(tenant, key, script)
 
-    async def seal(self, job_id: str, tenant: str, spec: JobSpec, total_chunks: int) -> bool:
+    async def seal(
+        self, job_id: str, tenant: str, spec: JobSpec, controls: Controls, total_chunks: int
+    ) -> bool:
         """Make the complete parts the job's chunks, in order, and let it start.
 
         False, having done nothing, where the job is not receiving or does not have that
@@ -70,7 +74,7 @@ class Receiving:
                 "UPDATE jobs SET state = 'pending', spec = ?, checked_at = ? WHERE id = ? "
                 "AND tenant = ? AND state = 'receiving' AND total_chunks = ? AND total_chunks > 0 "
                 "RETURNING id",
-                (spec.to_json(), now_ms(), job_id, tenant, total_chunks),
+                (spec.to_json(controls), now_ms(), job_id, tenant, total_chunks),
             ),
             _number_chunks("uploads.is_complete = 1", (job_id, job_id), condition=is_sealed),
             Statement(
@@ -110,6 +114,7 @@ class Receiving:
         *,
         tenant: str,
         spec: JobSpec,
+        controls: Controls,
         key: IdempotencyKey | None = None,
         keep_ms: int | None = None,
     ) -> None:
@@ -131,14 +136,15 @@ class Receiving:
             Batch(
                 "INSERT INTO job_labels (tenant, name, value, job_id) "
                 f"SELECT tenant, ?, ?, job_id FROM uploads WHERE {IS_OPEN}",
-                [(name, value, *upload.id) for name, value in spec.labels.items()],
+                [(name, value, *upload.id) for name, value in controls.labels.items()],
             ),
             Statement(
-                "INSERT INTO jobs (id, tenant, state, run, spec, total_chunks, total_items, "
-                "created_at, checked_at, keep_ms) SELECT job_id, tenant, 'pending', 1, ?, "
-                "chunk_count, item_count, CAST(? AS BIGINT), CAST(? AS BIGINT), "
-                f"CAST(? AS BIGINT) FROM uploads WHERE {IS_OPEN}",
-                (spec.to_json(), now, now, keep_ms, *upload.id),
+                "INSERT INTO jobs (id, tenant, state, run, spec, controls, total_chunks, "
+                "total_items, created_at, checked_at, keep_ms) "
+                "SELECT job_id, tenant, 'pending', 1, ?, ?, chunk_count, item_count, "
+                "CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT) "
+                f"FROM uploads WHERE {IS_OPEN}",
+                (spec.to_json(controls), controls.to_json(), now, now, keep_ms, *upload.id),
             ),
             _number_chunks(IS_OPEN, (upload.job_id, *upload.id)),
             Statement(

@@ -4,12 +4,14 @@ Times are milliseconds since 1970-01-01 UTC. Inputs and results are JSON text in
 bytes, never parsed here, so they leave exactly as they came.
 """
 
+import json
 import time
 from dataclasses import dataclass, field
 
 from contract.failures import Failure
-from contract.job_spec import JobSpec
+from contract.job_spec import Controls, JobSpec
 from contract.states import ChunkState, JobState
+from ledger.database import Row
 
 
 def now_ms() -> int:
@@ -63,7 +65,10 @@ class JobRecord:
     id: str
     state: JobState
     run: int
+    revision: int
+    """Rises with every change of the job itself, not with those of its chunks."""
     spec: JobSpec
+    controls: Controls
     total_chunks: int
     total_items: int
     created_at: int
@@ -79,8 +84,10 @@ class PendingStart:
     """A recorded job whose workflow has to be started."""
 
     id: str
+    tenant: str
     total_chunks: int
     spec: JobSpec
+    controls: Controls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,8 @@ class ChunkRecord:
     started_at: int | None
     finished_at: int | None
     result_bytes: int
+    block: int | None
+    """In activity mode, the block that it ran in last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,9 @@ class Attempt:
     index: int
     stage: int
     number: int
+    """1 for the first attempt at the stage that counts."""
+    fence: int
+    """Rises with every attempt, and with whatever else takes the chunk away from its holder."""
     item_count: int
     input: bytes
     dropped_earlier: tuple[ItemError, ...] = ()
@@ -138,7 +150,7 @@ class Attempt:
 class BlockRun:
     """A run of a block of chunks; once there is a later one, it begins no further chunk."""
 
-    block: str
+    block: int
     number: int
 
 
@@ -150,3 +162,21 @@ class NoAttempt:
     job_state: JobState
     stage: int
     error: Failure | None
+    due_in_seconds: float
+    """Of a chunk that waits for its next attempt: how much longer."""
+
+
+def failure_of(columns: Row) -> Failure | None:
+    """The failure in error_type, error_message, error_retryable; None where there is none."""
+    kind, message, retryable = columns
+    if kind is None:
+        return None
+    return Failure(type=kind, message=message, retryable=bool(retryable))
+
+
+def output_of(columns: Row) -> ChunkOutput:
+    """The output in a result's body and item_errors."""
+    body, errors = columns
+    return ChunkOutput(
+        body=bytes(body), item_errors=tuple(ItemError(**error) for error in json.loads(errors))
+    )

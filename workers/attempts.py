@@ -4,16 +4,18 @@ Knows the ledger, not Temporal. Which attempt is next, and when, is the caller's
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from contract.failures import Failure, FailureType
-from contract.job_spec import JobSpec, RetrySpec, StageSpec
+from contract.job_spec import RetrySpec, StageSpec
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
+from ledger.jobs import Terms
 from ledger.outcomes import Script
 from ledger.records import Attempt
 from workers.execution import Outcome, execute, failed_whole
@@ -22,7 +24,12 @@ from workers.processor import Processor, ValidationError
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
 
-_REMEMBERED_SPECS = 1000
+_REMEMBERED_JOBS = 1000
+# What a failing ledger is told of in the log: first soon, then less and less often.
+_FIRST_WARNING_SECONDS = 1.0
+_LONGEST_SILENCE_SECONDS = 300.0
+
+_log = logging.getLogger("fanfold.worker")
 
 
 class NoSuchJob(Exception):
@@ -56,24 +63,25 @@ class Attempts:
         self._ledger = ledger
         self._processors = processors
         self._max_result_bytes = max_result_bytes
-        self._specs: dict[str, JobSpec] = {}
+        self._terms: dict[str, Terms] = {}
 
-    async def spec(self, job_id: str) -> JobSpec:
-        """The job's spec, remembered: every chunk of the job asks for it.
+    async def terms(self, job_id: str) -> Terms:
+        """What the job was asked to do, remembered: every chunk of the job asks for it.
 
         Raises NoSuchJob.
         """
-        if job_id not in self._specs:
-            spec = await self._ledger.jobs.spec(job_id)
-            if spec is None:
+        if job_id not in self._terms:
+            terms = await self._ledger.jobs.terms(job_id)
+            if terms is None:
                 raise NoSuchJob(job_id)
-            if len(self._specs) >= _REMEMBERED_SPECS:
-                self._specs.pop(next(iter(self._specs)))
-            self._specs[job_id] = spec
-        return self._specs[job_id]
+            if len(self._terms) >= _REMEMBERED_JOBS:
+                self._terms.pop(next(iter(self._terms)))
+            self._terms[job_id] = terms
+        return self._terms[job_id]
 
-    async def run(self, attempt: Attempt, spec: JobSpec) -> Ending:
+    async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""
+        spec = terms.spec
         stage = spec.stages[attempt.stage]
         limit = stage.retry.max_attempts
         if attempt.number > limit:
@@ -91,10 +99,13 @@ class Attempts:
                 record = outcomes.succeeded
             return Ending(record(attempt, outcome.output), seconds=seconds)
         if failure.retryable and attempt.number < limit:
+            wait = outcome.retry_seconds
+            if wait is None:
+                wait = retry_seconds(stage.retry, attempt.number)
             return Ending(
-                outcomes.put_off(attempt, outcome.output),
+                outcomes.put_off(attempt, outcome.output, seconds=wait),
                 failure,
-                retry_seconds=retry_seconds(stage.retry, attempt.number),
+                retry_seconds=wait,
                 seconds=seconds,
             )
         script = outcomes.failed(
@@ -102,12 +113,13 @@ class Attempts:
         )
         return Ending(script, failure, seconds=seconds)
 
-    async def is_tolerance_exceeded(self, job_id: str, spec: JobSpec) -> bool:
+    async def is_tolerance_exceeded(self, job_id: str, terms: Terms) -> bool:
         """Whether the job bears no more failures, by the outcomes recorded so far."""
-        if spec.tolerated_failures is None:
+        tolerance = terms.controls.tolerated_failures
+        if tolerance is None:
             return False
         succeeded, failed = await self._ledger.jobs.outcome_counts(job_id)
-        return spec.tolerated_failures.is_exceeded(succeeded=succeeded, failed=failed, final=False)
+        return tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=False)
 
     async def _execute(self, attempt: Attempt, stage: StageSpec) -> Outcome:
         processor = self._processors.get(stage.processor)
@@ -145,11 +157,24 @@ def retry_seconds(retry: RetrySpec, attempts: int) -> float:
 async def persistently(
     write: Callable[Given, Awaitable[Answer]], *arguments: Given.args, **named: Given.kwargs
 ) -> Answer:
-    """Repeat a write until the ledger takes it: what was worked out must not be lost."""
-    wait_seconds = 0.1
+    """Repeat a write until the ledger takes it: what was worked out must not be lost.
+
+    The write may have been done each time that it failed, so it has to be repeatable. Says
+    so in the log, at growing intervals. Raises whatever means that it can never succeed.
+    """
+    wait_seconds, started = 0.1, time.monotonic()
+    warn_at = started + _FIRST_WARNING_SECONDS
     while True:
         try:
-            return await write(*arguments, **named)
-        except LedgerUnavailable:
+            answer = await write(*arguments, **named)
+        except LedgerUnavailable as error:
+            now = time.monotonic()
+            if now >= warn_at:
+                _log.warning("a write waits for the ledger since %.0f s: %s", now - started, error)
+                warn_at = now + min(2 * (now - started), _LONGEST_SILENCE_SECONDS)
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(wait_seconds * 2, 5.0)
+        else:
+            if warn_at > started + _FIRST_WARNING_SECONDS:
+                _log.info("the ledger takes writes again")
+            return answer

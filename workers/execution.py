@@ -31,6 +31,8 @@ class Outcome:
     failure: Failure | None = None
     items_failed: int = 0
     """Of a failure, how many of the chunk's items it means."""
+    retry_seconds: float | None = None
+    """Of a failure, the wait before the next attempt where the processor asked for one."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class _ItemRun:
     items: list[Any]
     results: dict[int, Any] = field(default_factory=dict)
     errors: dict[int, Failure] = field(default_factory=dict)
+    retry_seconds: float | None = None
+    """The longest wait that an item asked for."""
     dropped: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -82,6 +86,9 @@ class _ItemRun:
             self.dropped[index] = str(dropped)
         except _USER_ERRORS as error:
             self.errors[index] = failure_of(error, retry)
+            wait = wait_asked_for(error)
+            if wait is not None:
+                self.retry_seconds = max(wait, self.retry_seconds or 0.0)
 
 
 async def execute(
@@ -129,6 +136,13 @@ def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
     )
 
 
+def wait_asked_for(error: BaseException) -> float | None:
+    """The seconds until the next attempt that the error itself names: a service's Retry-After."""
+    if isinstance(error, ApplicationError) and error.next_retry_delay is not None:
+        return max(0.0, error.next_retry_delay.total_seconds())
+    return None
+
+
 async def _execute_chunk(
     processor: Processor,
     value: Any,  # noqa: ANN401 - any JSON value
@@ -156,7 +170,9 @@ async def _execute_chunk(
     except OutOfTime:
         return failed_whole(attempt, _timeout(processor, timeout_seconds, retry))
     except _USER_ERRORS as error:
-        return failed_whole(attempt, failure_of(error, retry))
+        outcome = failed_whole(attempt, failure_of(error, retry))
+        outcome.retry_seconds = wait_asked_for(error)
+        return outcome
     if len(body) > max_result_bytes:
         return failed_whole(attempt, _too_large(len(body), max_result_bytes))
     return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
@@ -216,6 +232,7 @@ def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Ou
             retryable=any(failure.retryable for failure in run.errors.values()),
         ),
         items_failed=len(item_errors),
+        retry_seconds=run.retry_seconds,
     )
 
 

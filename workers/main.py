@@ -22,8 +22,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
-from contract.names import CHUNK_TASK_QUEUE, JOB_TASK_QUEUE
-from contract.wire import HEARTBEAT_INTERVAL
+from contract.names import chunk_task_queue, job_task_queue
+from contract.plan import HEARTBEAT_INTERVAL
 from ledger.catalog import Kind
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerUnavailable
@@ -53,9 +53,9 @@ def build_workers(
     )
     attempts = Attempts(ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes)
     chunk_activities = ChunkActivities(
-        ledger.chunks, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
+        ledger.work, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )
-    block_activities = BlockActivities(ledger.chunks, attempts, Slots(given.worker_slots))
+    block_activities = BlockActivities(ledger.work, attempts, Slots(given.worker_slots))
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
     )
@@ -63,11 +63,12 @@ def build_workers(
     pollers = PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2)
     jobs = Worker(
         client,
-        task_queue=JOB_TASK_QUEUE,
+        task_queue=job_task_queue(ledger.id),
         workflows=[JobWorkflow, ShardWorkflow],
         activities=[
             job_activities.open_job,
-            job_activities.record_lost_chunk,
+            job_activities.plan_page,
+            job_activities.record_lost,
             job_activities.close_job,
         ],
         workflow_runner=runner,
@@ -78,7 +79,7 @@ def build_workers(
     )
     chunks = Worker(
         client,
-        task_queue=CHUNK_TASK_QUEUE,
+        task_queue=chunk_task_queue(ledger.id),
         workflows=[ChunkWorkflow],
         activities=[chunk_activities.run_stage, block_activities.run_block],
         workflow_runner=runner,
@@ -113,7 +114,12 @@ async def run(given: settings.WorkerSettings) -> None:
             await stack.enter_async_context(worker)
         # What is there now stays: it is not looked through again and again for garbage.
         gc.freeze()
-        _log.info("worker %d is ready: %s", os.getpid(), ", ".join(sorted(registry.processors)))
+        _log.info(
+            "worker %d is ready, on the ledger %s: %s",
+            os.getpid(),
+            ledger.id,
+            ", ".join(sorted(registry.processors)),
+        )
         await stopping.wait()
         _log.info("worker %d is stopping", os.getpid())
 

@@ -160,6 +160,7 @@ class Uploads:
                 upload,
                 tenant=DEFAULT_TENANT,
                 spec=submission.to_spec(whole.request, execution),
+                controls=submission.to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
@@ -184,7 +185,9 @@ class Uploads:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
-        return await self._ledger.receiving.seal(job.id, DEFAULT_TENANT, spec, job.total_chunks)
+        return await self._ledger.receiving.seal(
+            job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
+        )
 
     async def tidy(self) -> bool:
         """Close jobs that were never sealed, and give up uploads that nobody sends any more.

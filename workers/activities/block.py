@@ -1,49 +1,95 @@
 """The activity that runs a block of chunks, which have no workflows of their own.
 
-The ledger is its checkpoint: run again, it skips what is done. Chunks run in lanes, and
-a lane records what became of one chunk in the transaction that begins its next: one
-commit a chunk, shared with the other lanes'.
+A block is so many lanes on one worker. Each lane claims the job's next chunk in the ledger,
+runs it, and records what became of it in the transaction that claims its next one: one
+commit a chunk, shared with the other lanes'. All lanes of all blocks draw from the same
+chunks, so none is idle while a chunk of the job may run. A lane that finds nothing waits
+for what may come up: chunks whose wait for another attempt is over, for one.
+
+The ledger is the checkpoint. A block that is run again takes back what its earlier run had
+begun, and claims like any other.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
-from contract.job_spec import JobSpec
-from contract.names import RUN_BLOCK
+from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK
 from contract.states import JobState
-from contract.wire import BlockInput, BlockOutcome, PutOff, indexes_of, ranges_of
+from contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from ledger import outcomes
-from ledger.chunks import Chunks
+from ledger.jobs import Terms
 from ledger.outcomes import Script
 from ledger.records import Attempt, BlockRun, NoAttempt
+from ledger.work import Work
 from workers.activities.lifeline import heartbeats
 from workers.attempts import Attempts, Ending, NoSuchJob, persistently
 from workers.slots import Slots
+
+_log = logging.getLogger("fanfold.worker")
+
+# A block whose lanes all have nothing to do waits this long for what is due; for what is
+# due later, its shard begins another one then.
+PATIENCE_SECONDS = 5.0
+# How often idle lanes look for what others may have left: chunks of a worker that stopped.
+_LOOK_AGAIN_SECONDS = 2.0
+# While chunks may be claimed and others are quicker.
+_SHORTEST_LOOK_SECONDS = 0.005
+# A block makes way once it has run for so many of its own chunks, but not before its time.
+_CHUNKS_BEFORE_MAKING_WAY = 20
+# Lanes that end at about the same time give their slots back together.
+_GATHERING_SECONDS = 1.0
+_TOKEN_BITS = 62
 
 
 @dataclass(slots=True)
 class _Run:
     """What the lanes of a block share."""
 
-    job_id: str
-    spec: JobSpec
+    given: BlockInput
+    terms: Terms
     this: BlockRun
-    waiting: deque[int]
+    started: float = field(default_factory=time.monotonic)
     chunks_run: int = 0
     seconds: float = 0.0
-    put_off: dict[float, list[int]] = field(default_factory=dict)
     is_over: bool = False
     """Whether no further chunk may start: the job is cancelled, say."""
+    is_making_way: bool = False
     is_tolerance_exceeded: bool = False
+    defect: Exception | None = None
+    """What ended the block though the ledger and the job's code did all they should."""
+    more_in_seconds: float | None = None
+    highest_claimed: int = -1
+    parked: list[asyncio.Future[None]] = field(default_factory=list)
+    """Lanes that found nothing to claim."""
+    has_parked: asyncio.Event = field(default_factory=asyncio.Event)
+    lanes_ended: int = 0
+    lane_ended: asyncio.Event = field(default_factory=asyncio.Event)
     waiting_lanes: set[asyncio.Task[Any]] = field(default_factory=set)
     """Those that wait for something that may take long."""
+
+    @property
+    def job_id(self) -> str:
+        return self.given.job.id
+
+    @property
+    def is_going(self) -> bool:
+        """Whether a lane may claim another chunk."""
+        return not (self.is_over or self.is_making_way or activity.is_worker_shutdown())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no lane runs anything."""
+        return len(self.parked) + self.lanes_ended == self.given.width
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -64,51 +110,65 @@ class _Run:
         self.is_over = True
         for lane in self.waiting_lanes:
             lane.cancel()
+        self.wake(len(self.parked))
 
-    def note(self, index: int, ending: Ending) -> None:
-        """Keep what the shard has to know of a chunk that ran."""
+    def break_down(self, defect: Exception) -> None:
+        """End because of an error that nobody foresaw."""
+        self.defect = self.defect or defect
+        self.end()
+
+    async def park(self) -> None:
+        """Wait until there may be something to claim, or nothing any more."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.parked.append(woken)
+        self.has_parked.set()
+        await woken
+
+    def wake(self, count: int) -> None:
+        """Let so many parked lanes look again."""
+        for woken in self.parked[:count]:
+            woken.set_result(None)
+        del self.parked[:count]
+
+    def note(self, ending: Ending) -> None:
+        """Keep how long the chunk took; a block that has run long enough makes way."""
         self.chunks_run += 1
         self.seconds += ending.seconds
-        if ending.retry_seconds is not None:
-            self.put_off.setdefault(ending.retry_seconds, []).append(index)
-
-    def outcome(self) -> BlockOutcome:
-        return BlockOutcome(
-            put_off=[
-                PutOff(ranges=ranges_of(indexes), seconds=seconds)
-                for seconds, indexes in self.put_off.items()
-            ],
-            chunk_seconds=self.seconds / self.chunks_run if self.chunks_run else None,
-            is_tolerance_exceeded=self.is_tolerance_exceeded,
+        long_enough = max(
+            self.given.seconds, _CHUNKS_BEFORE_MAKING_WAY * self.seconds / self.chunks_run
         )
+        if time.monotonic() - self.started > long_enough:
+            self.is_making_way = True
+            self.wake(len(self.parked))
 
 
 class BlockActivities:
     """Runs blocks of chunks."""
 
-    def __init__(self, chunks: Chunks, attempts: Attempts, slots: Slots) -> None:
+    def __init__(self, work: Work, attempts: Attempts, slots: Slots) -> None:
         """Take what the activity depends on; the slots are for all blocks of this worker."""
-        self._chunks = chunks
+        self._work = work
         self._attempts = attempts
         self._slots = slots
 
     @activity.defn(name=RUN_BLOCK)
-    async def run_block(self, block: BlockInput) -> BlockOutcome:
-        """Run each chunk of the block that has no outcome yet; which have to be tried again."""
+    async def run_block(self, given: BlockInput) -> BlockOutcome:
+        """Run chunks of the job for as long as there are some, or until it is time to make way.
+
+        Cancelled with its job; what it has begun then is left without an outcome.
+        """
         try:
-            spec = await self._attempts.spec(block.job_id)
+            terms = await self._attempts.terms(given.job.id)
         except NoSuchJob:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
             ) from None
-        info = activity.info()
-        this = BlockRun(block=f"{info.workflow_run_id}/{info.activity_id}", number=info.attempt)
+        this = BlockRun(block=given.block, number=activity.info().attempt)
         if this.number > 1:
-            await self._chunks.take_over(block.job_id, this)
-        run = _Run(block.job_id, spec, this, deque(indexes_of(block.ranges)))
-        width = min(block.width, len(run.waiting))
-        lanes = asyncio.gather(*(self._lane(run) for _ in range(width)))
-        async with heartbeats():
+            await self._work.take_over(given.job.id, this)
+        run = _Run(given, terms, this)
+        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.width)))
+        async with heartbeats(), _beside(self._look_out(run)), _beside(self._return_slots(run)):
             try:
                 await asyncio.shield(lanes)
             except asyncio.CancelledError:
@@ -116,81 +176,174 @@ class BlockActivities:
                 await lanes
                 if not activity.is_worker_shutdown():
                     raise
-        if run.waiting and activity.is_worker_shutdown():
-            # Another worker goes on; what has been put off keeps its time.
-            run.put_off.setdefault(0.0, []).extend(run.waiting)
-        return run.outcome()
+        if run.defect is not None:
+            raise run.defect
+        if run.is_making_way or activity.is_worker_shutdown():
+            run.more_in_seconds = 0.0
+        return BlockOutcome(
+            more_in_seconds=run.more_in_seconds,
+            is_tolerance_exceeded=run.is_tolerance_exceeded,
+        )
 
     async def _lane(self, run: _Run) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: Script = ()
-        while run.waiting and not run.is_over and not activity.is_worker_shutdown():
-            try:
-                with run.interruptible():
-                    await self._slots.take()
-            except asyncio.CancelledError:
-                break
-            try:
-                if not run.waiting:  # other lanes took the last ones meanwhile
+        try:
+            while run.is_going:
+                try:
+                    with run.interruptible():
+                        await self._slots.take()
+                except asyncio.CancelledError:
                     break
-                unrecorded = await self._run_next(run, unrecorded)
-            finally:
-                self._slots.give_back()
-            if self._slots.is_contended:
-                # Whoever waits goes first; what is done must not wait with this lane.
-                await self._record(unrecorded)
-                unrecorded = ()
-        await self._record(unrecorded)
+                try:
+                    claimed = await self._claim(run, unrecorded)
+                    unrecorded = ()
+                    if claimed is not None:
+                        unrecorded = await self._run_chunk(run, claimed)
+                finally:
+                    self._slots.give_back()
+                if claimed is None:
+                    await run.park()
+                elif self._slots.is_contended:
+                    # Whoever waits goes first; what is done must not wait with this lane.
+                    await self._record(unrecorded)
+                    unrecorded = ()
+            await self._record(unrecorded)
+        except Exception as error:  # noqa: BLE001 - raised once the other lanes have ended
+            run.break_down(error)
+        finally:
+            run.lanes_ended += 1
+            run.lane_ended.set()
+            run.has_parked.set()  # perhaps nobody is busy any more
 
-    async def _run_next(self, run: _Run, unrecorded: Script) -> Script:
+    async def _claim(self, run: _Run, unrecorded: Script) -> Attempt | None:
+        claimed = await persistently(
+            self._work.claim,
+            run.job_id,
+            run.this,
+            token=secrets.randbits(_TOKEN_BITS),
+            above=run.highest_claimed,
+            after=unrecorded,
+        )
+        # From the first on again where there are none: some may have been handed back.
+        run.highest_claimed = claimed.index if claimed is not None else -1
+        return claimed
+
+    async def _run_chunk(self, run: _Run, attempt: Attempt) -> Script:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
-        index, stage = run.waiting.popleft(), 0
         while True:
-            begun = await persistently(
-                self._chunks.begin_attempt,
-                run.job_id,
-                index,
-                stage,
-                after=unrecorded,
-                within=run.this,
-            )
-            unrecorded = ()
-            if isinstance(begun, NoAttempt) and not begun.chunk_state.is_terminal:
-                if begun.job_state is JobState.RUNNING and begun.stage > stage:
-                    stage = begun.stage  # it did earlier stages before
-                    continue
-                run.end()  # the job is over, or another worker has taken the block over
-            if not isinstance(begun, Attempt):
-                return ()
-            ending = await self._run(run, begun)
+            ending = await self._run(run, attempt)
             if ending is None:
                 return ()
-            unrecorded = ending.script
-            if ending.failure is None and not run.spec.is_last_stage(stage):
-                stage += 1
-                continue
-            run.note(index, ending)
-            if run.spec.tolerated_failures is not None:
-                await self._record(unrecorded)
-                unrecorded = ()
-                if await persistently(self._attempts.is_tolerance_exceeded, run.job_id, run.spec):
-                    run.is_over = run.is_tolerance_exceeded = True
-            return unrecorded
+            if ending.failure is not None or run.terms.spec.is_last_stage(attempt.stage):
+                break
+            begun = await persistently(
+                self._work.begin,
+                run.job_id,
+                attempt.index,
+                attempt.stage + 1,
+                token=secrets.randbits(_TOKEN_BITS),
+                within=run.this,
+                after=ending.script,
+            )
+            if not isinstance(begun, Attempt):
+                # The job is over, the block was taken over, or the chunk was.
+                if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
+                    run.end()
+                return ()
+            attempt = begun
+        run.note(ending)
+        if run.terms.controls.tolerated_failures is None:
+            return ending.script
+        await self._record(ending.script)
+        if await persistently(self._attempts.is_tolerance_exceeded, run.job_id, run.terms):
+            run.is_over = run.is_tolerance_exceeded = True
+            run.wake(len(run.parked))
+        return ()
 
     async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
         try:
             if not run.is_over:
                 with run.interruptible():
-                    return await self._attempts.run(attempt, run.spec)
+                    return await self._attempts.run(attempt, run.terms)
         except asyncio.CancelledError:
             pass
         # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
             await self._record(outcomes.handed_back(attempt))
-            run.waiting.append(attempt.index)
         return None
+
+    async def _look_out(self, run: _Run) -> None:
+        """Wake parked lanes when there is something for them; end the block when there is not."""
+        try:
+            await self._watch_over_parked(run)
+        except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
+            run.break_down(error)
+
+    async def _watch_over_parked(self, run: _Run) -> None:
+        while not run.is_over:
+            run.has_parked.clear()
+            if not run.parked:
+                await run.has_parked.wait()
+                continue
+            outlook = await persistently(
+                self._work.outlook, run.job_id, run.this, limit=len(run.parked)
+            )
+            wait = _LOOK_AGAIN_SECONDS
+            if outlook.job_state is not JobState.RUNNING:
+                run.end()
+                return
+            if outlook.ready:
+                run.wake(outlook.ready)
+                wait = _SHORTEST_LOOK_SECONDS
+            elif outlook.due_in_seconds is not None:
+                wait = min(wait, outlook.due_in_seconds)
+            if not run.is_going or (
+                run.is_idle
+                and not outlook.ready
+                and (outlook.due_in_seconds is None or outlook.due_in_seconds > PATIENCE_SECONDS)
+            ):
+                run.more_in_seconds = outlook.due_in_seconds
+                run.end()
+                return
+            # Sooner, once another lane has run out: it may have put something off.
+            try:
+                async with asyncio.timeout(wait):
+                    await run.has_parked.wait()
+            except TimeoutError:
+                continue
+
+    async def _return_slots(self, run: _Run) -> None:
+        """Of a block that makes way, give back the slots of lanes that ended before the last."""
+        info, returned = activity.info(), 0
+        assert info.workflow_id is not None  # noqa: S101 - blocks are started by shards
+        shard = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        while True:
+            await run.lane_ended.wait()
+            run.lane_ended.clear()
+            if not run.is_making_way:
+                continue
+            await asyncio.sleep(_GATHERING_SECONDS)
+            ended = run.lanes_ended - returned
+            returned += ended
+            try:
+                await shard.signal(
+                    BLOCK_SLOTS_RETURNED, BlockSlotsReturned(block=run.given.block, slots=ended)
+                )
+            except RPCError as error:
+                # They come back with the end of the block.
+                _log.debug("slots of a block were not given back early: %s", error)
 
     async def _record(self, outcome: Script) -> None:
         if outcome:
-            await persistently(self._chunks.record, outcome)
+            await persistently(self._work.record, outcome)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,29 +1,34 @@
 """The activity that runs one stage of one chunk, and records what came of it."""
 
 import asyncio
+import secrets
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from contract.failures import Failure
 from contract.names import RUN_STAGE
-from contract.states import ChunkState
+from contract.states import ChunkState, JobState
 from contract.wire import RECORDED, TOLERANCE_EXCEEDED, ChunkOutcome, StageInput
 from ledger import outcomes
-from ledger.chunks import Chunks
-from ledger.records import NoAttempt
+from ledger.jobs import Terms
+from ledger.records import Attempt, NoAttempt
+from ledger.work import Work
 from workers.activities.lifeline import ended_with_the_worker, handed_over, heartbeats
 from workers.attempts import Attempts, NoSuchJob, persistently
+
+# A chunk that is due so soon is waited for here: its workflow was started a little early,
+# or ending it and starting it again would take as long.
+WAITED_FOR_SECONDS = 0.25
+_TOKEN_BITS = 62
 
 
 class ChunkActivities:
     """Runs chunks that have a workflow of their own."""
 
-    def __init__(
-        self, chunks: Chunks, attempts: Attempts, *, shutdown_grace_seconds: float
-    ) -> None:
+    def __init__(self, work: Work, attempts: Attempts, *, shutdown_grace_seconds: float) -> None:
         """Take what the activity depends on."""
-        self._chunks = chunks
+        self._work = work
         self._attempts = attempts
         self._shutdown_grace_seconds = shutdown_grace_seconds
 
@@ -31,45 +36,71 @@ class ChunkActivities:
     async def run_stage(self, given: StageInput) -> ChunkOutcome:
         """Run a stage, unless that is done already; what became of it.
 
-        Raises ApplicationError: retryable where another attempt is due, else with the
-        detail RECORDED, once the failure is in the ledger.
+        Raises ApplicationError with the detail RECORDED where the chunk has failed for good
+        and that is in the ledger.
         """
         try:
-            spec = await self._attempts.spec(given.job_id)
+            terms = await self._attempts.terms(given.job.id)
         except NoSuchJob:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
             ) from None
-        begun = await self._chunks.begin_attempt(given.job_id, given.index, given.stage)
-        if begun is None:
-            raise ApplicationError("there is no such chunk", type="NoSuchChunk", non_retryable=True)
-        if isinstance(begun, NoAttempt):
-            return _answer_without_running(begun, given)
         async with heartbeats():
-            try:
-                async with ended_with_the_worker(self._shutdown_grace_seconds):
-                    ending = await self._attempts.run(begun, spec)
-            except asyncio.CancelledError:
-                if activity.is_worker_shutdown():
-                    await self._chunks.record(outcomes.handed_back(begun))
-                    raise handed_over() from None
-                raise
-            await persistently(self._chunks.record, ending.script)
-            is_exceeded = await persistently(
-                self._attempts.is_tolerance_exceeded, given.job_id, spec
+            while True:
+                begun = await self._begin(given)
+                if isinstance(begun, NoAttempt):
+                    return _answer_without_running(begun, given)
+                outcome = await self._run(begun, given, terms)
+                if (
+                    outcome.state is not ChunkState.PENDING
+                    or outcome.retry_seconds > WAITED_FOR_SECONDS
+                ):
+                    return outcome
+
+    async def _begin(self, given: StageInput) -> Attempt | NoAttempt:
+        """An attempt, also one that is due very soon, or why there is none."""
+        while True:
+            begun = await persistently(
+                self._work.begin,
+                given.job.id,
+                given.index,
+                given.stage,
+                token=secrets.randbits(_TOKEN_BITS),
             )
-        if ending.failure is None:
-            return ChunkOutcome(
-                state=ChunkState.SUCCEEDED,
-                seconds=ending.seconds,
-                is_tolerance_exceeded=is_exceeded,
-            )
-        if ending.is_final:
+            if begun is None:
+                raise ApplicationError(
+                    "there is no such chunk", type="NoSuchChunk", non_retryable=True
+                )
+            if (
+                isinstance(begun, NoAttempt)
+                and begun.job_state is JobState.RUNNING
+                and begun.chunk_state is ChunkState.PENDING
+                and begun.stage == given.stage
+                and 0 < begun.due_in_seconds <= WAITED_FOR_SECONDS
+            ):
+                await asyncio.sleep(begun.due_in_seconds)
+                continue
+            return begun
+
+    async def _run(self, attempt: Attempt, given: StageInput, terms: Terms) -> ChunkOutcome:
+        try:
+            async with ended_with_the_worker(self._shutdown_grace_seconds):
+                ending = await self._attempts.run(attempt, terms)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                await self._work.record(outcomes.handed_back(attempt))
+                raise handed_over() from None
+            raise
+        await persistently(self._work.record, ending.script)
+        is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job.id, terms)
+        if ending.is_final and ending.failure is not None:
             raise _recorded(ending.failure, is_tolerance_exceeded=is_exceeded)
-        raise ApplicationError(
-            ending.failure.message,
-            type=ending.failure.type,
-            category=ApplicationErrorCategory.BENIGN,
+        return ChunkOutcome(
+            state=ChunkState.SUCCEEDED if ending.failure is None else ChunkState.PENDING,
+            seconds=ending.seconds,
+            retry_seconds=ending.retry_seconds or 0.0,
+            stage=given.stage,
+            is_tolerance_exceeded=is_exceeded,
         )
 
 
@@ -79,6 +110,10 @@ def _answer_without_running(found: NoAttempt, given: StageInput) -> ChunkOutcome
         raise _recorded(found.error)
     if found.chunk_state is ChunkState.SUCCEEDED or found.stage > given.stage:
         return ChunkOutcome(state=ChunkState.SUCCEEDED)
+    if found.job_state is JobState.RUNNING and found.due_in_seconds > 0:
+        return ChunkOutcome(
+            state=ChunkState.PENDING, retry_seconds=found.due_in_seconds, stage=given.stage
+        )
     return ChunkOutcome(state=ChunkState.CANCELLED)
 
 

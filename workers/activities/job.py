@@ -1,14 +1,15 @@
-"""The activities around a job's chunks: open it, record what was lost, fold and close it."""
+"""The activities around a job's chunks: open it, plan, record what was lost, fold and close it."""
 
 from collections.abc import Mapping
 
 from temporalio import activity
 
 from contract.failures import Failure, FailureType
-from contract.job_spec import JobSpec
-from contract.names import CLOSE_JOB, OPEN_JOB, RECORD_LOST_CHUNK
+from contract.job_spec import Controls
+from contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST
+from contract.plan import ranges_of
 from contract.states import ChunkState, JobState
-from contract.wire import CloseJob, LostChunk
+from contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
 from ledger.connect import Ledger
 from ledger.records import ChunkCounts
 from workers.activities.lifeline import heartbeats
@@ -28,38 +29,75 @@ class JobActivities:
         self._max_result_bytes = max_result_bytes
 
     @activity.defn(name=OPEN_JOB)
-    async def open_job(self, job_id: str) -> bool:
-        """Mark the job as running; whether it may run (it may have been cancelled meanwhile)."""
-        return await self._ledger.jobs.open(job_id) is JobState.RUNNING
+    async def open_job(self, given: PageInput) -> OpenedJob:
+        """Mark the job as running, and plan its first page.
 
-    @activity.defn(name=RECORD_LOST_CHUNK)
-    async def record_lost_chunk(self, lost: LostChunk) -> None:
+        It may not run where it was cancelled meanwhile. Where it was running already, a
+        workflow before this one was closed outside Fanfold, or replaced.
+        """
+        was_pending, state = await self._ledger.jobs.open(given.job.id)
+        if state is not JobState.RUNNING:
+            return OpenedJob(may_run=False, page=Page(ranges=[], is_last=True))
+        if not was_pending:
+            await self._ledger.work.offer_again(given.job.id)
+        return OpenedJob(may_run=True, page=await self.plan_page(given))
+
+    @activity.defn(name=PLAN_PAGE)
+    async def plan_page(self, given: PageInput) -> Page:
+        """The next chunks that have no outcome yet."""
+        indexes = await self._ledger.work.page(
+            given.job.id, after=given.after, limit=given.limit + 1
+        )
+        return Page(ranges=ranges_of(indexes[: given.limit]), is_last=len(indexes) <= given.limit)
+
+    @activity.defn(name=RECORD_LOST)
+    async def record_lost(self, lost: LostChunks) -> None:
         """Record the failure of chunks whose own activities cannot do so any more."""
         failure = Failure(type=FailureType.CHUNK_CLOSED_OUTSIDE, message=lost.reason)
-        await self._ledger.chunks.record_lost(lost.job_id, lost.index, failure, count=lost.count)
+        await self._ledger.work.record_lost(lost.job.id, lost.index, failure)
 
     @activity.defn(name=CLOSE_JOB)
-    async def close_job(self, given: CloseJob) -> str:
-        """Settle the counts, fold the survivors, and give the job its terminal state."""
-        jobs = self._ledger.jobs
-        spec = await jobs.spec(given.job_id)
-        if spec is None:
-            return JobState.FAILED
-        counts = await jobs.settle(given.job_id)
+    async def close_job(self, given: CloseJob) -> ClosedJob:
+        """Fold the survivors, and give the job its terminal state, once its rows add up.
+
+        Where chunks have no outcome: of a job that is stopped they are cancelled, of any
+        other they are offered again, and the job stays open.
+        """
+        job_id = given.job.id
+        terms = await self._ledger.jobs.terms(job_id)
+        if terms is None:
+            return ClosedJob(state=JobState.FAILED)
+        # Cancelled meanwhile, which the workflow may not have heard yet.
+        is_cancelled = given.is_cancelled or (
+            await self._ledger.jobs.state(job_id, given.job.tenant) is JobState.CANCELLING
+        )
+        if is_cancelled or given.is_tolerance_exceeded:
+            counts = await self._ledger.closing.settle(job_id)
+        else:
+            counts = await self._ledger.closing.counts(job_id)
+            if left := counts.pending + counts.running:
+                return await self._reopened(given, left)
         state, error = verdict(
             counts,
-            spec,
-            is_cancelled=given.is_cancelled,
+            terms.controls,
+            is_cancelled=is_cancelled,
             is_tolerance_exceeded=given.is_tolerance_exceeded,
         )
         result: bytes | None = None
-        if spec.reducer is not None and counts.succeeded and state is not JobState.CANCELLED:
+        reducer = terms.spec.reducer
+        if reducer is not None and counts.succeeded and state is not JobState.CANCELLED:
             try:
-                result = await self._fold(given.job_id, spec.reducer)
+                result = await self._fold(job_id, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        await jobs.close(given.job_id, state, error=error, result=result)
-        return state
+        await self._ledger.closing.close(job_id, state, error=error, result=result)
+        return ClosedJob(state=state)
+
+    async def _reopened(self, given: CloseJob, left: int) -> ClosedJob:
+        """All that the job's workflow started has ended: what still runs was lost on the way."""
+        await self._ledger.work.offer_again(given.job.id)
+        first = PageInput(job=given.job, after=-1, limit=given.limit)
+        return ClosedJob(state=None, left=left, page=await self.plan_page(first))
 
     async def _fold(self, job_id: str, reducer_name: str) -> bytes:
         factory = self._reducers.get(reducer_name)
@@ -75,12 +113,12 @@ class JobActivities:
 
 
 def verdict(
-    counts: ChunkCounts, spec: JobSpec, *, is_cancelled: bool, is_tolerance_exceeded: bool
+    counts: ChunkCounts, controls: Controls, *, is_cancelled: bool, is_tolerance_exceeded: bool
 ) -> tuple[JobState, Failure | None]:
-    """The terminal state that settled counts mean, and why, where the job failed."""
+    """The terminal state that final counts mean, and why, where the job failed."""
     if is_cancelled:
         return JobState.CANCELLED, None
-    tolerance = spec.tolerated_failures
+    tolerance = controls.tolerated_failures
     finished = counts.succeeded + counts.failed
     if is_tolerance_exceeded or (
         tolerance is not None

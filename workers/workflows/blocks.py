@@ -1,146 +1,107 @@
-"""Chunks in blocks: a shard's chunks without workflows of their own.
-
-A block is one activity; what it puts off comes back here, and goes into another block
-once it is due.
-"""
+"""Chunks in blocks: activities that claim chunks in the ledger, which have no workflows."""
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import CHUNK_TASK_QUEUE, RUN_BLOCK
-    from contract.wire import (
-        BLOCK_CHUNKS,
-        BLOCK_SECONDS,
-        BLOCK_WIDTH,
-        FIRST_BLOCK_CHUNKS,
-        HEARTBEAT_TIMEOUT,
-        MAX_BLOCKS_AT_ONCE,
-        BlockInput,
-        BlockOutcome,
-        Pace,
-        PutOff,
-        ShardInput,
-        indexes_of,
-        ranges_of,
-    )
+    from contract.names import RUN_BLOCK, chunk_task_queue
+    from contract.plan import HEARTBEAT_TIMEOUT, block_id
+    from contract.wire import BlockInput, BlockOutcome, ShardInput
     from workers.workflows.calls import LEDGER_RETRY
-    from workers.workflows.fan_out import all_settled
+    from workers.workflows.window import Running, Window
+
+_BLOCK_NUMBER_BITS = 40
+# Blocks that begin together do not all make way together.
+_SPREAD = 0.25
 
 
 class Blocks:
-    """Runs a shard's chunks, at most its width at a time, in a few lanes of blocks."""
+    """Keeps blocks running while the ledger has chunks for them, as wide as there are slots."""
 
     def __init__(
         self,
         shard: ShardInput,
+        window: Window,
         *,
         is_going: Callable[[], bool],
-        on_idle: Callable[[int], None],
         on_tolerance_exceeded: Callable[[], None],
+        on_turn: Callable[[], None],
     ) -> None:
-        """Take the shard's range; `is_going` is asked before each start."""
+        """Start blocks with the slots of the window.
+
+        `is_going` is asked before each start, `on_turn` called whenever all that can be
+        started has been.
+        """
         self._shard = shard
+        self._window = window
         self._is_going = is_going
-        self._on_idle = on_idle
         self._on_tolerance_exceeded = on_tolerance_exceeded
-        self._chunk_seconds = shard.pace.chunk_seconds
-        self.next_index = shard.first
-        self._end = shard.first + shard.count
-        self._due: deque[int] = deque()
-        self._sleeping: dict[float, list[int]] = {}
-        self._timers: set[asyncio.Task[None]] = set()
-        self._lanes = 0
-        self._blocks_running = 0
+        self._on_turn = on_turn
+        self._running = Running()
+        self._has_work = True
+        self._due_at: float | None = None
 
-    @property
-    def pace(self) -> Pace:
-        """How long a chunk takes, as last seen."""
-        return Pace(chunk_seconds=self._chunk_seconds)
+    def changed(self) -> None:
+        """Look again: there may be slots, or a reason to stop."""
+        self._running.changed()
 
-    @property
-    def put_off(self) -> list[PutOff]:
-        """What still has to be tried again, and how much later."""
-        now = workflow.time()
-        groups = [
-            PutOff(ranges=ranges_of(indexes), seconds=max(due_at - now, 0.0))
-            for due_at, indexes in self._sleeping.items()
-        ]
-        if self._due:
-            groups.append(PutOff(ranges=ranges_of(self._due), seconds=0.0))
-        return groups
+    def slots_returned(self, block: int, slots: int) -> None:
+        """Have slots of lanes that have ended, before the block has: others go on with them."""
+        self._window.take_back(block, slots)
+        self._has_work = True
+        self._running.changed()
 
     async def run(self) -> None:
-        """Run all chunks, also those put off, or as many as may be started."""
-        for group in self._shard.put_off:
-            self._put_off(group)
-        put_off = sum(map(len, self._sleeping.values()))
-        width = min(self._shard.width, self._shard.count + put_off)
-        self._lanes = min(math.ceil(width / BLOCK_WIDTH), MAX_BLOCKS_AT_ONCE)
-        share, more = divmod(width, self._lanes)
-        await all_settled([self._lane(share + (lane < more)) for lane in range(self._lanes)])
+        """Run blocks until the ledger has nothing left for one, and none is running.
 
-    async def _lane(self, width: int) -> None:
-        while indexes := await self._next_block(width):
-            self._blocks_running += 1
-            await self._run_block(indexes, width)
-            self._blocks_running -= 1
-        self._lanes -= 1
-        self._on_idle(width)
-
-    async def _next_block(self, width: int) -> Sequence[int]:
-        """The chunks of this lane's next block; none when there is nothing left for it."""
-        while self._is_going():
-            size = self._block_chunks(width)
-            if self._due:
-                return [self._due.popleft() for _ in range(min(size, len(self._due)))]
-            if self.next_index < self._end:
-                first, self.next_index = self.next_index, min(self.next_index + size, self._end)
-                return range(first, self.next_index)
-            if not self._is_needed(width):
+        When cancelled, raises CancelledError once all of them have ended.
+        """
+        while True:
+            is_going = self._is_going()
+            while is_going and self._has_work and (lanes := self._lanes_to_start()):
+                self._start(min(lanes, self._width()))
+            self._on_turn()
+            if self._window.is_all_free and not (is_going and self._due_at is not None):
                 break
-            await workflow.wait_condition(
-                lambda: bool(self._due) or self._is_all_done or not self._is_going()
-            )
-        return []
+            await self._running.wait()
+        await self._running.cancel()  # a timer for what may not be started any more
 
-    @property
-    def _is_all_done(self) -> bool:
-        """Whether nothing can come up any more: what runs may still put chunks off."""
-        return not self._sleeping and not self._blocks_running
+    def _lanes_to_start(self) -> int:
+        """As many as there are slots, but no more in all than there are chunks."""
+        return min(self._window.free, self._shard.total_chunks - self._window.lent)
 
-    def _is_needed(self, width: int) -> bool:
-        """Whether a lane that has nothing to start has to wait for what may come up."""
-        if self._is_all_done:
-            return False
-        # Where others could use its slots, as many lanes wait as what sleeps will fill.
-        sleeping = sum(map(len, self._sleeping.values()))
-        return not self._shard.has_successors or sleeping > (self._lanes - 1) * width
+    def _width(self) -> int:
+        """How many lanes a block has: few, so that all workers share in the job's chunks."""
+        tuning = self._shard.tuning
+        lanes = min(self._window.size, self._shard.total_chunks)
+        width = max(tuning.block_width, math.ceil(lanes / tuning.max_blocks))
+        return min(width, math.ceil(lanes / 2))
 
-    def _block_chunks(self, width: int) -> int:
-        """How many chunks the next block should have."""
-        in_time = FIRST_BLOCK_CHUNKS
-        if self._chunk_seconds is not None:
-            in_time = math.ceil(width * BLOCK_SECONDS / max(self._chunk_seconds, 0.001))
-        if in_time < BLOCK_CHUNKS:
-            # Slow ones are dealt out evenly, so that no lane is the last by far.
-            left = self._end - self.next_index + len(self._due)
-            in_time = min(in_time, math.ceil(left / self._lanes))
-        return min(max(width, in_time), BLOCK_CHUNKS)
+    def _start(self, width: int) -> None:
+        random = workflow.random()
+        block = block_id(self._shard.number, random.getrandbits(_BLOCK_NUMBER_BITS))
+        spread = 1 + _SPREAD * (2 * random.random() - 1)
+        self._window.lend(block, width)
+        given = BlockInput(
+            job=self._shard.job,
+            block=block,
+            width=width,
+            seconds=self._shard.tuning.block_seconds * spread,
+        )
+        self._running.start(self._run_block(given))
 
-    async def _run_block(self, indexes: Sequence[int], width: int) -> None:
+    async def _run_block(self, given: BlockInput) -> None:
         try:
             outcome: BlockOutcome = await workflow.execute_activity(
                 RUN_BLOCK,
-                BlockInput(job_id=self._shard.job_id, ranges=ranges_of(indexes), width=width),
+                given,
                 result_type=BlockOutcome,
-                task_queue=CHUNK_TASK_QUEUE,
+                task_queue=chunk_task_queue(given.job.ledger),
                 # The worker ends each chunk in time, and the heartbeat a worker that is
                 # gone. How long chunks wait for a worker's slots, nobody can tell.
                 start_to_close_timeout=timedelta(days=365),
@@ -152,21 +113,22 @@ class Blocks:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from error
             raise
-        if outcome.chunk_seconds is not None:
-            self._chunk_seconds = outcome.chunk_seconds
+        finally:
+            self._window.take_all_back(given.block)
         if outcome.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
-        for group in outcome.put_off:
-            self._put_off(group)
+        self._has_work = outcome.more_in_seconds == 0
+        if outcome.more_in_seconds:
+            self._look_again_in(outcome.more_in_seconds)
 
-    def _put_off(self, group: PutOff) -> None:
-        due_at = workflow.time() + group.seconds
-        self._sleeping.setdefault(due_at, []).extend(indexes_of(group.ranges))
-        # Not awaited: the lanes wait for what it brings, or end without it.
-        timer = asyncio.ensure_future(self._wake(due_at, group.seconds))
-        self._timers.add(timer)
-        timer.add_done_callback(self._timers.discard)
+    def _look_again_in(self, seconds: float) -> None:
+        """Start blocks again once chunks are due, if that is sooner than planned so far."""
+        due_at = workflow.time() + seconds
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._running.start(self._wake(due_at, seconds))
 
     async def _wake(self, due_at: float, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self._due.extend(self._sleeping.pop(due_at, ()))
+        if self._due_at == due_at:
+            self._due_at, self._has_work = None, True

@@ -1,7 +1,6 @@
 """Calls that the workflows share: children that never outlive them, writes that never fail."""
 
 import asyncio
-import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +11,12 @@ from temporalio.exceptions import (
     ApplicationError,
     FailureError,
     TerminatedError,
-    WorkflowAlreadyStartedError,
     is_cancelled_exception,
 )
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import RECORD_LOST_CHUNK
-    from contract.wire import LostChunk
+    from contract.names import RECORD_LOST
+    from contract.wire import JobRef, LostChunks
 
 # Ledger writes are repeated until they succeed: a database that is away for an hour
 # delays a job, it does not fail it.
@@ -36,7 +34,7 @@ async def start_child(
     task_queue: str,
     result_type: type,
 ) -> workflow.ChildWorkflowHandle[Any, Any]:
-    """Start a child; raises WorkflowAlreadyStartedError where one of its id has run."""
+    """Start a child; raises WorkflowAlreadyStartedError where one of its id still runs."""
     starting = asyncio.ensure_future(
         workflow.start_child_workflow(
             name,
@@ -44,7 +42,8 @@ async def start_child(
             id=workflow_id,
             result_type=result_type,
             task_queue=task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            # Of a chunk that is tried again, the child is another run of the same id.
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             # Children clean up when their parent is terminated, and the parent waits
             # for them when it is cancelled: no child outlives its job.
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
@@ -60,25 +59,18 @@ async def start_child(
         return child
 
 
-async def end_of(
-    child: workflow.ChildWorkflowHandle[Any, Any],
-) -> Any:  # noqa: ANN401 - the outcome of whichever workflow it is
-    """The outcome of a child that may continue as new; when cancelled, that of its clean-up."""
-    try:
-        return await asyncio.shield(child)
-    except asyncio.CancelledError:
-        # Cancelling the handle would ask the child's first run only, which may be over.
-        with contextlib.suppress(ApplicationError):  # the child is over altogether
-            await workflow.get_external_workflow_handle(child.id).cancel()
-        return await child
+async def record_lost(job: JobRef, error: FailureError, *, index: int) -> None:
+    """Write what a chunk's workflow can no longer write."""
+    await record_lost_chunks(
+        LostChunks(job=job, index=index, reason=f"the chunk's workflow {_end(error)}")
+    )
 
 
-async def record_lost(job_id: str, index: int, error: FailureError, *, count: int = 1) -> None:
-    """Write what a chunk's workflow, or a shard's with all its chunks, can no longer write."""
-    whose = "the chunk's workflow" if count == 1 else "the workflow of the chunk's shard"
+async def record_lost_chunks(lost: LostChunks) -> None:
+    """Write the failure of chunks that nobody else can write."""
     await workflow.execute_local_activity(
-        RECORD_LOST_CHUNK,
-        LostChunk(job_id=job_id, index=index, count=count, reason=f"{whose} {_end(error)}"),
+        RECORD_LOST,
+        lost,
         start_to_close_timeout=LEDGER_TIMEOUT,
         retry_policy=LEDGER_RETRY,
     )
@@ -93,8 +85,6 @@ def details_of(error: FailureError) -> tuple[Any, ...]:
 
 
 def _end(error: FailureError) -> str:
-    if isinstance(error, WorkflowAlreadyStartedError):
-        return "had run before, without recording an outcome"
     if isinstance(error.cause, TerminatedError):
         return "was terminated outside Fanfold"
     if is_cancelled_exception(error):

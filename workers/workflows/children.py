@@ -1,75 +1,159 @@
 """Chunks as children: a window of child workflows, started by a job or by its shard."""
 
-from collections.abc import Callable
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import CHUNK_TASK_QUEUE, CHUNK_WORKFLOW, chunk_workflow_id
+    from contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
+    from contract.plan import Tuning
     from contract.states import ChunkState
     from contract.wire import (
-        QUICK_SAMPLE,
-        QUICK_SECONDS,
         RECORDED,
         TOLERANCE_EXCEEDED,
         ChunkInput,
         ChunkOutcome,
+        JobRef,
         Pace,
         StagePlan,
     )
     from workers.workflows.calls import details_of, record_lost, start_child
+    from workers.workflows.window import Running, Window
+
+# A child takes some tens of milliseconds to start: with this lead its attempt begins on
+# time. The activity waits for what is left.
+_START_LEAD_SECONDS = 0.05
 
 
-class ChunkChildren:
-    """Runs chunks as child workflows, each from its start to its recorded outcome."""
+class Children:
+    """Runs chunks as child workflows, each from its start to its recorded outcome.
+
+    A chunk whose next attempt is due later holds no slot meanwhile: its child ends, and
+    is started again when the time has come.
+    """
 
     def __init__(
         self,
-        job_id: str,
+        job: JobRef,
         stages: list[StagePlan],
         pace: Pace,
+        tuning: Tuning,
+        window: Window,
         *,
+        is_going: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Go on at the pace of the chunks before, where there were some."""
-        self._job_id = job_id
+        """Go on at the pace of the chunks before, where there were some.
+
+        `is_going` is asked before each start, `on_turn` called whenever all that can be
+        started has been.
+        """
+        self._job = job
         self._stages = stages
         self._quick_streak = pace.quick_streak
+        self._tuning = tuning
+        self._window = window
+        self._is_going = is_going
         self._on_tolerance_exceeded = on_tolerance_exceeded
+        self._on_turn = on_turn
+        self._running = Running()
+        self._ready: deque[tuple[int, int]] = deque()
+        self._sleeping: dict[float, list[tuple[int, int]]] = {}
 
     @property
     def pace(self) -> Pace:
         """How quick the chunks have been so far."""
         return Pace(quick_streak=self._quick_streak)
 
-    async def run_chunk(self, index: int) -> None:
-        """One child, from start to recorded outcome."""
+    @property
+    def waiting(self) -> int:
+        """How many chunks could be started now, had they slots."""
+        return len(self._ready)
+
+    def changed(self) -> None:
+        """Look again: there may be slots, or a reason to stop."""
+        self._running.changed()
+
+    async def run(self, indexes: Iterable[int]) -> None:
+        """Run these chunks, as many as may be started; returns once none is in flight.
+
+        When cancelled, raises CancelledError once everything in flight has settled.
+        """
+        self._ready.extend((index, 0) for index in indexes)
+        while True:
+            is_going = self._is_going()
+            while is_going and self._ready and self._window.free:
+                index, stage = self._ready.popleft()
+                self._window.lend(index, 1)
+                self._running.start(self._run_chunk(index, stage))
+            self._on_turn()
+            if self._window.is_all_free and not (is_going and (self._ready or self._sleeping)):
+                break
+            await self._running.wait()
+        await self._running.cancel()  # timers of what may not be started any more
+
+    async def _run_chunk(self, index: int, stage: int) -> None:
+        try:
+            outcome = await self._outcome(index, stage)
+        finally:
+            self._window.take_all_back(index)
+        if outcome is None:
+            return
+        if outcome.is_tolerance_exceeded:
+            self._on_tolerance_exceeded()
+        if outcome.state is ChunkState.SUCCEEDED:
+            is_quick = outcome.seconds <= self._tuning.quick_seconds
+            self._quick_streak = self._quick_streak + 1 if is_quick else 0
+        elif outcome.state is ChunkState.PENDING:
+            self._put_off(index, outcome)
+
+    async def _outcome(self, index: int, stage: int) -> ChunkOutcome | None:
+        """One child, from start to recorded outcome; None where it failed."""
         try:
             child = await start_child(
                 CHUNK_WORKFLOW,
                 ChunkInput(
-                    job_id=self._job_id,
+                    job=self._job,
                     index=index,
                     stages=self._stages,
-                    is_quick=self._quick_streak >= QUICK_SAMPLE,
+                    stage=stage,
+                    is_quick=self._quick_streak >= self._tuning.quick_sample,
                 ),
-                workflow_id=chunk_workflow_id(self._job_id, index),
-                task_queue=CHUNK_TASK_QUEUE,
+                workflow_id=chunk_workflow_id(self._job.id, index),
+                task_queue=chunk_task_queue(self._job.ledger),
                 result_type=ChunkOutcome,
             )
             outcome: ChunkOutcome = await child
-        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+        except WorkflowAlreadyStartedError:
+            # One that a workflow before this one started still runs. The ledger offers the
+            # chunk again, unless that child records its outcome.
+            return None
+        except ChildWorkflowError as error:
             details = details_of(error)
             if TOLERANCE_EXCEEDED in details:
                 self._on_tolerance_exceeded()
             # Of a job being cancelled, whatever has no outcome is cancelled: also a chunk
             # whose attempt broke while it was told to stop.
             if RECORDED not in details and workflow.cancellation_reason() is None:
-                await record_lost(self._job_id, index, error)
+                await record_lost(self._job, error, index=index)
+            return None
+        return outcome
+
+    def _put_off(self, index: int, outcome: ChunkOutcome) -> None:
+        """Start the chunk again when its next attempt is due; those due together share a timer."""
+        seconds = max(0.0, outcome.retry_seconds - _START_LEAD_SECONDS)
+        due_at = workflow.time() + seconds
+        if due_at in self._sleeping:
+            self._sleeping[due_at].append((index, outcome.stage))
             return
-        if outcome.is_tolerance_exceeded:
-            self._on_tolerance_exceeded()
-        if outcome.state is ChunkState.SUCCEEDED:
-            is_quick = outcome.seconds <= QUICK_SECONDS
-            self._quick_streak = self._quick_streak + 1 if is_quick else 0
+        self._sleeping[due_at] = [(index, outcome.stage)]
+        self._running.start(self._wake(due_at, seconds))
+
+    async def _wake(self, due_at: float, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        # Before those that never ran: their wait is over.
+        self._ready.extendleft(reversed(self._sleeping.pop(due_at)))

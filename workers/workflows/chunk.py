@@ -4,19 +4,13 @@ import dataclasses
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from contract.names import CHUNK_WORKFLOW, RUN_STAGE
+    from contract.plan import HEARTBEAT_TIMEOUT, TIMEOUT_SLACK
     from contract.states import ChunkState
-    from contract.wire import (
-        HEARTBEAT_TIMEOUT,
-        TIMEOUT_SLACK,
-        ChunkInput,
-        ChunkOutcome,
-        StageInput,
-        StagePlan,
-    )
+    from contract.wire import ChunkInput, ChunkOutcome, StageInput, StagePlan
+    from workers.workflows.calls import LEDGER_RETRY
 
 
 @workflow.defn(name=CHUNK_WORKFLOW)
@@ -25,9 +19,9 @@ class ChunkWorkflow:
 
     @workflow.run
     async def run(self, chunk: ChunkInput) -> ChunkOutcome:
-        """How the chunk ended: succeeded, or cancelled with its job."""
+        """How the chunk ended: succeeded, cancelled with its job, or put off to be tried again."""
         outcome, slowest = ChunkOutcome(state=ChunkState.SUCCEEDED), 0.0
-        for number, plan in enumerate(chunk.stages):
+        for number, plan in list(enumerate(chunk.stages))[chunk.stage :]:
             outcome = await self._run_stage(chunk, number, plan)
             slowest = max(slowest, outcome.seconds)
             if outcome.state is not ChunkState.SUCCEEDED:
@@ -40,18 +34,10 @@ class ChunkWorkflow:
         Both run the same code under the same limits. A local activity that turns out slow
         goes on to its end; only the server's part of it costs more then.
         """
-        given = StageInput(job_id=chunk.job_id, index=chunk.index, stage=number)
-        # How often is the ledger's to count, which can tell a failed attempt from one that
-        # a stopping worker handed back; the server only waits between them.
-        retry = RetryPolicy(
-            # No wait is longer than the longest: the SDK refuses a policy that says otherwise.
-            initial_interval=timedelta(
-                seconds=min(plan.initial_interval_seconds, plan.max_interval_seconds)
-            ),
-            backoff_coefficient=plan.backoff_coefficient,
-            maximum_interval=timedelta(seconds=plan.max_interval_seconds),
-            maximum_attempts=0,
-        )
+        given = StageInput(job=chunk.job, index=chunk.index, stage=number)
+        # What is tried again here is the call, of a worker that died or stopped. How often
+        # the stage is tried, and when, is the ledger's to say and the parent's to wait for.
+        retry = LEDGER_RETRY
         limit = timedelta(seconds=plan.timeout_seconds) + TIMEOUT_SLACK
         # A chunk is not cancelled before its processor has stopped.
         on_cancel = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED

@@ -1,195 +1,187 @@
-"""The parent workflow: plan, fan out, fold, close."""
+"""The parent workflow: open, walk until the ledger has no work left, fold, close."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import (
-        CLOSE_JOB,
-        JOB_TASK_QUEUE,
-        JOB_WORKFLOW,
-        OPEN_JOB,
-        RELEASE_SLOTS,
-        SHARD_WORKFLOW,
-        STOP,
-        shard_workflow_id,
-    )
+    from contract.names import CLOSE_JOB, JOB_WORKFLOW, OPEN_JOB, SLOTS_RETURNED, STOP
+    from contract.plan import indexes_of
     from contract.wire import (
-        SHARDS_AT_ONCE,
+        ClosedJob,
         CloseJob,
         JobInput,
-        ShardInput,
-        ShardOutcome,
-        SlotsReleased,
+        LostChunks,
+        OpenedJob,
+        Page,
+        PageInput,
+        SlotsReturned,
     )
-    from workers.workflows.calls import (
-        LEDGER_RETRY,
-        LEDGER_TIMEOUT,
-        end_of,
-        record_lost,
-        start_child,
-    )
-    from workers.workflows.children import ChunkChildren
-    from workers.workflows.fan_out import fan_out
+    from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
+    from workers.workflows.children import Children
+    from workers.workflows.shards import Shards
+    from workers.workflows.window import Window
 
 _CLOSE_TIMEOUT = timedelta(hours=1)
 _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
+# A walk that leaves as much as the one before is repeated, later and later; then what is
+# left has failed. So no job stays running for ever.
+_WALKS_IN_VAIN = 3
 
 
 @workflow.defn(name=JOB_WORKFLOW)
 class JobWorkflow:
     """One job: its window of children, the fold over the survivors, its end.
 
-    A small job starts a child for each chunk itself; a large one starts shards, which
-    do that for a range of chunks each. The window is the job's: shards get shares of it.
+    The ledger plans, the workflow walks: it asks for chunks without an outcome, runs them,
+    and asks again until there are none. A small job starts a child for each chunk itself;
+    any other starts shards, and lends them the slots of its window.
     """
 
     @workflow.init
     def __init__(self, job: JobInput) -> None:
         """Start with the whole window free."""
         self._job = job
-        self._pace = job.pace
+        self._window = Window(job.max_concurrency)
         self._is_stopped = False
-        self._free_slots = job.max_concurrency
-        self._lent_slots: dict[int, int] = {}
+        self._pace = job.pace
+        self._shards = Shards(
+            job, self._window, is_going=self._is_going, on_tolerance_exceeded=self.stop
+        )
+        self._children: Children | None = None
 
     @workflow.run
-    async def run(self, job: JobInput) -> str:
+    async def run(self, _job: JobInput) -> str:
         """The state the job ended in."""
         is_cancelled = False
         try:
-            await self._open()
-            await (self._run_shards() if job.shard_chunks else self._run_chunks())
+            page = await self._open()
+            state = await self._walk(page)
         except asyncio.CancelledError:
             is_cancelled = True
+            state = None
         # Asked again: a cancellation that arrives in the same workflow task as a
         # completion may not raise anything.
-        is_cancelled = is_cancelled or workflow.cancellation_reason() is not None
-        state = await self._close(is_cancelled=is_cancelled)
+        is_cancelled = is_cancelled or (
+            state is None and workflow.cancellation_reason() is not None
+        )
+        if state is None:
+            state = (await self._close(is_cancelled=is_cancelled)).state
         if is_cancelled:
             raise asyncio.CancelledError
-        return state
+        return state or ""
 
     @workflow.signal(name=STOP)
     def stop(self) -> None:
         """Start nothing more: the job bears no more failures."""
         self._is_stopped = True
+        self._shards.changed()
+        if self._children is not None:
+            self._children.changed()
 
-    @workflow.signal(name=RELEASE_SLOTS)
-    def release_slots(self, released: SlotsReleased) -> None:
-        """Take back slots that a shard has no more use for."""
-        if released.shard in self._lent_slots:
-            self._lent_slots[released.shard] -= released.slots
-            self._free_slots += released.slots
+    @workflow.signal(name=SLOTS_RETURNED)
+    def slots_returned(self, returned: SlotsReturned) -> None:
+        """Take back slots that a shard has no use for, and note how many it wants."""
+        self._shards.slots_returned(returned)
 
-    async def _open(self) -> None:
+    async def _open(self) -> Page:
         """Mark the job as running; one cancelled before it began goes straight to its end."""
-        may_run: bool = await workflow.execute_local_activity(
+        opened: OpenedJob = await workflow.execute_local_activity(
             OPEN_JOB,
-            self._job.job_id,
-            result_type=bool,
+            PageInput(job=self._job.job, after=-1, limit=self._page_chunks),
+            result_type=OpenedJob,
             start_to_close_timeout=LEDGER_TIMEOUT,
             retry_policy=LEDGER_RETRY,
         )
-        if not may_run:
+        if not opened.may_run:
             raise asyncio.CancelledError
+        return opened.page
 
-    async def _run_chunks(self) -> None:
-        children = ChunkChildren(
-            self._job.job_id, self._job.stages, self._pace, on_tolerance_exceeded=self.stop
-        )
-        width = min(self._job.max_concurrency, self._job.total_chunks)
-        await fan_out(self._going(self._job.total_chunks), children.run_chunk, width=width)
+    async def _walk(self, page: Page) -> str | None:
+        """Run chunks until the job is closed, or stopped; its state, None where it is stopped."""
+        left_before, in_vain = self._job.total_chunks, 0
+        while True:
+            await self._run(page, left_before)
+            if not self._is_going():
+                return None
+            closed = await self._close()
+            if closed.page is None:
+                return closed.state
+            in_vain = in_vain + 1 if closed.left >= left_before else 0
+            if in_vain > _WALKS_IN_VAIN:
+                await self._give_up()
+            elif in_vain:
+                await asyncio.sleep(2**in_vain)
+            page, left_before = closed.page, closed.left
 
-    async def _run_shards(self) -> None:
-        """Start shards as slots for them come free, and wait for all of them."""
-        job, running = self._job, list[asyncio.Task[None]]()
-        count = -(-job.total_chunks // job.shard_chunks)
-        at_once = min(SHARDS_AT_ONCE, count, job.max_concurrency)
-        share = job.max_concurrency // at_once
-        try:
-            for number in self._going(count):
-                await workflow.wait_condition(lambda: self._free_slots >= share or self._is_stopped)
-                if self._is_stopped:
-                    break
-                # Evenly among those that may start now: a division leaves nothing unused.
-                places = min(at_once - len(self._lent_slots), count - number)
-                slots = min(self._free_slots // max(places, 1), job.shard_chunks)
-                self._free_slots -= slots
-                self._lent_slots[number] = slots
-                has_successors = number < count - 1
-                running.append(
-                    asyncio.ensure_future(self._run_shard(number, slots, has_successors))
-                )
-            await asyncio.gather(*running)
-        except asyncio.CancelledError:
-            for shard in running:
-                shard.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            raise
-
-    async def _run_shard(self, number: int, slots: int, has_successors: bool) -> None:
-        """One shard, from start to the last of its chunks' outcomes."""
+    async def _run(self, page: Page, open_chunks: int) -> None:
+        """Run the chunks of this page, and of those after it."""
         job = self._job
-        first = number * job.shard_chunks
-        count = min(job.shard_chunks, job.total_chunks - first)
-        try:
-            child = await start_child(
-                SHARD_WORKFLOW,
-                ShardInput(
-                    job_id=job.job_id,
-                    number=number,
-                    first=first,
-                    count=count,
-                    width=slots,
-                    stages=job.stages,
-                    execution=job.execution,
-                    has_successors=has_successors,
-                    pace=self._pace,
-                ),
-                workflow_id=shard_workflow_id(job.job_id, number),
-                task_queue=JOB_TASK_QUEUE,
-                result_type=ShardOutcome,
-            )
-            outcome: ShardOutcome = await end_of(child)
-        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
-            if workflow.cancellation_reason() is None:
-                await record_lost(job.job_id, first, error, count=count)
-        else:
-            self._pace = outcome.pace
-            self._is_stopped = self._is_stopped or outcome.is_tolerance_exceeded
-        self._free_slots += self._lent_slots.pop(number)
+        is_full = workflow.info().get_current_history_length() > job.tuning.max_events
+        if job.tuning.has_shards(job.execution, job.total_chunks) or is_full:
+            await self._shards.run(page, open_chunks)
+            return
+        self._children = Children(
+            job.job,
+            job.stages,
+            self._pace,
+            job.tuning,
+            self._window,
+            is_going=self._has_room,
+            on_tolerance_exceeded=self.stop,
+        )
+        await self._children.run(indexes_of(page.ranges))
+        self._pace = self._children.pace
 
-    def _going(self, end: int) -> Iterator[int]:
-        """0 to before `end`, for as long as there is no reason to stop."""
-        for index in range(end):
-            if self._is_stopped or workflow.cancellation_reason() is not None:
-                return
-            yield index
+    async def _give_up(self) -> None:
+        """Nothing that was started for the chunks that are left came to anything."""
+        reason = "its workflows were closed outside Fanfold, again and again"
+        await record_lost_chunks(LostChunks(job=self._job.job, reason=reason))
 
-    async def _close(self, *, is_cancelled: bool) -> str:
+    @property
+    def _page_chunks(self) -> int:
+        return self._job.tuning.page_chunks(self._job.total_chunks)
+
+    def _is_going(self) -> bool:
+        """Whether there is no reason to stop."""
+        return not self._is_stopped and workflow.cancellation_reason() is None
+
+    def _has_room(self) -> bool:
+        """Whether this workflow may start chunks itself: its history is not full either."""
+        length = workflow.info().get_current_history_length()
+        return self._is_going() and length <= self._job.tuning.max_events
+
+    async def _close(self, *, is_cancelled: bool = False) -> ClosedJob:
         """Fold and close, to the end, whatever cancellation arrives meanwhile."""
+        given = CloseJob(
+            job=self._job.job,
+            limit=self._page_chunks,
+            is_cancelled=is_cancelled,
+            is_tolerance_exceeded=self._is_stopped,
+        )
         closing = asyncio.ensure_future(
             workflow.execute_activity(
                 CLOSE_JOB,
-                CloseJob(
-                    job_id=self._job.job_id,
-                    is_cancelled=is_cancelled,
-                    is_tolerance_exceeded=self._is_stopped,
-                ),
-                result_type=str,
+                given,
+                result_type=ClosedJob,
                 start_to_close_timeout=_CLOSE_TIMEOUT,
                 heartbeat_timeout=_CLOSE_HEARTBEAT_TIMEOUT,
+                retry_policy=LEDGER_RETRY,
+            )
+            if self._job.has_reducer
+            # Without a fold it is over at once, and costs the server half as much.
+            else workflow.execute_local_activity(
+                CLOSE_JOB,
+                given,
+                result_type=ClosedJob,
+                start_to_close_timeout=LEDGER_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
         )
         while True:
             try:
-                state: str = await asyncio.shield(closing)
+                closed: ClosedJob = await asyncio.shield(closing)
             except asyncio.CancelledError:
                 continue
-            return state
+            return closed

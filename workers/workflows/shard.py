@@ -1,124 +1,167 @@
-"""The workflow between a large job and its chunks: one range of them."""
+"""The workflow between a large job and its chunks: it keeps its job's history short."""
 
 import asyncio
 import contextlib
-import dataclasses
-from collections.abc import Iterator
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from contract.job_spec import Execution
-    from contract.names import RELEASE_SLOTS, SHARD_WORKFLOW, STOP
-    from contract.wire import Pace, PutOff, ShardInput, ShardOutcome, SlotsReleased
+    from contract.names import (
+        BLOCK_SLOTS_RETURNED,
+        SHARD_WORKFLOW,
+        SLOTS_LENT,
+        SLOTS_RETURNED,
+        STOP,
+    )
+    from contract.plan import indexes_of
+    from contract.wire import (
+        BlockSlotsReturned,
+        ShardInput,
+        ShardOutcome,
+        SlotsLent,
+        SlotsReturned,
+    )
     from workers.workflows.blocks import Blocks
-    from workers.workflows.children import ChunkChildren
-    from workers.workflows.fan_out import fan_out
+    from workers.workflows.children import Children
+    from workers.workflows.window import Window
 
-# The server warns at 10,240 events and ends a workflow at 51,200.
-MAX_EVENTS_IN_A_RUN = 8_000
+# Idle slots are returned a few at a time: a signal for each would fill the job's history.
+# No slot is idle for longer than this.
+_GATHERING_SECONDS = 1.0
+_GATHERED_SHARE = 4
 
 
 @workflow.defn(name=SHARD_WORKFLOW)
 class ShardWorkflow:
-    """Runs a range of a job's chunks, as child workflows or in blocks."""
+    """Runs some of a job's chunks as child workflows, or any of them in blocks."""
 
     @workflow.init
     def __init__(self, shard: ShardInput) -> None:
-        """Start with nothing done."""
+        """Start with the slots that the job lends at first."""
         self._shard = shard
-        self._next_index = shard.first
+        self._window = Window(shard.width)
         self._is_tolerance_exceeded = False
-        self._held_slots = shard.width
-        self._idle_slots = 0
+        self._told_wanted = max(0, shard.total_chunks - shard.width)
+        self._gathering: asyncio.Task[None] | None = None
         self._tellings: list[asyncio.Task[None]] = []
+        self._chunks: Children | Blocks
+        if shard.execution is Execution.ACTIVITY:
+            self._chunks = Blocks(
+                shard,
+                self._window,
+                is_going=self._is_going,
+                on_tolerance_exceeded=self._stop_job,
+                on_turn=self._tell_of_slots,
+            )
+        else:
+            self._chunks = Children(
+                shard.job,
+                shard.stages,
+                shard.pace,
+                shard.tuning,
+                self._window,
+                is_going=self._is_going,
+                on_tolerance_exceeded=self._stop_job,
+                on_turn=self._tell_of_slots,
+            )
 
     @workflow.run
     async def run(self, shard: ShardInput) -> ShardOutcome:
-        """How fast the chunks were, for the shards that come after."""
-        if shard.execution is Execution.ACTIVITY:
-            pace, put_off = await self._run_blocks()
+        """How fast the chunks were, for the shards that come after.
+
+        Chunks that have no outcome yet, because this history is full, the ledger offers again.
+        """
+        pace = shard.pace
+        if isinstance(self._chunks, Children):
+            await self._chunks.run(indexes_of(shard.ranges))
+            pace = self._chunks.pace
         else:
-            pace, put_off = await self._run_children(), []
+            await self._chunks.run()
         if workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError
+        if self._gathering is not None:
+            self._gathering.cancel()
         # The job must not hear of this shard's end before what it was told.
         await asyncio.gather(*self._tellings)
-        left = shard.first + shard.count - self._next_index
-        if (left or put_off) and not self._is_tolerance_exceeded:
-            # A fresh history; nothing is open, since the window has drained.
-            workflow.continue_as_new(
-                dataclasses.replace(
-                    shard,
-                    first=self._next_index,
-                    count=left,
-                    width=self._held_slots,  # what it lent on is not its own any more
-                    pace=pace,
-                    put_off=put_off,
-                )
-            )
         return ShardOutcome(pace=pace, is_tolerance_exceeded=self._is_tolerance_exceeded)
 
-    async def _run_children(self) -> Pace:
-        children = ChunkChildren(
-            self._shard.job_id,
-            self._shard.stages,
-            self._shard.pace,
-            on_tolerance_exceeded=self._stop_job,
-        )
-        width = min(self._shard.width, self._shard.count)
-        await fan_out(self._indexes(), children.run_chunk, width=width, on_idle=self._release)
-        return children.pace
+    @workflow.signal(name=SLOTS_LENT)
+    def slots_lent(self, lent: SlotsLent) -> None:
+        """Let so many more chunks be in flight."""
+        self._window.resize(self._window.size + lent.slots)
+        self._told_wanted = max(0, self._told_wanted - lent.slots)
+        self._chunks.changed()
 
-    async def _run_blocks(self) -> tuple[Pace, list[PutOff]]:
-        blocks = Blocks(
-            self._shard,
-            is_going=self._is_going,
-            on_idle=self._release,
-            on_tolerance_exceeded=self._stop_job,
-        )
-        await blocks.run()
-        self._next_index = blocks.next_index
-        return blocks.pace, blocks.put_off
+    @workflow.signal(name=BLOCK_SLOTS_RETURNED)
+    def block_slots_returned(self, returned: BlockSlotsReturned) -> None:
+        """Let other blocks have the slots of a block that makes way."""
+        if isinstance(self._chunks, Blocks):
+            self._chunks.slots_returned(returned.block, returned.slots)
 
-    def _indexes(self) -> Iterator[int]:
-        """The chunks to start, for as long as there is no reason to stop."""
-        end = self._shard.first + self._shard.count
-        while self._next_index < end and self._is_going():
-            self._next_index += 1
-            yield self._next_index - 1
+    @property
+    def _is_full(self) -> bool:
+        length = workflow.info().get_current_history_length()
+        return length > self._shard.tuning.max_events
 
     def _is_going(self) -> bool:
         return (
             not self._is_tolerance_exceeded
             and workflow.cancellation_reason() is None
-            and workflow.info().get_current_history_length() <= MAX_EVENTS_IN_A_RUN
+            and not self._is_full
         )
 
-    def _release(self, slots: int) -> None:
-        """Lend slots that this shard has no more use for to the job's other shards."""
-        # A lane that ended for any other reason than work running out is needed again.
-        if self._shard.has_successors and self._is_going():
-            self._idle_slots += slots
-            # By halves: a signal for each slot would cost the job more than it gains.
-            if self._idle_slots * 2 >= self._held_slots:
-                self._held_slots -= self._idle_slots
-                released = SlotsReleased(shard=self._shard.number, slots=self._idle_slots)
-                self._idle_slots = 0
-                self._tell(RELEASE_SLOTS, released)
+    def _tell_of_slots(self) -> None:
+        """Return slots that are idle here; ask for some where chunks wait for them."""
+        if workflow.cancellation_reason() is not None or self._is_tolerance_exceeded:
+            return
+        if isinstance(self._chunks, Blocks) and not self._is_full:
+            return  # what its blocks cannot use, nobody can: they claim from all chunks
+        waiting = self._chunks.waiting if isinstance(self._chunks, Children) else 0
+        if waiting and not self._is_full:
+            if waiting > self._told_wanted:
+                self._return(0, wanted=waiting)
+        elif self._window.free:
+            if self._window.free * _GATHERED_SHARE >= self._window.size:
+                self._return(self._window.free, wanted=0)
+            elif self._gathering is None or self._gathering.done():
+                self._gathering = asyncio.ensure_future(self._gather())
+
+    async def _gather(self) -> None:
+        await asyncio.sleep(_GATHERING_SECONDS)
+        if self._window.free and self._is_draining:
+            self._return(self._window.free, wanted=0)
+
+    @property
+    def _is_draining(self) -> bool:
+        """Whether it starts nothing more for now."""
+        waiting = self._chunks.waiting if isinstance(self._chunks, Children) else 0
+        return self._is_full or not waiting
+
+    def _return(self, slots: int, *, wanted: int) -> None:
+        self._window.resize(self._window.size - slots)
+        self._told_wanted = wanted
+        self._tell(
+            SLOTS_RETURNED,
+            SlotsReturned(
+                shard=self._shard.number, slots=slots, wanted=wanted, is_full=self._is_full
+            ),
+        )
 
     def _stop_job(self) -> None:
         """The job bears no more failures: neither this shard nor another starts a chunk."""
         if not self._is_tolerance_exceeded:
             self._is_tolerance_exceeded = True
             self._tell(STOP)
+            self._chunks.changed()
 
-    def _tell(self, signal: str, *arguments: SlotsReleased) -> None:
+    def _tell(self, signal: str, *arguments: Any) -> None:  # noqa: ANN401 - what the signal takes
         async def tell() -> None:
             # A job that is gone has no more use for it.
             with contextlib.suppress(ApplicationError):
                 await parent.signal(signal, args=arguments)
 
-        parent = workflow.get_external_workflow_handle(self._shard.job_id)
+        parent = workflow.get_external_workflow_handle(self._shard.job.id)
         self._tellings.append(asyncio.ensure_future(tell()))

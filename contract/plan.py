@@ -1,0 +1,98 @@
+"""How a job is laid out over workflows: the sizes of its parts, and the arithmetic of ranges.
+
+The sizes travel in the job's input. So a running job keeps those it was started with,
+and a replay does not depend on what they are today.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from contract.job_spec import Execution
+from contract.names import chunk_workflow_id, shard_workflow_id
+
+Range = tuple[int, int]
+"""Consecutive chunks: the index of the first, and how many they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """Sizes that decide how fast a job is and how long its histories get, not what it gives."""
+
+    chunks_without_shards: int = 500
+    """Up to here a job in workflow mode starts its children itself: 3 to 4 events each, 9 at
+    worst, of the 10,000 that a history should have at most."""
+    shard_chunks: int = 500
+    """So many chunks a shard in workflow mode has, unless that made too many shards."""
+    max_shards: int = 250
+    """Each is a child of the job's workflow, with up to ten events and some signals."""
+    max_events: int = 8_000
+    """Past it a workflow starts nothing more; another one goes on. The server warns at 10,240
+    events and ends a workflow at 51,200."""
+    block_width: int = 4
+    """So many chunks a block runs at a time, or more where that made too many blocks."""
+    max_blocks: int = 60
+    """Most blocks of a job at a time, for as many workers to share in it."""
+    block_seconds: float = 20.0
+    """After about so long, or twenty chunks, a block makes way for another one, which any
+    worker may take: so a worker that has just come gets its share."""
+    quick_seconds: float = 0.5
+    """While a job's chunks take no longer, they run as local activities, which cost the server
+    half as much (docs/decisions/0003-quick-chunks.md)."""
+    quick_sample: int = 5
+    """So many chunks have to be quick, one after another, before it is believed."""
+
+    def has_shards(self, execution: Execution, total_chunks: int) -> bool:
+        """Whether there are shards between the job and its chunks."""
+        return execution is Execution.ACTIVITY or total_chunks > self.chunks_without_shards
+
+    def page_chunks(self, total_chunks: int) -> int:
+        """How many chunks a job in workflow mode plans at a time: those of a shard."""
+        return max(self.shard_chunks, math.ceil(total_chunks / self.max_shards))
+
+
+def ranges_of(indexes: Iterable[int]) -> list[Range]:
+    """The indexes as ranges, in ascending order: what travels grows with the gaps only."""
+    ranges: list[Range] = []
+    for index in sorted(indexes):
+        first, count = ranges[-1] if ranges else (index, 0)
+        if ranges and index == first + count:
+            ranges[-1] = first, count + 1
+        else:
+            ranges.append((index, 1))
+    return ranges
+
+
+def indexes_of(ranges: Iterable[Range]) -> list[int]:
+    """The indexes in the ranges."""
+    return [index for first, count in ranges for index in range(first, first + count)]
+
+
+_BLOCK_BITS = 40
+
+
+def block_id(shard: int, number: int) -> int:
+    """The id of a block: `number`, of up to 40 bits, tells it from all others of the job."""
+    return shard << _BLOCK_BITS | number
+
+
+def workflow_id_of(job_id: str, execution: Execution, index: int, block: int | None) -> str:
+    """The id of the workflow that runs a chunk: its own, or in activity mode its shard's.
+
+    A chunk in activity mode that no block has begun yet belongs to its job's workflow.
+    """
+    if execution is not Execution.ACTIVITY:
+        return chunk_workflow_id(job_id, index)
+    return job_id if block is None else shard_workflow_id(job_id, block >> _BLOCK_BITS)
+
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+"""A worker that has not been heard of for this long is lost, and its chunk starts again."""
+
+HEARTBEAT_INTERVAL = timedelta(seconds=2)
+"""How often a running chunk tells that it is alive, and hears whether it is cancelled."""
+
+TIMEOUT_SLACK = timedelta(seconds=60)
+"""The activity ends an attempt itself, at its time limit, and records that. The server's
+own limit is this much later: it only ends what the worker no longer can."""

@@ -1,0 +1,294 @@
+"""What is left to do of a job: planned in pages, claimed, begun, taken back.
+
+The ledger plans: a chunk without a final outcome is offered until it has one, whatever
+became of the workflow, the worker or the call that had it before. Each beginning raises
+the chunk's fence, and every write of an attempt holds the fence that it began with. So a
+worker that was thought dead and comes back changes nothing any more.
+
+A call that begins an attempt carries a token of the caller's. Made again with the same
+token, because nobody knows whether the first was written, it gives the same attempt.
+"""
+
+from dataclasses import dataclass
+
+from contract.failures import Failure
+from contract.states import ChunkState, JobState
+from ledger.database import Database, Row, Statement, Value
+from ledger.outcomes import TAKEN_BACK, Script, failure_columns
+from ledger.records import (
+    Attempt,
+    BlockRun,
+    ChunkOutput,
+    NoAttempt,
+    failure_of,
+    now_ms,
+    output_of,
+)
+
+_BEGIN = (
+    "UPDATE chunks SET state = 'running', stage_attempts = stage_attempts + 1, "
+    # A chunk's attempts are its runs from the client's view: moving on to the
+    # next stage is no further attempt, repeating a stage is.
+    "attempts = attempts + CASE WHEN attempts = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
+    "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, token = ?, "
+    "block = ? "
+)
+_JOB_RUNS = "(SELECT jobs.state FROM jobs WHERE jobs.id = ?) = 'running'"
+_BLOCK_IS_FENCED = (
+    "EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = ? AND block_runs.block = ? "
+    "AND block_runs.number > ?)"
+)
+# Each of the subqueries finds one row by its key. A join would leave the choice to the
+# database, which reads all of a job's inputs while it has no statistics.
+_ATTEMPT = (
+    "SELECT chunks.idx, chunks.stage, chunks.stage_attempts, chunks.fence, chunks.item_count, "
+    "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
+    "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = chunks.stage), "
+    # Nothing was kept before the first attempt at the first stage.
+    "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT body FROM results "
+    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
+    "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
+    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END "
+    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What there is to claim of a job, now and later."""
+
+    job_state: JobState | None
+    """None where there is no such job."""
+    ready: int
+    """How many chunks may be claimed now, as far as they were counted."""
+    due_in_seconds: float | None
+    """When the next of those that wait for another attempt is due; None where none waits."""
+
+
+class Work:
+    """Operations of those who run chunks. Every method raises LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on this database."""
+        self._database = database
+        skip_locked = database.skip_locked
+        self._claim = (
+            f"{_BEGIN} WHERE job_id = ? AND state = 'pending' AND idx = COALESCE("
+            # What waited for another attempt goes first, so that its wait is kept.
+            "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
+            f"AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT 1 {skip_locked}), "
+            "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
+            f"AND due_at IS NULL AND idx > ? ORDER BY idx LIMIT 1 {skip_locked})) "
+            f"AND {_JOB_RUNS} AND NOT {_BLOCK_IS_FENCED} "
+            "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
+            "AND claimed.state = 'running' AND claimed.token = ?)"
+        )
+
+    # --- planning ---------------------------------------------------------------------
+
+    async def page(self, job_id: str, *, after: int, limit: int) -> list[int]:
+        """At most `limit` chunks without an outcome, with an index above `after`, in order."""
+        # Three indexes, each in order: one condition over all states would read every chunk.
+        found: list[int] = []
+        for which in (
+            "state = 'pending' AND due_at IS NULL",
+            "state = 'pending' AND due_at IS NOT NULL",
+            "state = 'running'",
+        ):
+            rows = await self._database.read(
+                f"SELECT idx FROM chunks WHERE job_id = ? AND {which} AND idx > ? "
+                "ORDER BY idx LIMIT ?",
+                (job_id, after, limit),
+            )
+            found += [index for (index,) in rows]
+        return sorted(found)[:limit]
+
+    async def offer_again(self, job_id: str) -> None:
+        """Take back every attempt of a job of which nothing runs any more.
+
+        Their workflows were closed outside Fanfold, or replaced: that is not the chunks'
+        fault, and the attempts do not count.
+        """
+        await self._database.write(
+            Statement(
+                f"UPDATE chunks SET {TAKEN_BACK} WHERE job_id = ? AND state = 'running'",
+                (job_id,),
+            )
+        )
+
+    # --- in activity mode -------------------------------------------------------------
+
+    async def claim(
+        self, job_id: str, run: BlockRun, *, token: int, above: int = -1, after: Script = ()
+    ) -> Attempt | None:
+        """Begin an attempt at the next chunk that may run, if there is one.
+
+        Chunks whose wait is over come first, then those with an index above `above`, in
+        order. `after` is what became of the attempt before, recorded in the same
+        transaction. None as well where the job is not running, or where the block was
+        taken over by a later run.
+        """
+        now = now_ms()
+        claimed: tuple[Value, ...] = (now, token, run.block, job_id)
+        found: tuple[Value, ...] = (job_id, now, job_id, above)
+        allowed: tuple[Value, ...] = (job_id, job_id, str(run.block), run.number, job_id, token)
+        *_, rows = await self._database.write(
+            *after,
+            Statement(self._claim, (*claimed, *found, *allowed)),
+            Statement(_ATTEMPT, (job_id, token)),
+        )
+        return _attempt(job_id, rows[0]) if rows else None
+
+    async def outlook(self, job_id: str, run: BlockRun, *, limit: int) -> Outlook:
+        """What a block that found nothing to claim may hope for.
+
+        A block that was taken over may hope for nothing: to it the job does not run.
+        """
+        rows = await self._database.read(
+            "SELECT jobs.state, (SELECT MIN(due_at) FROM chunks WHERE chunks.job_id = jobs.id "
+            "AND chunks.state = 'pending' AND due_at IS NOT NULL), "
+            f"CASE WHEN {_BLOCK_IS_FENCED} THEN 1 ELSE 0 END FROM jobs WHERE jobs.id = ?",
+            (job_id, str(run.block), run.number, job_id),
+        )
+        if not rows:
+            return Outlook(job_state=None, ready=0, due_in_seconds=None)
+        state, due_at, is_fenced = rows[0]
+        if is_fenced or state != JobState.RUNNING:
+            job_state = None if is_fenced else JobState(state)
+            return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
+        now = now_ms()
+        ready = 0
+        for which in ("due_at IS NULL", "due_at IS NOT NULL AND due_at <= ?"):
+            parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
+            ((count,),) = await self._database.read(
+                "SELECT COUNT(*) FROM (SELECT 1 FROM chunks WHERE job_id = ? "
+                f"AND state = 'pending' AND {which} LIMIT ?) AS found",
+                (*parameters, limit),
+            )
+            ready += int(count)
+        waits = None if due_at is None else max(0.0, (due_at - now) / 1000)
+        return Outlook(job_state=JobState.RUNNING, ready=ready, due_in_seconds=waits)
+
+    async def take_over(self, job_id: str, run: BlockRun) -> None:
+        """Let no earlier run of the block begin another chunk: its worker is taken for dead.
+
+        What it had begun may be claimed again; these attempts count.
+        """
+        await self._database.write(
+            Statement(
+                "INSERT INTO block_runs (job_id, block, number) VALUES (?, ?, ?) "
+                "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
+                "WHERE excluded.number > block_runs.number",
+                (job_id, str(run.block), run.number),
+            ),
+            Statement(
+                "UPDATE chunks SET state = 'pending', fence = fence + 1, token = NULL, "
+                "block = NULL WHERE job_id = ? AND state = 'running' AND block = ? "
+                f"AND NOT {_BLOCK_IS_FENCED}",
+                (job_id, run.block, job_id, str(run.block), run.number),
+            ),
+        )
+
+    # --- in both ----------------------------------------------------------------------
+
+    async def begin(
+        self,
+        job_id: str,
+        index: int,
+        stage: int,
+        *,
+        token: int,
+        within: BlockRun | None = None,
+        after: Script = (),
+    ) -> Attempt | NoAttempt | None:
+        """Begin an attempt at a stage, unless its job is not running or the stage is done.
+
+        Also where an attempt is running: whoever calls knows that it has ended. `within`
+        and `after` as for `claim`. None where there is no such chunk.
+        """
+        condition, fence = "", tuple[Value, ...]()
+        if within is not None:
+            condition = f" AND NOT {_BLOCK_IS_FENCED}"
+            fence = (job_id, str(within.block), within.number)
+        now = now_ms()
+        *_, begun, found = await self._database.write(
+            *after,
+            Statement(
+                f"{_BEGIN} WHERE job_id = ? AND idx = ? AND stage = ? "
+                "AND (state = 'pending' AND (due_at IS NULL OR due_at <= ?) "
+                "OR state = 'running' AND (token IS NULL OR token <> ?)) "
+                f"AND {_JOB_RUNS}{condition}",
+                (
+                    *(now, token, within.block if within else None),
+                    *(job_id, index, stage, now, token, job_id),
+                    *fence,
+                ),
+            ),
+            Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, index)),
+            Statement(
+                "SELECT chunks.state, jobs.state, chunks.stage, error_type, error_message, "
+                "error_retryable, due_at FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
+                "WHERE chunks.job_id = ? AND chunks.idx = ?",
+                (job_id, index),
+            ),
+        )
+        if begun:
+            return _attempt(job_id, begun[0])
+        if not found:
+            return None
+        chunk_state, job_state, found_stage, *error, due_at = found[0]
+        return NoAttempt(
+            chunk_state=ChunkState(chunk_state),
+            job_state=JobState(job_state),
+            stage=found_stage,
+            error=failure_of(tuple(error)),
+            due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
+        )
+
+    async def record(self, outcome: Script) -> None:
+        """Record what became of an attempt: one of the scripts of `ledger.outcomes`."""
+        await self._database.write(*outcome)
+
+    async def record_lost(self, job_id: str, index: int | None, failure: Failure) -> None:
+        """Record the failure of a chunk, or of all, that cannot record their own outcome.
+
+        Those that have an outcome keep it.
+        """
+        which, chosen = "", tuple[Value, ...]()
+        if index is not None:
+            which, chosen = "AND idx = ? ", (index,)
+        await self._database.write(
+            # All their items count as failed, so none may show a result.
+            Statement(
+                f"DELETE FROM results WHERE job_id = ? {which}AND EXISTS ("
+                " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
+                " AND chunks.idx = results.idx AND state IN ('pending', 'running'))",
+                (job_id, *chosen),
+            ),
+            Statement(
+                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
+                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
+                "fence = fence + 1, due_at = NULL "
+                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                (now_ms(), *failure_columns(failure), job_id, *chosen),
+            ),
+        )
+
+
+def _attempt(job_id: str, row: Row) -> Attempt:
+    index, stage, number, fence, item_count, body, kept_body, kept_errors = row
+    kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
+    return Attempt(
+        job_id=job_id,
+        index=index,
+        stage=stage,
+        number=number,
+        fence=fence,
+        item_count=item_count,
+        input=bytes(body),
+        dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
+        checkpoint=ChunkOutput(
+            body=kept.body,
+            item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
+        ),
+    )
