@@ -181,6 +181,8 @@ class ChunkInput:
     stages: list[StagePlan]
     stage: int = 0
     """Where to begin: the stages before are done."""
+    is_due: bool = False
+    """Whether the parent has waited for the time of the next attempt."""
     is_quick: bool = False
     """Whether the job's chunks have been quick so far: see Tuning.quick_seconds."""
 
@@ -208,6 +210,8 @@ class StageInput:
     job: JobRef
     index: int
     stage: int
+    is_due: bool = False
+    """Whether the time of the next attempt has come, whatever the worker's clock says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

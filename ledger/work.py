@@ -33,6 +33,7 @@ _BEGIN = (
     "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, token = ?, "
     "block = ? "
 )
+_END_OF_TIME = 2**62
 _JOB_RUNS = "(SELECT jobs.state FROM jobs WHERE jobs.id = ?) = 'running'"
 _BLOCK_IS_FENCED = (
     "EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = ? AND block_runs.block = ? "
@@ -198,12 +199,14 @@ class Work:
         stage: int,
         *,
         token: int,
+        is_due: bool = False,
         within: BlockRun | None = None,
         after: Script = (),
     ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
-        Also where an attempt is running: whoever calls knows that it has ended. `within`
+        Also where an attempt is running: whoever calls knows that it has ended. Not before
+        its time where it was put off, unless the caller knows that it `is_due`. `within`
         and `after` as for `claim`. None where there is no such chunk.
         """
         condition, fence = "", tuple[Value, ...]()
@@ -220,7 +223,7 @@ class Work:
                 f"AND {_JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
-                    *(job_id, index, stage, now, token, job_id),
+                    *(job_id, index, stage, _END_OF_TIME if is_due else now, token, job_id),
                     *fence,
                 ),
             ),

@@ -16,23 +16,23 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
-    WorkflowHistory,
 )
 from temporalio.testing import WorkflowEnvironment
 
 from contract import json_values
-from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
     DEFAULT_TENANT,
-    JOB_TASK_QUEUE,
     JOB_WORKFLOW,
     chunk_workflow_id,
+    job_task_queue,
     new_job_id,
     shard_workflow_id,
 )
+from contract.plan import Tuning
 from contract.settings import WorkerSettings
 from contract.states import ChunkState
-from contract.wire import QUICK_SAMPLE, JobInput, Pace
+from contract.wire import JobInput, JobRef, Pace
 from ledger.connect import Ledger, connect
 from ledger.records import ChunkRecord, JobRecord, NewChunk
 from workers.main import build_workers
@@ -45,20 +45,24 @@ ONE_ATTEMPT = RetrySpec(max_attempts=1)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a job's chunks are run as, and how large its shards are, if it has any."""
+    """What a job's chunks are run as, and how large the parts of the job are."""
 
     execution: Execution = Execution.WORKFLOW
-    shard_chunks: int | None = None
-    """None: as production has it for the number of chunks."""
+    tuning: Tuning = field(default_factory=Tuning)
     pace: Pace = field(default_factory=Pace)
+
+    def tuned(self, **sizes: Any) -> "Shape":
+        """The same with other sizes."""
+        return dataclasses.replace(self, tuning=dataclasses.replace(self.tuning, **sizes))
 
 
 CHILDREN = Shape()
-QUICK_CHILDREN = Shape(pace=Pace(quick_streak=QUICK_SAMPLE))
+QUICK_CHILDREN = Shape(pace=Pace(quick_streak=Tuning().quick_sample))
 """Its chunks are believed to be quick from the first on."""
-SHARDS = Shape(shard_chunks=2)
+SHARDS = Shape().tuned(chunks_without_shards=0, shard_chunks=2)
 BLOCKS = Shape(Execution.ACTIVITY)
-BLOCKS_IN_SHARDS = Shape(Execution.ACTIVITY, shard_chunks=2)
+FULL_SHARDS = BLOCKS.tuned(max_events=20, block_seconds=0.05)
+"""Blocks make way all the time, and shards for one another."""
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -154,39 +158,40 @@ class Fanfold:
         *stages: StageSpec,
         max_concurrency: int = 50,
         tolerated_failures: ToleranceSpec | None = None,
+        reducer: str | None = "collect",
     ) -> JobInput:
         """Record a job as the gateway does; what its workflow is to be started with."""
         spec = JobSpec(
-            name=None,
             stages=stages,
             is_staged=len(stages) > 1,
-            reducer="collect",
+            reducer=reducer,
             execution=self.shape.execution,
-            max_concurrency=max_concurrency,
-            tolerated_failures=tolerated_failures,
-            labels={},
         )
+        controls = Controls(max_concurrency=max_concurrency, tolerated_failures=tolerated_failures)
         job_id = new_job_id()
         await self.ledger.jobs.create(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
             spec=spec,
+            controls=controls,
             chunks=[
                 NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks
             ],
         )
-        job = dataclasses.replace(JobInput.of(job_id, len(chunks), spec), pace=self.shape.pace)
-        if self.shape.shard_chunks is None:
-            return job
-        return dataclasses.replace(job, shard_chunks=self.shape.shard_chunks)
+        ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
+        return dataclasses.replace(
+            JobInput.of(ref, len(chunks), spec, controls),
+            pace=self.shape.pace,
+            tuning=self.shape.tuning,
+        )
 
     async def start(self, job: JobInput) -> Handle:
         """Start the job's workflow, as the gateway does."""
         return await self.client.start_workflow(
             JOB_WORKFLOW,
             job,
-            id=job.job_id,
-            task_queue=JOB_TASK_QUEUE,
+            id=job.job.id,
+            task_queue=job_task_queue(job.job.ledger),
             result_type=str,
         )
 
@@ -210,11 +215,11 @@ class Fanfold:
 
     async def result(self, job: JobInput) -> Any:
         """The folded result, decoded."""
-        body = await self.ledger.jobs.result(job.job_id)
+        body = await self.ledger.jobs.result(job.job.id)
         return None if body is None else json_values.decode(body)
 
     async def chunks(self, job: JobInput) -> list[ChunkRecord]:
-        return await self.ledger.chunks.page(job.job_id, state=None, after=-1, limit=10_000)
+        return await self.ledger.chunks.page(job.job.id, state=None, after=-1, limit=10_000)
 
     async def chunk_states(self, job: JobInput) -> list[ChunkState]:
         return [chunk.state for chunk in await self.chunks(job)]
@@ -223,35 +228,20 @@ class Fanfold:
         """Wait until the chunk is recorded to be in this state."""
 
         async def is_reached() -> bool:
-            chunk = await self.ledger.chunks.find(job.job_id, index)
+            chunk = await self.ledger.chunks.find(job.job.id, index)
             return chunk is not None and chunk.state is state
 
         await until(is_reached)
 
     def child(self, job: JobInput, index: int) -> Handle:
-        return self.client.get_workflow_handle(chunk_workflow_id(job.job_id, index))
+        return self.client.get_workflow_handle(chunk_workflow_id(job.job.id, index))
 
     def shard(self, job: JobInput, number: int) -> Handle:
-        return self.client.get_workflow_handle(shard_workflow_id(job.job_id, number))
-
-    async def runs_of_shard(self, job: JobInput, number: int) -> list[WorkflowHistory]:
-        """The history of every run of a shard, the first one first."""
-        shard_id, run_id = shard_workflow_id(job.job_id, number), ""
-        async for event in self.client.get_workflow_handle(job.job_id).fetch_history_events():
-            started = event.child_workflow_execution_started_event_attributes.workflow_execution
-            if started.workflow_id == shard_id:
-                run_id = started.run_id
-        histories: list[WorkflowHistory] = []
-        while run_id:
-            run = self.client.get_workflow_handle(shard_id, run_id=run_id)
-            histories.append(await run.fetch_history())
-            last = histories[-1].events[-1]
-            run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-        return histories
+        return self.client.get_workflow_handle(shard_workflow_id(job.job.id, number))
 
     async def status(self, handle: Handle) -> WorkflowExecutionStatus | None:
-        """Where a workflow stands; asked by its id alone, so also after it continued as new."""
-        return (await self.client.get_workflow_handle(handle.id).describe()).status
+        """Where a workflow stands."""
+        return (await handle.describe()).status
 
 
 def _binary(name: str) -> str:

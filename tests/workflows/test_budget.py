@@ -1,32 +1,28 @@
 """What a job of many chunks costs the server, in events: far from what it bears."""
 
-from dataclasses import replace
+import math
 
 import pytest
 
 from contract.job_spec import Execution, RetrySpec, StageSpec
+from contract.plan import Tuning
 from contract.states import JobState
-from contract.wire import shard_chunks
 from tests.workflows.running import BLOCKS, SHARDS, Fanfold, Shape, event_names
 
 MOST_EVENTS = 10_000
 MOST_EVENTS_A_CHILD = 9
-IN_THREE = replace(SHARDS, shard_chunks=150)
-BLOCKS_IN_THREE = replace(BLOCKS, shard_chunks=500)
+IN_THREE = SHARDS.tuned(shard_chunks=150)
+
+
+@pytest.fixture
+def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
+    return fanfold_on_dev_server.shaped(shape)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("shape", "events_a_chunk"),
-    [(IN_THREE, MOST_EVENTS_A_CHILD), (BLOCKS_IN_THREE, 0.7)],
-    ids=["children", "blocks"],
-)
-async def test_many_chunks_in_shards_stay_within_the_budget_of_events(
-    fanfold_on_dev_server: Fanfold, shape: Shape, events_a_chunk: float
-) -> None:
-    in_shard = shape.shard_chunks or 0
-    chunks = 2 * in_shard + 1
-    fanfold = fanfold_on_dev_server.shaped(shape)
+@pytest.mark.parametrize("shape", [IN_THREE], ids=["children"])
+async def test_many_children_in_shards_stay_within_the_budget_of_events(fanfold: Fanfold) -> None:
+    chunks = 301
     job = await fanfold.record([[n] for n in range(chunks)], StageSpec(processor="double"))
     async with fanfold.working(sandbox=False):
         handle = await fanfold.start(job)
@@ -37,35 +33,50 @@ async def test_many_chunks_in_shards_stay_within_the_budget_of_events(
     assert row.counts.succeeded == chunks
     result = await fanfold.result(job)
     assert [entry["result"] for entry in result] == [[2 * n] for n in range(chunks)]
-    assert len(of_job) < 100  # some events a shard, and the signals between them
-    assert len(of_shards[-1]) < 40  # of a single chunk
+    assert len(of_job) < 200  # some events a shard, and the signals between them
+    assert len(of_shards[-1]) < 60  # of a single chunk, and of slots that it was lent
     for events in of_shards[:2]:
-        assert len(events) <= in_shard * events_a_chunk
+        assert len(events) <= 150 * MOST_EVENTS_A_CHILD
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("shape", [BLOCKS_IN_THREE], ids=["blocks"])
-async def test_retries_of_every_chunk_stay_within_it_too(fanfold: Fanfold, shape: Shape) -> None:
-    retry = RetrySpec(max_attempts=4, initial_interval_seconds=1)
-    stage = StageSpec(processor="double", options={"fail_attempts": 3}, retry=retry)
-    fanfold = fanfold.shaped(shape)
-    job = await fanfold.record([[n] for n in range(1_001)], stage)
+@pytest.mark.parametrize("shape", [BLOCKS], ids=["blocks"])
+async def test_blocks_cost_a_few_events_however_many_chunks_they_run(fanfold: Fanfold) -> None:
+    job = await fanfold.record([[n] for n in range(1_001)], StageSpec(processor="double"))
     async with fanfold.working(sandbox=False):
         handle = await fanfold.start(job)
         row = await fanfold.finished(handle, patience_seconds=100)
-        of_shards = [await event_names(fanfold.shard(job, number)) for number in range(3)]
+        of_job = await event_names(handle)
+        of_shard = await event_names(fanfold.shard(job, 0))
     assert row.counts.succeeded == 1_001
+    assert len(of_job) < 40
+    blocks = of_shard.count("ActivityTaskScheduled")
+    assert blocks <= math.ceil(50 / Tuning().block_width) + 1
+    assert len(of_shard) <= 6 * blocks + 10
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("shape", [BLOCKS], ids=["blocks"])
+async def test_retries_of_every_chunk_cost_no_event_at_all(fanfold: Fanfold) -> None:
+    retry = RetrySpec(max_attempts=4, initial_interval_seconds=0.2, backoff_coefficient=1)
+    stage = StageSpec(processor="double", options={"fail_attempts": 3}, retry=retry)
+    job = await fanfold.record([[n] for n in range(300)], stage)
+    async with fanfold.working(sandbox=False):
+        handle = await fanfold.start(job)
+        row = await fanfold.finished(handle, patience_seconds=100)
+        of_shard = await event_names(fanfold.shard(job, 0))
+    assert row.counts.succeeded == 300
     assert {chunk.attempts for chunk in await fanfold.chunks(job)} == {4}
-    for events in of_shards:
-        assert len(events) <= 4 * 500
+    assert len(of_shard) <= 6 * of_shard.count("ActivityTaskScheduled") + 10
+    assert of_shard.count("TimerStarted") == 0
 
 
-@pytest.mark.parametrize("execution", [Execution.WORKFLOW, Execution.ACTIVITY])
 @pytest.mark.parametrize("chunks", [1, 500, 501, 10_000, 250_001, 1_000_000])
-def test_no_tree_is_wider_than_its_root_bears(execution: Execution, chunks: int) -> None:
-    size = shard_chunks(execution, chunks)
-    shards = -(-chunks // size) if size else 0
-    # A shard costs its job some ten events, and signals by halves of its slots.
-    assert shards * 20 <= MOST_EVENTS
-    if not size:
+def test_no_tree_is_wider_than_its_root_bears(chunks: int) -> None:
+    tuning = Tuning()
+    if not tuning.has_shards(Execution.WORKFLOW, chunks):
         assert chunks * MOST_EVENTS_A_CHILD <= MOST_EVENTS
+        return
+    shards = math.ceil(chunks / tuning.page_chunks(chunks))
+    # A shard costs its job some ten events, and signals by quarters of its slots.
+    assert shards * 40 <= MOST_EVENTS

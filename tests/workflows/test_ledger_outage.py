@@ -13,7 +13,9 @@ pytestmark = pytest.mark.anyio
 DOUBLE_ONCE = StageSpec(processor="double", retry=ONE_ATTEMPT)
 
 
-@pytest.mark.parametrize("operation", ["jobs.open", "jobs.settle", "jobs.close", "chunks.page"])
+@pytest.mark.parametrize(
+    "operation", ["jobs.open", "work.page", "closing.counts", "closing.close", "chunks.page"]
+)
 async def test_a_job_is_opened_folded_and_closed_once_the_ledger_is_back(
     fanfold: Fanfold, operation: str
 ) -> None:
@@ -28,9 +30,19 @@ async def test_a_job_is_opened_folded_and_closed_once_the_ledger_is_back(
 
 
 @pytest.mark.parametrize(
-    "shape", [CHILDREN, QUICK_CHILDREN, BLOCKS], ids=["children", "quick", "blocks"]
+    ("shape", "operation"),
+    [
+        (CHILDREN, "jobs.terms"),
+        (CHILDREN, "work.begin"),
+        (CHILDREN, "work.record"),
+        (QUICK_CHILDREN, "jobs.terms"),
+        (QUICK_CHILDREN, "work.begin"),
+        (QUICK_CHILDREN, "work.record"),
+        (BLOCKS, "jobs.terms"),
+        (BLOCKS, "work.claim"),
+        (BLOCKS, "work.outlook"),
+    ],
 )
-@pytest.mark.parametrize("operation", ["jobs.spec", "chunks.begin_attempt", "chunks.record"])
 async def test_an_outage_costs_a_chunk_no_attempt(
     fanfold: Fanfold, operation: str, shape: Shape
 ) -> None:
@@ -50,7 +62,7 @@ async def test_a_lost_chunk_is_recorded_once_the_ledger_is_back(
 ) -> None:
     fanfold, gate = fanfold_on_dev_server, Gate()
     unsteady = UnsteadyLedger(fanfold.ledger)
-    unsteady.fail("chunks.record_lost", times=3)
+    unsteady.fail("work.record_lost", times=3)
     job = await fanfold.record([[1], [2]], StageSpec(processor="gate"))
     async with fanfold.working(gate.gate, ledger=unsteady.ledger), gate:
         handle = await fanfold.start(job)

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from contract.job_spec import RetrySpec, StageSpec
+from contract.plan import Tuning
 from contract.states import ChunkState, JobState
-from contract.wire import QUICK_SAMPLE, QUICK_SECONDS, JobInput
+from contract.wire import JobInput
 from tests.workflows.gate import Gate
 from tests.workflows.running import QUICK_CHILDREN, Fanfold, event_names, until
 
 pytestmark = pytest.mark.anyio
+
+QUICK_SAMPLE, QUICK_SECONDS = Tuning().quick_sample, Tuning().quick_seconds
 
 
 async def take(item: float) -> float:
@@ -63,7 +66,9 @@ async def test_slow_chunks_stay_regular(fanfold: Fanfold) -> None:
         assert await kinds_of_activity(fanfold, job) == "r" * len(seconds)
 
 
-async def test_a_quick_chunk_waits_for_its_next_attempt_on_a_timer(fanfold: Fanfold) -> None:
+async def test_a_quick_chunk_holds_no_child_while_it_waits_for_its_next_attempt(
+    fanfold: Fanfold,
+) -> None:
     stage = StageSpec(
         processor="double",
         options={"fail_attempts": 2},
@@ -72,15 +77,19 @@ async def test_a_quick_chunk_waits_for_its_next_attempt_on_a_timer(fanfold: Fanf
     fanfold = fanfold.shaped(QUICK_CHILDREN)
     job = await fanfold.record([[1]], stage)
     async with fanfold.working():
-        row = await fanfold.run(job)
-        names = await event_names(fanfold.child(job, 0))
-    assert [name for name in names if name in {"MarkerRecorded", "TimerStarted"}] == [
-        "MarkerRecorded",
+        handle = await fanfold.start(job)
+        row = await fanfold.finished(handle)
+        names = await event_names(handle)
+        of_last_child = await event_names(fanfold.child(job, 0))
+    kinds = {"ChildWorkflowExecutionStarted", "TimerStarted"}
+    assert [name for name in names if name in kinds] == [
+        "ChildWorkflowExecutionStarted",
         "TimerStarted",
-        "MarkerRecorded",
+        "ChildWorkflowExecutionStarted",
         "TimerStarted",
-        "MarkerRecorded",
+        "ChildWorkflowExecutionStarted",
     ]
+    assert of_last_child.count("MarkerRecorded") == 1
     assert row.state is JobState.SUCCEEDED
     assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [3]
 

@@ -94,14 +94,14 @@ async def test_a_worker_that_stops_while_a_job_closes_leaves_that_to_another(
     fanfold: Fanfold,
 ) -> None:
     unsteady, gate = UnsteadyLedger(fanfold.ledger), Gate()
-    closing = unsteady.hold("jobs.settle")
+    closing = unsteady.hold("closing.counts")
     job = await fanfold.record([[1]], StageSpec(processor="double"))
     worker = AsyncExitStack()
     await worker.enter_async_context(fanfold.working(ledger=unsteady.ledger))
     handle = await fanfold.start(job)
     await closing.has_begun.wait()
     assert await stops_in_time(asyncio.create_task(worker.aclose()), gate)
-    assert (await fanfold.row(job.job_id)).state is JobState.RUNNING
+    assert (await fanfold.row(job.job.id)).state is JobState.RUNNING
     async with fanfold.working():
         row = await fanfold.finished(handle)
     assert row.state is JobState.SUCCEEDED

@@ -59,6 +59,7 @@ class ChunkActivities:
 
     async def _begin(self, given: StageInput) -> Attempt | NoAttempt:
         """An attempt, also one that is due very soon, or why there is none."""
+        is_due = False
         while True:
             begun = await persistently(
                 self._work.begin,
@@ -66,6 +67,7 @@ class ChunkActivities:
                 given.index,
                 given.stage,
                 token=secrets.randbits(_TOKEN_BITS),
+                is_due=is_due,
             )
             if begun is None:
                 raise ApplicationError(
@@ -76,9 +78,12 @@ class ChunkActivities:
                 and begun.job_state is JobState.RUNNING
                 and begun.chunk_state is ChunkState.PENDING
                 and begun.stage == given.stage
-                and 0 < begun.due_in_seconds <= WAITED_FOR_SECONDS
+                and begun.due_in_seconds > 0
+                and (given.is_due or begun.due_in_seconds <= WAITED_FOR_SECONDS)
             ):
-                await asyncio.sleep(begun.due_in_seconds)
+                # A parent that has waited starts the chunk a little early, no more.
+                await asyncio.sleep(min(begun.due_in_seconds, WAITED_FOR_SECONDS))
+                is_due = True
                 continue
             return begun
 

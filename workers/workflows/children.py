@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
@@ -26,6 +27,16 @@ with workflow.unsafe.imports_passed_through():
 # A child takes some tens of milliseconds to start: with this lead its attempt begins on
 # time. The activity waits for what is left.
 _START_LEAD_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk to be started."""
+
+    index: int
+    stage: int = 0
+    is_due: bool = False
+    """Whether it was waited for."""
 
 
 class Children:
@@ -61,8 +72,8 @@ class Children:
         self._on_tolerance_exceeded = on_tolerance_exceeded
         self._on_turn = on_turn
         self._running = Running()
-        self._ready: deque[tuple[int, int]] = deque()
-        self._sleeping: dict[float, list[tuple[int, int]]] = {}
+        self._ready: deque[_Chunk] = deque()
+        self._sleeping: dict[float, list[_Chunk]] = {}
 
     @property
     def pace(self) -> Pace:
@@ -83,24 +94,24 @@ class Children:
 
         When cancelled, raises CancelledError once everything in flight has settled.
         """
-        self._ready.extend((index, 0) for index in indexes)
+        self._ready.extend(_Chunk(index) for index in indexes)
         while True:
             is_going = self._is_going()
             while is_going and self._ready and self._window.free:
-                index, stage = self._ready.popleft()
-                self._window.lend(index, 1)
-                self._running.start(self._run_chunk(index, stage))
+                chunk = self._ready.popleft()
+                self._window.lend(chunk.index, 1)
+                self._running.start(self._run_chunk(chunk))
             self._on_turn()
             if self._window.is_all_free and not (is_going and (self._ready or self._sleeping)):
                 break
             await self._running.wait()
         await self._running.cancel()  # timers of what may not be started any more
 
-    async def _run_chunk(self, index: int, stage: int) -> None:
+    async def _run_chunk(self, chunk: _Chunk) -> None:
         try:
-            outcome = await self._outcome(index, stage)
+            outcome = await self._outcome(chunk)
         finally:
-            self._window.take_all_back(index)
+            self._window.take_all_back(chunk.index)
         if outcome is None:
             return
         if outcome.is_tolerance_exceeded:
@@ -109,21 +120,22 @@ class Children:
             is_quick = outcome.seconds <= self._tuning.quick_seconds
             self._quick_streak = self._quick_streak + 1 if is_quick else 0
         elif outcome.state is ChunkState.PENDING:
-            self._put_off(index, outcome)
+            self._put_off(chunk.index, outcome)
 
-    async def _outcome(self, index: int, stage: int) -> ChunkOutcome | None:
+    async def _outcome(self, chunk: _Chunk) -> ChunkOutcome | None:
         """One child, from start to recorded outcome; None where it failed."""
         try:
             child = await start_child(
                 CHUNK_WORKFLOW,
                 ChunkInput(
                     job=self._job,
-                    index=index,
+                    index=chunk.index,
                     stages=self._stages,
-                    stage=stage,
+                    stage=chunk.stage,
+                    is_due=chunk.is_due,
                     is_quick=self._quick_streak >= self._tuning.quick_sample,
                 ),
-                workflow_id=chunk_workflow_id(self._job.id, index),
+                workflow_id=chunk_workflow_id(self._job.id, chunk.index),
                 task_queue=chunk_task_queue(self._job.ledger),
                 result_type=ChunkOutcome,
             )
@@ -139,7 +151,7 @@ class Children:
             # Of a job being cancelled, whatever has no outcome is cancelled: also a chunk
             # whose attempt broke while it was told to stop.
             if RECORDED not in details and workflow.cancellation_reason() is None:
-                await record_lost(self._job, error, index=index)
+                await record_lost(self._job, error, index=chunk.index)
             return None
         return outcome
 
@@ -147,10 +159,11 @@ class Children:
         """Start the chunk again when its next attempt is due; those due together share a timer."""
         seconds = max(0.0, outcome.retry_seconds - _START_LEAD_SECONDS)
         due_at = workflow.time() + seconds
+        chunk = _Chunk(index, outcome.stage, is_due=True)
         if due_at in self._sleeping:
-            self._sleeping[due_at].append((index, outcome.stage))
+            self._sleeping[due_at].append(chunk)
             return
-        self._sleeping[due_at] = [(index, outcome.stage)]
+        self._sleeping[due_at] = [chunk]
         self._running.start(self._wake(due_at, seconds))
 
     async def _wake(self, due_at: float, seconds: float) -> None:

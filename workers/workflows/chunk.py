@@ -34,7 +34,12 @@ class ChunkWorkflow:
         Both run the same code under the same limits. A local activity that turns out slow
         goes on to its end; only the server's part of it costs more then.
         """
-        given = StageInput(job=chunk.job, index=chunk.index, stage=number)
+        given = StageInput(
+            job=chunk.job,
+            index=chunk.index,
+            stage=number,
+            is_due=chunk.is_due and number == chunk.stage,
+        )
         # What is tried again here is the call, of a worker that died or stopped. How often
         # the stage is tried, and when, is the ledger's to say and the parent's to wait for.
         retry = LEDGER_RETRY

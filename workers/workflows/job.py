@@ -6,6 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from contract.job_spec import Execution
     from contract.names import CLOSE_JOB, JOB_WORKFLOW, OPEN_JOB, SLOTS_RETURNED, STOP
     from contract.plan import indexes_of
     from contract.wire import (
@@ -141,6 +142,9 @@ class JobWorkflow:
 
     @property
     def _page_chunks(self) -> int:
+        """How many chunks to plan at a time; in activity mode none, since blocks claim theirs."""
+        if self._job.execution is Execution.ACTIVITY:
+            return 0
         return self._job.tuning.page_chunks(self._job.total_chunks)
 
     def _is_going(self) -> bool:

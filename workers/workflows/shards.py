@@ -131,7 +131,9 @@ class Shards:
 
     def _start(self, page: Page) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
-        chunks = sum(count for _, count in page.ranges) if page.ranges else self._open_chunks
+        chunks = self._open_chunks
+        if not self._is_in_blocks:
+            chunks = sum(count for _, count in page.ranges)
         slots = min(self._window.free, chunks)
         self._window.lend(number, slots)
         self._running.start(self._run_shard(number, page, chunks, slots))
