@@ -1,5 +1,7 @@
 # Fanfold's commands; `make help` lists them.
 PYTHON ?= python3
+# Tests wait more than they compute, but a stack keeps a core busy.
+TESTS_AT_ONCE ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -29,7 +31,8 @@ up: $(INSTALLED) ## Run everything on this machine: Temporal, workers, gateway (
 
 test: $(INSTALLED) ## Install what the tests need, then run them all
 	@scripts/install-browser.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m alone; alone=$$?; \
+		$(BIN)/python -m pytest -m "not alone" -n $(TESTS_AT_ONCE) --dist worksteal && exit $$alone
 
 check: $(INSTALLED) lint types imports generated test ## Everything CI runs
 

@@ -19,6 +19,7 @@ from benchmarks import (
     latency,
     machine,
     report,
+    slow_work,
     upload,
 )
 from benchmarks.measurement import Figures, Finding, Findings, NotRun, reason_of
@@ -34,6 +35,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "d": ("upload of many items, and the gateway's memory", upload.measure),
     "e": ("events, server transactions and actions a chunk", engine_costs.measure),
     "f": ("one large job: time, memory, histories, disk", large_job.measure),
+    "g": ("slow work, beside a hand-written loop, and many jobs at once", slow_work.measure),
 }
 _INTERRUPTED = 130
 

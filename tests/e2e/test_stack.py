@@ -46,6 +46,7 @@ def test_the_stack_says_in_one_line_where_it_is(new_stack: Callable[..., Running
     assert httpx.get(f"http://127.0.0.1:{stack.ui_port}").status_code == 200
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_within_ten_seconds(
     new_stack: Callable[..., RunningStack], gate: Path, number: signal.Signals

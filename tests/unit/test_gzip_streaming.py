@@ -124,6 +124,7 @@ def test_each_compressed_piece_can_be_read_when_it_arrives() -> None:
     assert [expander.decompress(each) for each in sent[:2]] == pieces
 
 
+@pytest.mark.alone
 def test_a_large_piece_is_compressed_beside_the_event_loop() -> None:
     async def longest_pause() -> float:
         longest, last = 0.0, time.perf_counter()
