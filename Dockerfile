@@ -30,7 +30,8 @@ FROM ${PYTHON_IMAGE} AS runtime
 ENV PATH=/opt/fanfold/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    FANFOLD_DATA_DIR=/var/lib/fanfold
+    FANFOLD_DATA_DIR=/var/lib/fanfold \
+    FANFOLD_REQUIRE_LEDGER_URL=true
 RUN groupadd --system --gid 10001 fanfold \
     && useradd --system --uid 10001 --gid fanfold --home-dir /var/lib/fanfold --create-home fanfold
 WORKDIR /app
@@ -42,7 +43,7 @@ COPY --from=gateway-environment /opt/fanfold /opt/fanfold
 COPY app app
 # The container's file system may be read-only, so byte code is written now or never.
 RUN python -m compileall -q .
-USER fanfold
+USER 10001
 ENV FANFOLD_HTTP_HOST=0.0.0.0
 EXPOSE 8000
 CMD ["python", "-m", "app.main"]
@@ -52,5 +53,5 @@ COPY --from=worker-environment /opt/fanfold /opt/fanfold
 COPY workers workers
 COPY deploy/worker_is_polling.py ./
 RUN python -m compileall -q .
-USER fanfold
+USER 10001
 CMD ["python", "-m", "workers.main"]

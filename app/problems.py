@@ -24,6 +24,7 @@ from ledger.database import LedgerUnavailable
 
 _log = logging.getLogger("fanfold.gateway")
 
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -94,9 +95,15 @@ def install(app: FastAPI) -> None:
         return render(problem)
 
     @app.exception_handler(LedgerUnavailable)
-    async def on_ledger_unavailable(_request: Request, error: LedgerUnavailable) -> JSONResponse:
+    async def on_ledger_unavailable(request: Request, error: LedgerUnavailable) -> JSONResponse:
         _log.warning("the ledger is unavailable: %s", error)
-        detail = "The ledger cannot be reached; nothing was recorded. Try again in a moment."
+        detail = "The ledger cannot be reached. Try again in a moment."
+        if request.method not in _SAFE_METHODS:
+            # Jobs are recorded with certainty; all other changes may be asked for again.
+            detail = (
+                "The ledger cannot be reached, so it is unknown whether this took effect. "
+                "Try again in a moment: to ask twice is safe."
+            )
         return render(Unavailable("ledger_unavailable", detail))
 
     @app.exception_handler(RequestValidationError)
