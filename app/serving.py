@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import Awaitable
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Unavailable
 from app.problems import render
@@ -49,14 +49,21 @@ class _Answered:
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        def noted(message: Message) -> Awaitable[None]:
+            nonlocal has_begun
+            has_begun = True
+            return send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, noted)
         except asyncio.CancelledError:
             if scope["type"] != "http" or not self._stopping.is_set():
                 raise
             # An answer that has begun ends without its closing chunk, by which a client
-            # knows that it is not whole; the server refuses to begin another one.
-            with suppress(RuntimeError):
+            # knows that it is not whole.
+            if not has_begun:
                 await render(_stopping())(scope, receive, send)
 
 
