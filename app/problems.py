@@ -127,7 +127,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        detail = "The request failed; the gateway's log has the details. It is safe to try again."
+        detail = (
+            "The request failed; the gateway's log has the details. To try again is safe, "
+            "for POST /jobs with an Idempotency-Key."
+        )
         return render(InternalError("internal_error", detail))
 
 

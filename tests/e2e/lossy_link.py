@@ -59,6 +59,10 @@ class LossyLink:
             for pump in (connection.to_server, connection.to_client):
                 threading.Thread(target=pump, daemon=True).start()
 
+    @property
+    def waits_for_a_commit(self) -> bool:
+        return self._loss is not None
+
     def is_to_be_lost(self, seen: bytes) -> Loss | None:
         """What of this connection is to be lost, given what the client has sent."""
         at = seen.rfind(self._statement) if self._loss else -1
@@ -83,7 +87,7 @@ class _Connection:
     def to_server(self) -> None:
         with suppress(OSError):
             while data := self.client.recv(65536):
-                self.seen += data
+                self.seen = self.seen + data if self.link.waits_for_a_commit else b""
                 loss = self.link.is_to_be_lost(self.seen)
                 if loss is Loss.REQUEST:
                     self.link.note_lost()

@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -136,6 +137,25 @@ def test_a_503_says_that_it_is_unknown_where_the_ledger_stays_away(
     assert len(jobs(api)) == 1
 
 
+@pytest.mark.parametrize("key", [None, "key"])
+def test_jobs_that_shared_a_commit_without_an_answer_are_each_recorded_once(
+    api: httpx.Client, link: LossyLink, key: str | None
+) -> None:
+    lost = link.lose(Loss.ANSWER, of=RECORDS_A_JOB)
+
+    def submit(number: int) -> httpx.Response:
+        headers = {"Idempotency-Key": f"{key}-{number}"} if key else {}
+        return api.post("/jobs", json={**JOB, "items": [number]}, headers=headers)
+
+    with ThreadPoolExecutor(30) as threads:
+        responses = list(threads.map(submit, range(30)))
+
+    assert lost.is_set()
+    assert [response.status_code for response in responses] == [202] * 30
+    assert not any("idempotency-replayed" in response.headers for response in responses)
+    assert {job["id"] for job in jobs(api)} == {response.json()["id"] for response in responses}
+
+
 def receiving(api: httpx.Client) -> str:
     job_id: str = in_parts(api).json()["id"]
     part = {"content": b"1\n2\n", "headers": {"Content-Type": "application/x-ndjson"}}
@@ -168,11 +188,12 @@ def test_whether_a_job_was_sealed_is_unknown_while_the_ledger_stays_away(
     api: httpx.Client, link: LossyLink
 ) -> None:
     job_id = receiving(api)
-    link.lose(Loss.ANSWER, of=SEALS_A_JOB, stays_away=True)
+    lost = link.lose(Loss.ANSWER, of=SEALS_A_JOB, stays_away=True)
 
     said = detail(api.post(f"/jobs/{job_id}/seal"))
     link.is_away = False
 
+    assert lost.is_set()
     assert "unknown" in said
     eventually(lambda: api.get("/jobs").status_code == 200, what="the ledger is back")
     assert api.post(f"/jobs/{job_id}/seal").json()["state"] == "pending"
@@ -182,9 +203,10 @@ def test_nothing_is_said_to_be_recorded_or_not_where_that_cannot_be_known(
     api: httpx.Client, link: LossyLink
 ) -> None:
     job_id = as_json(api).json()["id"]
-    link.lose(Loss.ANSWER, of="UPDATE jobs SET state = 'cancelling'")
+    lost = link.lose(Loss.ANSWER, of="UPDATE jobs SET state = 'cancelling'")
 
     said = detail(api.delete(f"/jobs/{job_id}"))
 
+    assert lost.is_set()
     assert "unknown whether this took effect" in said
     assert api.get(f"/jobs/{job_id}").json()["state"] == "cancelling"
