@@ -26,6 +26,7 @@ class LossyLink:
     listener: socket.socket
     is_away: bool = False
     _statement: bytes = b""
+    _times: int = 1
     _loss: Loss | None = None
     _stays_away: bool = False
     _lost: threading.Event = field(default_factory=threading.Event)
@@ -36,9 +37,14 @@ class LossyLink:
         port: int = self.listener.getsockname()[1]
         return port
 
-    def lose(self, loss: Loss, *, of: str, stays_away: bool = False) -> threading.Event:
-        """Break off at the commit of a transaction with this statement; set once that was."""
-        self._statement, self._stays_away = of.encode(), stays_away
+    def lose(
+        self, loss: Loss, *, of: str, times: int = 1, stays_away: bool = False
+    ) -> threading.Event:
+        """Break off at the commit of a transaction with so many of this statement.
+
+        The event is set once that was.
+        """
+        self._statement, self._times, self._stays_away = of.encode(), times, stays_away
         self._lost = threading.Event()
         self._loss = loss
         return self._lost
@@ -65,8 +71,10 @@ class LossyLink:
 
     def is_to_be_lost(self, seen: bytes) -> Loss | None:
         """What of this connection is to be lost, given what the client has sent."""
-        at = seen.rfind(self._statement) if self._loss else -1
-        return self._loss if at >= 0 and seen.find(_COMMITTED, at) >= 0 else None
+        *transactions, _ = seen.split(_COMMITTED)
+        if any(sent.count(self._statement) >= self._times for sent in transactions):
+            return self._loss
+        return None
 
     def note_lost(self) -> None:
         self._loss = None

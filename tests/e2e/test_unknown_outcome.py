@@ -141,7 +141,7 @@ def test_a_503_says_that_it_is_unknown_where_the_ledger_stays_away(
 def test_jobs_that_shared_a_commit_without_an_answer_are_each_recorded_once(
     api: httpx.Client, link: LossyLink, key: str | None
 ) -> None:
-    lost = link.lose(Loss.ANSWER, of=RECORDS_A_JOB)
+    lost = link.lose(Loss.ANSWER, of=RECORDS_A_JOB, times=2)
 
     def submit(number: int) -> httpx.Response:
         headers = {"Idempotency-Key": f"{key}-{number}"} if key else {}
