@@ -11,16 +11,57 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app import views
-from app.problems import ProblemView
+from app.errors import ForeignOrigin, UnknownHost
+from app.problems import ProblemView, responses
 from app.schemas import JobRequest
 
 _ASSETS_AT = "/docs/assets"
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Fanfold</title>
+<link rel="stylesheet" href="{_ASSETS_AT}/swagger-ui.css">
+<link rel="icon" href="{_ASSETS_AT}/favicon.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{_ASSETS_AT}/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+# A file of its own, so that the page needs no script inside it. Without the validatorUrl
+# the page asks swagger.io whether the document is valid.
+_START = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  layout: "BaseLayout",
+  deepLinking: true,
+  showExtensions: true,
+  showCommonExtensions: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+});
+"""
+_PAGE_HEADERS = {
+    # Scripts from here alone, and none within the page; Swagger UI sets styles of elements,
+    # and has its icons in data: URLs.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
 _REFERENCE = "#/components/schemas/{model}"
 # Answered as text made by hand, so FastAPI does not see their models.
 _MODELS = (JobRequest, ProblemView, views.JobView, views.ChildView, views.ChildPageView)
@@ -36,15 +77,11 @@ def install(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Fanfold",
-            swagger_js_url=f"{_ASSETS_AT}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS_AT}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS_AT}/favicon.png",
-            # Without this the page asks swagger.io whether the document is valid.
-            swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
-        )
+        return HTMLResponse(_PAGE, headers=_PAGE_HEADERS)
+
+    @app.get("/docs/start.js", include_in_schema=False)
+    async def start() -> Response:
+        return Response(_START, media_type="text/javascript")
 
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
 
@@ -68,6 +105,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             schemas.update(schema.pop("$defs", {}))
             schemas[schema["title"]] = schema
         _drop_what_is_not_answered(document)
+        _add_what_is_answered_everywhere(document)
         app.openapi_schema = _with_public_names(document)
     return app.openapi_schema
 
@@ -81,6 +119,17 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+
+
+def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
+    """What app/protection.py answers before a route is looked for."""
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            added = responses(UnknownHost)
+            if method != "get":
+                added |= responses(ForeignOrigin)
+            for status, response in added.items():
+                operation["responses"][str(status)] = response
 
 
 def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:

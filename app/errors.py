@@ -2,6 +2,7 @@
 
     Problem
     ├── MalformedRequest        400  malformed_json, invalid_parameter, invalid_cursor, ...
+    ├── ForeignOrigin           403
     ├── NotFound                404  job_not_found, child_not_found, not_found
     ├── MethodNotAllowed        405
     ├── RequestTimeout          408
@@ -10,10 +11,11 @@
     ├── JobNotReceiving         409
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
+    ├── UnknownHost             421
     ├── InvalidJob              422  invalid_job, limit_exceeded, unknown_processor, ...
     ├── KeyReused               422
     ├── InternalError           500
-    └── Unavailable             503  ledger_unavailable, not_ready
+    └── Unavailable             503  ledger_unavailable, not_ready, gateway_stopping
 
 `code` is stable: clients may branch on it. docs/errors.md explains each; a test holds
 the two together. No message repeats what the client sent beyond a name or a number.
@@ -30,6 +32,7 @@ CODES: dict[str, str] = {
     "invalid_parameter": "A parameter is not valid",
     "invalid_cursor": "The cursor does not fit this request",
     "invalid_idempotency_key": "The idempotency key is not valid",
+    "foreign_origin": "A page of another site may not do this",
     "job_not_found": "There is no such job",
     "child_not_found": "There is no such child",
     "not_found": "There is nothing at this address",
@@ -41,6 +44,7 @@ CODES: dict[str, str] = {
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body is of a media type that is not read here",
     "unsupported_content_encoding": "The body is compressed in a way that is not read here",
+    "unknown_host": "The gateway does not answer for this host",
     "invalid_job": "The job is not valid",
     "limit_exceeded": "The job is over a limit",
     "invalid_item": "An item is not valid",
@@ -52,6 +56,7 @@ CODES: dict[str, str] = {
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",
     "not_ready": "A part of the service is not ready",
+    "gateway_stopping": "The gateway is stopping",
 }
 """Every code with its title."""
 
@@ -84,6 +89,12 @@ class MalformedRequest(Problem):
     """The request cannot be read."""
 
     status = 400
+
+
+class ForeignOrigin(Problem):
+    """A web page of another origin asked for a change."""
+
+    status = 403
 
 
 class NotFound(Problem):
@@ -134,6 +145,12 @@ class UnsupportedMediaType(Problem):
     status = 415
 
 
+class UnknownHost(Problem):
+    """The request is for a host that the gateway does not answer for."""
+
+    status = 421
+
+
 class InvalidJob(Problem):
     """The body is JSON, but not a job that can be run."""
 
@@ -165,11 +182,13 @@ def pointer(*path: str | int) -> str:
 
 _EXAMPLES: dict[int, tuple[str, str]] = {
     400: ("invalid_cursor", "The cursor is not one of this listing."),
+    403: ("foreign_origin", "A web page of another origin may not change anything here."),
     404: ("job_not_found", "There is no job of this id."),
     408: ("body_timeout", "The body did not arrive within 60 seconds."),
     409: ("job_already_finished", "The job has finished as succeeded; its results are kept."),
     413: ("body_too_large", "At most 33554432 bytes are allowed (FANFOLD_MAX_BODY_BYTES)."),
     415: ("unsupported_media_type", "Send the job as JSON."),
+    421: ("unknown_host", "The gateway does not answer for the host jobs.example.com."),
     422: ("unknown_processor", "/processor: no worker has processors of this name."),
     503: ("not_ready", "Temporal cannot be reached."),
 }

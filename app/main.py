@@ -8,16 +8,18 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from fastapi import FastAPI
 
 from app import documentation, problems
+from app.hosts import AllowedHosts
 from app.housekeeping import Housekeeping
 from app.intake.uploads import Uploads
 from app.orchestration import Orchestration
+from app.protection import Protection
 from app.rendered import RenderedJobs
 from app.routes import catalog, children, health, jobs, uploads
 from app.services import Services
+from app.serving import Server
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
 from contract.version import VERSION
@@ -25,13 +27,12 @@ from ledger.connect import connect
 from ledger.database import LedgerUnavailable
 from ledger.migrate import migrate
 
-# A client that polls every five seconds must find its connection still open.
-_KEEP_ALIVE_SECONDS = 75
-_SHUTDOWN_SECONDS = 5
 
+def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> FastAPI:
+    """The gateway as an ASGI app; its lifespan opens the ledger and looks after the jobs.
 
-def create_app(given: settings.GatewaySettings) -> FastAPI:
-    """The gateway as an ASGI app; its lifespan opens the ledger and looks after the jobs."""
+    Once `stopping` is set, requests that wait for the end of a job wait no longer.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +56,7 @@ def create_app(given: settings.GatewaySettings) -> FastAPI:
                 housekeeping=housekeeping,
                 uploads=receiving,
                 rendered=RenderedJobs(),
+                stopping=stopping,
                 workflows_url=(
                     f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
                     if given.temporal_ui_url
@@ -99,20 +101,16 @@ def main() -> int:
     try:
         given = settings.load(settings.GatewaySettings)
         migrate(given.ledger)  # here, where a ledger that is not there is one clear line
-        config = uvicorn.Config(
-            create_app(given),
-            host=given.http_host,
-            port=given.http_port,
-            access_log=False,
-            log_config=None,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        stopping = asyncio.Event()
+        app = Protection(
+            create_app(given, stopping), AllowedHosts(given.http_host, given.allowed_hosts)
         )
+        server = Server(app, host=given.http_host, port=given.http_port, stopping=stopping)
         # uvicorn raises the signal that stopped it once more when it is done; without a
         # handler of ours a clean stop would look like a death.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        uvicorn.Server(config).run()
+        server.run()
     except settings.InvalidSettings as error:
         sys.stderr.write(f"fanfold gateway: {error}\n")
         return settings.EXIT_BAD_SETTINGS

@@ -19,8 +19,10 @@ def wait_seconds(header: str | None) -> int | None:
     return min(int(found.group(1)), MAX_WAIT_SECONDS) if found else None
 
 
-async def until_finished(jobs: Jobs, job_id: str, tenant: str, *, seconds: float) -> None:
-    """Return once the job is in a terminal state, or after so many seconds.
+async def until_finished(
+    jobs: Jobs, job_id: str, tenant: str, *, seconds: float, stopping: asyncio.Event
+) -> None:
+    """Return once the job is in a terminal state, after so many seconds, or when we stop.
 
     The ledger is asked, not Temporal, whose long polls are few. The pauses grow with
     the time waited, so a short job is answered at once and a long one costs little.
@@ -30,7 +32,7 @@ async def until_finished(jobs: Jobs, job_id: str, tenant: str, *, seconds: float
     while True:
         state = await jobs.state(job_id, tenant)
         now = time.monotonic()
-        if state is None or state.is_terminal or now >= deadline:
+        if state is None or state.is_terminal or now >= deadline or stopping.is_set():
             return
         pause = min(max(_FIRST_PAUSE_SECONDS, (now - started) / 10), _LONGEST_PAUSE_SECONDS)
         await asyncio.sleep(min(pause, deadline - now))

@@ -24,6 +24,7 @@ from ledger.database import LedgerUnavailable
 
 _log = logging.getLogger("fanfold.gateway")
 
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -94,9 +95,15 @@ def install(app: FastAPI) -> None:
         return render(problem)
 
     @app.exception_handler(LedgerUnavailable)
-    async def on_ledger_unavailable(_request: Request, error: LedgerUnavailable) -> JSONResponse:
+    async def on_ledger_unavailable(request: Request, error: LedgerUnavailable) -> JSONResponse:
         _log.warning("the ledger is unavailable: %s", error)
-        detail = "The ledger cannot be reached; nothing was recorded. Try again in a moment."
+        detail = "The ledger cannot be reached. Try again in a moment."
+        if request.method not in _SAFE_METHODS:
+            # Jobs are recorded with certainty; all other changes may be asked for again.
+            detail = (
+                "The ledger cannot be reached, so it is unknown whether this took effect. "
+                "Try again in a moment: to ask twice is safe."
+            )
         return render(Unavailable("ledger_unavailable", detail))
 
     @app.exception_handler(RequestValidationError)
@@ -120,7 +127,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        detail = "The request failed; the gateway's log has the details. It is safe to try again."
+        detail = (
+            "The request failed; the gateway's log has the details. To try again is safe, "
+            "for POST /jobs with an Idempotency-Key."
+        )
         return render(InternalError("internal_error", detail))
 
 

@@ -8,12 +8,15 @@ from fastapi import Request
 
 from app import idempotency, submission
 from app.body import check_not_compressed, decode_body, read_body
+from app.certainty import NOTHING_RECORDED, recorded_with_certainty
+from app.errors import Unavailable
 from app.intake.multipart import boundary_of
 from app.schemas import JobRequest
 from app.services import Services
 from contract.job_spec import Execution, JobSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from ledger.catalog import Kind
+from ledger.database import LedgerUnavailable
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk
 
@@ -22,6 +25,13 @@ Check = Callable[[JobRequest], None]
 
 async def record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
     """The job's id, and whether an earlier request had made it already; raises a Problem."""
+    try:
+        return await _record(request, services, key_name)
+    except LedgerUnavailable as error:  # before the write that would have recorded the job
+        raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
+
+
+async def _record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is not None:
         check_not_compressed(request)
@@ -51,28 +61,29 @@ async def _record_json(
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)
     controls, job_id = submission.to_controls(job), new_job_id()
+    if chunks is None:
+        write = services.ledger.receiving.open(
+            job_id=job_id,
+            tenant=DEFAULT_TENANT,
+            spec=spec,
+            controls=controls,
+            key=key,
+            keep_ms=job.keep_ms,
+        )
+    else:
+        write = services.ledger.jobs.create(
+            job_id=job_id,
+            tenant=DEFAULT_TENANT,
+            spec=spec,
+            controls=controls,
+            chunks=chunks,
+            key=key,
+            keep_ms=job.keep_ms,
+        )
     try:
-        if chunks is None:
-            await services.ledger.receiving.open(
-                job_id=job_id,
-                tenant=DEFAULT_TENANT,
-                spec=spec,
-                controls=controls,
-                key=key,
-                keep_ms=job.keep_ms,
-            )
-        else:
-            await services.ledger.jobs.create(
-                job_id=job_id,
-                tenant=DEFAULT_TENANT,
-                spec=spec,
-                controls=controls,
-                chunks=chunks,
-                key=key,
-                keep_ms=job.keep_ms,
-            )
+        await recorded_with_certainty(services.ledger.jobs, job_id, write)
     except KeyTaken as taken:
-        return idempotency.earlier_job(taken, key), True
+        return idempotency.earlier_job(taken, key), taken.job_id != job_id
     return job_id, False
 
 

@@ -1,5 +1,6 @@
 """What the routes work with, hung on the app once at start-up."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,6 +27,8 @@ class Services:
     housekeeping: Housekeeping
     uploads: Uploads
     rendered: RenderedJobs
+    stopping: asyncio.Event
+    """Set once the gateway is to stop: who waits for a job's end is answered with what is there."""
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, where it is known."""
 

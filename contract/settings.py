@@ -6,10 +6,12 @@ and a test holds the two together.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -30,6 +32,9 @@ RetentionHours = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+_ALLOWED_HOST = r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[?[0-9a-f:.]+\]?"
+
+
 class InvalidSettings(Exception):
     """A setting is wrong; the message names the environment variable and says why."""
 
@@ -42,14 +47,29 @@ class LedgerSettings(BaseSettings):
     data_dir: Path = Field(
         default=Path(".fanfold"), description="Directory of everything that `fanfold up` keeps."
     )
+    require_ledger_url: bool = Field(
+        default=False,
+        description="Refuse to start without FANFOLD_LEDGER_URL; the images set it.",
+    )
     ledger_url: str = Field(
         default="",
         pattern=r"^($|sqlite:///.+|postgres(ql)?://.+)",
+        validate_default=True,
         description=(
             "Where jobs, chunks and results are kept: `sqlite:///path` or `postgresql://...`. "
             "Empty: `ledger.db` in the data directory."
         ),
     )
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _given_where_required(cls, value: str, info: ValidationInfo) -> str:
+        # A container without it would work on a file of its own, and take the jobs of others
+        # for lost: it finds their tasks in Temporal, and nothing of them in its ledger.
+        if not value and info.data.get("require_ledger_url"):
+            message = "must be set here (FANFOLD_REQUIRE_LEDGER_URL), e.g. postgresql://..."
+            raise PydanticCustomError("missing_ledger_url", message)
+        return value
 
     @property
     def ledger(self) -> str:
@@ -67,6 +87,13 @@ class HttpSettings(LedgerSettings):
 class GatewaySettings(HttpSettings):
     """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
 
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Names the gateway answers for besides localhost and addresses, comma-separated: "
+            "`jobs.example.com`, `*.example.com`, or `*` for all."
+        ),
+    )
     temporal_ui_url: str | None = Field(
         default=None,
         description="Address of Temporal's web UI, for the `temporal_ui` link of a job.",
@@ -110,6 +137,19 @@ class GatewaySettings(HttpSettings):
     )
     retention_hours: RetentionHours = 168.0
 
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(_ALLOWED_HOST, name, re.IGNORECASE) for name in names):
+            message = "must be names of hosts, without scheme, port or path, comma-separated"
+            raise PydanticCustomError("not_hosts", message)
+        return names
+
 
 class WorkerSettings(LedgerSettings):
     """Settings of one worker process."""
@@ -142,9 +182,7 @@ class WorkerSettings(LedgerSettings):
     @field_validator("processors", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return _parts(value)
 
 
 class StackSettings(HttpSettings):
@@ -159,6 +197,13 @@ class StackSettings(HttpSettings):
         description="Worker processes; by default one a core.",
     )
     retention_hours: RetentionHours = 168.0
+
+
+def _parts(value: object) -> object:
+    """The parts of a text between commas, without empty ones."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 AnySettings = TypeVar("AnySettings", bound=LedgerSettings)

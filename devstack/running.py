@@ -44,6 +44,7 @@ class RunningStack:
         """Start the stack and wait until it is ready; raises RuntimeError where it is not."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         output = self.data_dir / "up.log"
+        output.touch(mode=0o600)
         with output.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "up"],

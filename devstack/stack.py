@@ -28,6 +28,10 @@ _BATCH_NICENESS = 10
 # All within ten: the workers hand their chunks back, then the server closes its file.
 _STOP_SECONDS = 7.0
 _STOP_TEMPORAL_SECONDS = 2.0
+# Data is its owner's alone; every process that is started inherits this.
+_OWNER_ONLY = 0o077
+# What is made in the data directory, which may hold other files of the user's.
+_MADE_HERE = ("run", "run/*", "logs", "logs/*", "ledger.db*", "temporal.db*")
 # Where to ask a gateway that listens on all addresses.
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be replaced
 
@@ -46,8 +50,10 @@ async def run(settings: StackSettings, *, on_ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     directory = settings.data_dir.absolute()
+    os.umask(_OWNER_ONLY)
     for name in ("run", "logs"):
         (directory / name).mkdir(parents=True, exist_ok=True)
+    _close_to_others(directory)
     with _only_stack_in(directory):
         _check_ports(settings)
         stack = _Stack(settings, directory)
@@ -215,6 +221,18 @@ def _only_stack_in(directory: Path) -> Iterator[None]:
                 "with FANFOLD_DATA_DIR"
             ) from None
         yield
+
+
+def _close_to_others(directory: Path) -> None:
+    """Take from all but the owner what an earlier release, or the user's umask, left open."""
+    made = [path for pattern in _MADE_HERE for path in directory.glob(pattern)]
+    for path in [directory, *made]:
+        mode = path.stat().st_mode
+        if mode & _OWNER_ONLY:
+            try:
+                path.chmod(mode & ~_OWNER_ONLY)
+            except PermissionError:
+                _log.warning("%s is open to other users, and belongs to another one", path)
 
 
 def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:

@@ -50,7 +50,11 @@ def migrate(url: str) -> None:
 
 def _migrate_sqlite(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Its owner's alone, as is then what SQLite puts beside it. One that is there stays
+        # as open as it is: somebody may have wanted that.
+        for file in (path, lock_file(path)):
+            file.touch(mode=0o600)
         with _file_lock(lock_file(path)):
             revision = _sqlite_revision(path)
             if revision >= HEAD:

@@ -1,5 +1,6 @@
 """Writes openapi.yaml from the gateway's code; `--check` fails where the file is stale."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ HEADER = "# Generated from the gateway's code by `make openapi`; do not edit.\n"
 
 def main() -> int:
     """Write or check; the exit code."""
-    document = create_app(GatewaySettings()).openapi()
+    document = create_app(GatewaySettings(), asyncio.Event()).openapi()
     text = HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     if "--check" not in sys.argv[1:]:
         PATH.write_text(text)

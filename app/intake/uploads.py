@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from app import submission
 from app.body import decode_body
+from app.certainty import recorded_with_certainty, with_certainty
 from app.errors import JobNotReceiving, RequestTimeout, pointer
 from app.idempotency import earlier_job
 from app.intake.cutting import Cut
@@ -156,7 +157,7 @@ class Uploads:
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
             execution = submission.resolve_execution(whole.request.execution, stored.chunks)
-            await self._ledger.receiving.create_job(
+            write = self._ledger.receiving.create_job(
                 upload,
                 tenant=DEFAULT_TENANT,
                 spec=submission.to_spec(whole.request, execution),
@@ -164,9 +165,10 @@ class Uploads:
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
+            await recorded_with_certainty(self._ledger.jobs, upload.job_id, write)
         except KeyTaken as taken:
             await self._drop(upload)
-            return earlier_job(taken, key), True
+            return earlier_job(taken, key), taken.job_id != upload.job_id
         except UploadGone:
             raise RequestTimeout("body_timeout", "The data came too slowly.") from None
         except BaseException:
@@ -185,9 +187,20 @@ class Uploads:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
-        return await self._ledger.receiving.seal(
+        write = self._ledger.receiving.seal(
             job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
         )
+
+        async def is_sealed() -> bool:
+            state = await self._ledger.jobs.state(job.id, DEFAULT_TENANT)
+            return state is not JobState.RECEIVING
+
+        if_unknown = (
+            "The ledger went away while the job was sealed, so it is unknown whether it is. "
+            "Try again in a moment: to seal a job twice is safe."
+        )
+        sealed = await with_certainty(write, is_sealed, if_unknown=if_unknown)
+        return True if sealed is None else sealed
 
     async def tidy(self) -> bool:
         """Close jobs that were never sealed, and give up uploads that nobody sends any more.

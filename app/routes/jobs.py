@@ -11,6 +11,7 @@ from app.rendered import RenderedJob
 from app.services import Services, ServicesOf
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
+from ledger.database import LedgerUnavailable
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -92,7 +93,14 @@ async def submit(
     headers = {"Location": f"/jobs/{job_id}"}
     if is_replayed:
         headers["Idempotency-Replayed"] = "true"
-    return await _answer(services, job_id, 202, prefer_header, headers)
+    try:
+        return await _answer(services, job_id, 202, prefer_header, headers)
+    except LedgerUnavailable as error:
+        detail = (
+            f"The job is recorded, and its id is {job_id}; the ledger went away before it could "
+            f"be shown. GET /jobs/{job_id} in a moment."
+        )
+        raise errors.Unavailable("ledger_unavailable", detail) from error
 
 
 @router.get(
@@ -248,7 +256,13 @@ async def _answer(
 ) -> Response:
     wait = prefer.wait_seconds(prefer_header)
     if wait is not None:
-        await prefer.until_finished(services.ledger.jobs, job_id, DEFAULT_TENANT, seconds=wait)
+        await prefer.until_finished(
+            services.ledger.jobs,
+            job_id,
+            DEFAULT_TENANT,
+            seconds=wait,
+            stopping=services.stopping,
+        )
         headers["Preference-Applied"] = f"wait={wait}"
     job = await _rendered(services, job_id)
     headers |= {"ETag": job.etag, "Cache-Control": "no-cache"}

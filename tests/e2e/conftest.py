@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from client.http import Fanfold
 from devstack.running import RunningStack, prepare, running
@@ -67,6 +68,28 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     yield directory
     (directory / "open").touch()
+
+
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # A name that somebody else has led to this machine.
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
+]
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Page]:
+    """A page of a real browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(20_000)
+        yield page
+        browser.close()
 
 
 @pytest.fixture

@@ -46,6 +46,30 @@ def test_the_stack_says_in_one_line_where_it_is(new_stack: Callable[..., Running
     assert httpx.get(f"http://127.0.0.1:{stack.ui_port}").status_code == 200
 
 
+def open_to_others(directory: Path) -> dict[str, str]:
+    """What in the directory anybody but its owner has a right to, and which rights those are."""
+    modes = {path: path.stat().st_mode for path in [directory, *directory.rglob("*")]}
+    return {str(path): oct(mode) for path, mode in modes.items() if mode & 0o077}
+
+
+def test_what_a_stack_keeps_is_its_owner_s_alone(new_stack: Callable[..., RunningStack]) -> None:
+    stack = new_stack()
+    with httpx.Client(base_url=stack.url, timeout=60) as api:
+        assert run(api, chunks=[[21]], processor="double", reducer="sum")["result"] == 42
+        names = {path.name for path in stack.data_dir.rglob("*")}
+        assert {"ledger.db", "ledger.db-wal", "ledger.db.lock", "temporal.db"} <= names
+        assert {"gateway.pid", "gateway.log", "worker-0.log", "lock"} <= names
+        assert open_to_others(stack.data_dir) == {}
+    stack.stop()
+
+    # As a release before left it.
+    for path in [stack.data_dir, *stack.data_dir.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    new_stack()
+
+    assert set(open_to_others(stack.data_dir)) <= {str(stack.data_dir / "up.log")}
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_within_ten_seconds(
@@ -117,6 +141,10 @@ def test_a_second_stack_in_the_same_directory_is_refused(stack: RunningStack) ->
         ("up", {"FANFOLD_WORKERS": "0"}, "FANFOLD_WORKERS"),
         ("gateway", {"FANFOLD_LEDGER_URL": "mysql://x"}, "FANFOLD_LEDGER_URL"),
         ("gateway", {"FANFOLD_MAX_BODY_BYTES": "-1"}, "FANFOLD_MAX_BODY_BYTES"),
+        ("gateway", {"FANFOLD_ALLOWED_HOSTS": "http://x"}, "FANFOLD_ALLOWED_HOSTS"),
+        ("gateway", {"FANFOLD_REQUIRE_LEDGER_URL": "true"}, "FANFOLD_LEDGER_URL: must be set"),
+        ("worker", {"FANFOLD_REQUIRE_LEDGER_URL": "true"}, "FANFOLD_LEDGER_URL: must be set"),
+        ("migrate", {"FANFOLD_REQUIRE_LEDGER_URL": "true"}, "FANFOLD_LEDGER_URL: must be set"),
         ("worker", {"FANFOLD_PROCESSORS": "no_colon"}, "package.module:name"),
         ("worker", {"FANFOLD_PROCESSORS": "not.there:x"}, "there is no module 'not'"),
         ("worker", {"FANFOLD_PROCESSORS": "tests.waiting:absent"}, "has no 'absent'"),
@@ -188,6 +216,8 @@ def test_gateway_and_worker_run_alone_and_in_any_order(tmp_path: Path) -> None:
             eventually(lambda: "Temporal" in readiness(), what="readyz names Temporal")
             accepted = api.post("/jobs", json={"chunks": [[21]], "processor": "any_name"})
             assert accepted.status_code == 202
+            for name in ("ledger.db", "ledger.db-wal", "ledger.db.lock"):
+                assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
             start(*temporal_server.command(
                 database=tmp_path / "temporal.db", port=temporal_port, ui_port=ui_port
             ))  # fmt: skip

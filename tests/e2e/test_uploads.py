@@ -205,7 +205,7 @@ def half_sent(stack: RunningStack, path: str, head: bytes, data: bytes) -> socke
     """A connection over which the beginning of a body was sent."""
     connection = socket.create_connection(("127.0.0.1", stack.http_port), timeout=30)
     connection.sendall(
-        f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n".encode()
+        f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n".encode()
         + head
         + b"\r\n\r\n"
         + data

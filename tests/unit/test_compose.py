@@ -25,6 +25,7 @@ from tests.unit.deployment_files import (
     copied,
     environment,
     filled_in,
+    instructions,
     one_shot_services,
 )
 
@@ -41,8 +42,21 @@ def duration(text: str) -> timedelta:
 def test_compose_builds_the_target_of_the_same_name_and_tags_it_with_this_version(
     service: str,
 ) -> None:
-    assert SERVICES[service]["build"] == {"context": ".", "target": service}
+    build = SERVICES[service]["build"]
+    assert {name: build[name] for name in ("context", "target")} == {
+        "context": ".",
+        "target": service,
+    }
     assert filled_in(SERVICES[service]["image"]) == f"fanfold-{service}:{VERSION}"
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_compose_hands_on_only_build_arguments_that_the_dockerfile_takes(service: str) -> None:
+    build = instructions(f"{service}-environment")
+    taken = {name for words in build if words[0] == "ARG" for name in words[1:]}
+    assert taken == {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"}
+    assert set(SERVICES[service]["build"]["args"]) == taken | {"PYTHON_IMAGE"}
+    assert "ARG PYTHON_IMAGE=" in (ROOT / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("service", SETTINGS)

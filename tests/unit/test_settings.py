@@ -44,6 +44,10 @@ def test_every_setting_has_a_default_and_a_description(kind: type[LedgerSettings
         (GatewaySettings, "BODY_TIMEOUT_SECONDS", "0", "greater than 0"),
         (GatewaySettings, "BODY_TIMEOUT_SECONDS", "nan", "greater than 0"),
         (GatewaySettings, "RECONCILE_INTERVAL_SECONDS", "soon", "valid number"),
+        (GatewaySettings, "ALLOWED_HOSTS", "https://jobs.example.com", "names of hosts"),
+        (GatewaySettings, "ALLOWED_HOSTS", "jobs.example.com:8000", "names of hosts"),
+        (GatewaySettings, "ALLOWED_HOSTS", "a.example.com b.example.com", "names of hosts"),
+        (GatewaySettings, "ALLOWED_HOSTS", "*example.com", "names of hosts"),
         (LedgerSettings, "LEDGER_URL", "mysql://localhost/x", "match pattern"),
         (LedgerSettings, "LEDGER_URL", "sqlite:///", "match pattern"),
         (LedgerSettings, "LEDGER_URL", "ledger.db", "match pattern"),
@@ -100,6 +104,36 @@ def test_a_ledger_url_stands_above_the_data_directory(
 ) -> None:
     monkeypatch.setenv("FANFOLD_LEDGER_URL", url)
     assert load(LedgerSettings).ledger == url
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ledger_url_can_be_required(
+    monkeypatch: pytest.MonkeyPatch, kind: type[LedgerSettings]
+) -> None:
+    monkeypatch.setenv("FANFOLD_REQUIRE_LEDGER_URL", "true")
+    for empty in (None, ""):
+        if empty is not None:
+            monkeypatch.setenv("FANFOLD_LEDGER_URL", empty)
+        with pytest.raises(InvalidSettings, match=r"^FANFOLD_LEDGER_URL: must be set[^\n]+$"):
+            load(kind)
+    monkeypatch.setenv("FANFOLD_LEDGER_URL", "postgresql://db/x")
+    assert load(kind).ledger == "postgresql://db/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", ()),
+        ("gateway,", ("gateway",)),
+        (" Jobs.Example.com. , *.internal,*", ("Jobs.Example.com.", "*.internal", "*")),
+        ("192.168.1.5, [::1],fe80::1", ("192.168.1.5", "[::1]", "fe80::1")),
+    ],
+)
+def test_allowed_hosts_are_a_list_with_commas(
+    monkeypatch: pytest.MonkeyPatch, text: str, hosts: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FANFOLD_ALLOWED_HOSTS", text)
+    assert load(GatewaySettings).allowed_hosts == hosts
 
 
 @pytest.mark.parametrize(
