@@ -21,21 +21,22 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-import workers.workflows.shard
-from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
-    JOB_TASK_QUEUE,
     JOB_WORKFLOW,
     SHARD_WORKFLOW,
+    JobId,
     chunk_workflow_id,
+    job_task_queue,
     new_job_id,
     shard_workflow_id,
 )
+from contract.plan import Tuning
 from contract.settings import WorkerSettings
 from contract.states import ChunkState
-from contract.wire import QUICK_SAMPLE, ChunkInput, ChunkOutcome, JobInput, Pace
+from contract.wire import ChunkInput, ChunkOutcome, JobInput, JobRef, Pace
 from devstack import temporal_server
 from ledger.connect import Ledger, connect
 from ledger.records import NewChunk
@@ -50,9 +51,10 @@ HISTORIES_THAT_MUST_FAIL = REPLAY_TESTS / "histories_that_must_fail"
 IDENTITY = "fanfold"
 """Client and worker in the histories, where their default tells process, user and host."""
 
-CONTINUED_AS_NEW = "continued_as_new"
-EVENTS_IN_A_SHORT_RUN = 20
-"""The limit under which `continued_as_new` is recorded, and has to be replayed."""
+QUICK_SAMPLE = Tuning().quick_sample
+SHARDS_OF_TWO = Tuning(chunks_without_shards=0, shard_chunks=2)
+FEW_EVENTS = 20
+"""So many may be in the histories of scenarios that are about full ones."""
 
 # One attempt each: what a chunk retries between its first and last event is not in its history.
 ONCE = RetrySpec(max_attempts=1)
@@ -61,12 +63,13 @@ ODD_SUCCEED = StageSpec(processor="double", options={"fail_if_divisible_by": 2},
 FAIL_FIRST = StageSpec(
     processor="double",
     options={"fail_attempts": 1},
-    retry=RetrySpec(max_attempts=2, initial_interval_seconds=0.2),
+    retry=RetrySpec(max_attempts=2, initial_interval_seconds=0.4),
 )
-FAIL_OFTEN = StageSpec(
+WAIT_LONG = StageSpec(
     processor="double",
-    options={"fail_attempts": 5},
-    retry=RetrySpec(max_attempts=6, initial_interval_seconds=0.2, backoff_coefficient=1.0),
+    options={"fail_attempts": 1},
+    # Longer than a block waits for what is due.
+    retry=RetrySpec(max_attempts=2, initial_interval_seconds=6.0),
 )
 WAIT_AT_ZERO = StageSpec(processor="wait_at_zero")
 LAST = 9
@@ -85,10 +88,10 @@ class Scenario:
     shard: int | None = None
     """The shard whose own history is kept beside the job's."""
     execution: Execution = Execution.WORKFLOW
-    shard_chunks: int = 0
-    """0: the job has no shards."""
+    tuning: Tuning = field(default_factory=Tuning)
     max_concurrency: int = 2
     tolerated_failures: ToleranceSpec | None = None
+    reducer: str | None = "collect"
     quick_streak: int = 0
     disturb: Callable[["Recorder", str], Awaitable[None]] | None = None
 
@@ -118,22 +121,19 @@ class Recorder:
             event.clear()
         job = await self._record_job(scenario)
         handle = await self.client.start_workflow(
-            JOB_WORKFLOW, job, id=job.job_id, task_queue=JOB_TASK_QUEUE
+            JOB_WORKFLOW, job, id=job.job.id, task_queue=job_task_queue(self.ledger.id)
         )
         if scenario.disturb is not None:
             await self.is_waiting.wait()
-            await scenario.disturb(self, job.job_id)
+            await scenario.disturb(self, job.job.id)
         await _until_closed(handle)
-        await self._write_runs(handle, f"{JOB_WORKFLOW}__{scenario.name}")
+        await self._write(handle.id, f"{JOB_WORKFLOW}__{scenario.name}")
         if scenario.shard is not None:
-            shard_id = shard_workflow_id(job.job_id, scenario.shard)
-            shard = self.client.get_workflow_handle(
-                shard_id, first_execution_run_id=await first_run_id(handle, shard_id)
-            )
-            await self._write_runs(shard, f"{SHARD_WORKFLOW}__{scenario.name}")
+            shard_id = shard_workflow_id(job.job.id, scenario.shard)
+            await self._write(shard_id, f"{SHARD_WORKFLOW}__{scenario.name}")
         if scenario.chunk is not None:
-            child = self.client.get_workflow_handle(chunk_workflow_id(job.job_id, scenario.chunk))
-            await self._write_runs(child, f"{CHUNK_WORKFLOW}__{scenario.name}")
+            child_id = chunk_workflow_id(job.job.id, scenario.chunk)
+            await self._write(child_id, f"{CHUNK_WORKFLOW}__{scenario.name}")
 
     async def cancel(self, job_id: str) -> None:
         """Cancel as the gateway does."""
@@ -141,8 +141,9 @@ class Recorder:
         await self.client.get_workflow_handle(job_id).cancel()
 
     async def terminate_first_shard(self, job_id: str) -> None:
-        """The same, to a shard."""
+        """The same, to a shard; what it had to do is offered again."""
         await self.client.get_workflow_handle(shard_workflow_id(job_id, 0)).terminate("by hand")
+        self.may_go_on.set()
 
     async def let_go(self, _: str) -> None:
         """End the wait at 0 once another chunk of its job has run."""
@@ -155,46 +156,35 @@ class Recorder:
 
     async def _record_job(self, scenario: Scenario) -> JobInput:
         spec = JobSpec(
-            name=None,
             stages=scenario.stages,
             is_staged=len(scenario.stages) > 1,
-            reducer="collect",
+            reducer=scenario.reducer,
             execution=scenario.execution,
+        )
+        controls = Controls(
             max_concurrency=scenario.max_concurrency,
             tolerated_failures=scenario.tolerated_failures,
-            labels={},
         )
         job_id = new_job_id()
         chunks = [NewChunk(item_count=1, body=f"[{value}]".encode()) for value in scenario.values]
         await self.ledger.jobs.create(
-            job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, chunks=chunks
+            job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=controls, chunks=chunks
         )
-        job = JobInput.of(job_id, len(chunks), spec)
+        ref = JobRef(id=JobId(job_id), tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
-            job,
-            shard_chunks=scenario.shard_chunks,
+            JobInput.of(ref, len(chunks), spec, controls),
+            tuning=scenario.tuning,
             pace=Pace(quick_streak=scenario.quick_streak),
         )
 
-    async def _write_runs(self, handle: WorkflowHandle[Any, Any], name: str) -> None:
-        """Write the history of each run of the workflow; one that was continued has several."""
-        run_id = handle.first_execution_run_id
-        number = 1
-        while True:
-            run = self.client.get_workflow_handle(handle.id, run_id=run_id)
-            history = json.loads((await run.fetch_history()).to_json())
-            last = history["events"][-1].get("workflowExecutionContinuedAsNewEventAttributes")
-            is_one_of_several = number > 1 or last is not None
-            write(
-                HISTORIES / f"{name}{f'__run_{number}' if is_one_of_several else ''}.json", history
-            )
-            if last is None:
-                return
-            run_id, number = last["newExecutionRunId"], number + 1
+    async def _write(self, workflow_id: str, name: str) -> None:
+        """Write the history of the workflow; of a chunk that was tried again, the last one."""
+        history = await self.client.get_workflow_handle(workflow_id).fetch_history()
+        write(HISTORIES / f"{name}.json", json.loads(history.to_json()))
 
 
-in_shards = partial(Scenario, shard=0, shard_chunks=2)
-in_blocks = partial(in_shards, execution=Execution.ACTIVITY)
+in_shards = partial(Scenario, shard=0, tuning=SHARDS_OF_TWO)
+in_blocks = partial(Scenario, shard=0, execution=Execution.ACTIVITY)
 
 SCENARIOS = [
     Scenario(name="success", values=[1, 2], stages=(DOUBLE,), chunk=0),
@@ -262,19 +252,43 @@ SCENARIOS = [
         stages=(WAIT_AT_ZERO,),
         disturb=Recorder.terminate_first_shard,
     ),
+    in_shards(name="shards_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,), max_concurrency=1),
+    in_shards(
+        name="shards_full",
+        values=[1] * 12,
+        stages=(DOUBLE,),
+        tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=12, max_events=FEW_EVENTS),
+    ),
+    Scenario(
+        name="job_full", values=[1] * 8, stages=(DOUBLE,), tuning=Tuning(max_events=FEW_EVENTS)
+    ),
+    Scenario(name="no_reducer", values=[1, 2], stages=(DOUBLE,), reducer=None),
     in_blocks(name="blocks", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,)),
-    in_blocks(name="blocks_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,), shard_chunks=3),
+    in_blocks(name="blocks_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,)),
+    in_blocks(name="blocks_wait_long", values=[1, 2, 3], stages=(WAIT_LONG,)),
     in_blocks(
-        name="blocks_lend_slots",
-        # Of the shard's two lanes, each some chunks wide, the second one ends first.
+        name="blocks_make_way",
+        # One lane of a block is held up; the block's time is over with its first chunk.
         values=[0, *[1] * 22, LAST],
         stages=(WAIT_AT_ZERO,),
-        shard_chunks=8,
-        max_concurrency=16,
+        max_concurrency=8,
+        tuning=Tuning(block_seconds=0.0),
         disturb=Recorder.let_go,
     ),
     in_blocks(
+        name="blocks_full",
+        values=[1] * 12,
+        stages=(DOUBLE,),
+        tuning=Tuning(block_seconds=0.0, max_events=FEW_EVENTS),
+    ),
+    in_blocks(
         name="blocks_cancelled", values=[0, 1], stages=(WAIT_AT_ZERO,), disturb=Recorder.cancel
+    ),
+    in_blocks(
+        name="blocks_shard_terminated",
+        values=[0, 1, 1, 1],
+        stages=(WAIT_AT_ZERO,),
+        disturb=Recorder.terminate_first_shard,
     ),
     in_blocks(
         name="blocks_tolerance_exceeded",
@@ -283,12 +297,6 @@ SCENARIOS = [
         max_concurrency=1,
         tolerated_failures=ToleranceSpec(count=0),
     ),
-]
-
-# In runs of few events, where real ones have thousands.
-SCENARIOS_CONTINUED = [
-    in_shards(name=f"shards_{CONTINUED_AS_NEW}", values=[1] * 6, stages=(DOUBLE,), shard_chunks=6),
-    in_blocks(name=f"blocks_{CONTINUED_AS_NEW}", values=[1, 1], stages=(FAIL_OFTEN,)),
 ]
 
 
@@ -337,17 +345,7 @@ async def record_all() -> None:
                 await stack.enter_async_context(worker)
             for scenario in SCENARIOS:
                 await recorder.record(scenario)
-            await record_continued_as_new(recorder)
             await record_one_that_must_fail(environment.client)
-
-
-async def record_continued_as_new(recorder: Recorder) -> None:
-    """Record shards that continue as new, which real ones do only after thousands of events."""
-    usual = workers.workflows.shard.MAX_EVENTS_IN_A_RUN
-    workers.workflows.shard.MAX_EVENTS_IN_A_RUN = EVENTS_IN_A_SHORT_RUN
-    for scenario in SCENARIOS_CONTINUED:
-        await recorder.record(scenario)
-    workers.workflows.shard.MAX_EVENTS_IN_A_RUN = usual
 
 
 async def record_one_that_must_fail(client: Client) -> None:
@@ -360,22 +358,17 @@ async def record_one_that_must_fail(client: Client) -> None:
     ):
         handle = await client.start_workflow(
             CHUNK_WORKFLOW,
-            ChunkInput(job_id="job_another", index=0, stages=[]),
+            ChunkInput(
+                job=JobRef(id=JobId("job_another"), tenant=DEFAULT_TENANT, ledger="another"),
+                index=0,
+                stages=[],
+            ),
             id="job_another/c0000000",
             task_queue="another-chunk-workflow",
         )
         await handle.result()
         history = json.loads((await handle.fetch_history()).to_json())
     write(HISTORIES_THAT_MUST_FAIL / f"{CHUNK_WORKFLOW}__sleeps_first.json", history)
-
-
-async def first_run_id(job: WorkflowHandle[Any, Any], shard_id: str) -> str:
-    """The run that the job started of its shard; the shard may have continued as new since."""
-    async for event in job.fetch_history_events():
-        started = event.child_workflow_execution_started_event_attributes.workflow_execution
-        if started.workflow_id == shard_id:
-            return started.run_id
-    raise LookupError(shard_id)
 
 
 async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:

@@ -4,24 +4,21 @@ One that does not stands for running jobs that would be stuck after an upgrade:
 docs/howto/change-a-workflow.md says how to change a workflow without that.
 """
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker import Replayer, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-import workers.workflows.shard
 from contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
 from scripts.record_histories import (
-    CONTINUED_AS_NEW,
-    EVENTS_IN_A_SHORT_RUN,
     HISTORIES,
     HISTORIES_THAT_MUST_FAIL,
     SCENARIOS,
-    SCENARIOS_CONTINUED,
 )
 from workers.workflows.chunk import ChunkWorkflow
 from workers.workflows.job import JobWorkflow
@@ -53,15 +50,8 @@ def history(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-async def test_a_committed_history_replays(
-    path: Path, history: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner: WorkflowRunner = SandboxedWorkflowRunner()
-    if CONTINUED_AS_NEW in path.stem:
-        # Recorded under a lower limit; the sandbox would import the module with the usual one.
-        monkeypatch.setattr(workers.workflows.shard, "MAX_EVENTS_IN_A_RUN", EVENTS_IN_A_SHORT_RUN)
-        runner = UnsandboxedWorkflowRunner()
-    await replay(history, runner)
+async def test_a_committed_history_replays(history: str) -> None:
+    await replay(history, SandboxedWorkflowRunner())
 
 
 @pytest.mark.parametrize("path", MUST_FAIL, ids=lambda path: path.stem)
@@ -70,13 +60,16 @@ async def test_a_history_of_other_code_does_not_replay(history: str) -> None:
         await replay(history, SandboxedWorkflowRunner())
 
 
-@pytest.mark.parametrize(
-    "path", [HISTORIES / f"{SHARD_WORKFLOW}__shards_{CONTINUED_AS_NEW}__run_1.json"]
-)
-async def test_a_run_replayed_under_another_limit_does_not_replay(history: str) -> None:
-    # Else the limit that continued runs are replayed under would not matter.
+@pytest.mark.parametrize("path", [HISTORIES / f"{SHARD_WORKFLOW}__shards_full.json"])
+async def test_the_sizes_in_its_input_decide_what_a_history_replays_to(history: str) -> None:
+    full = json.loads(history)
+    started = full["events"][0]["workflowExecutionStartedEventAttributes"]
+    (payload,) = started["input"]["payloads"]
+    given = json.loads(base64.b64decode(payload["data"]))
+    given["tuning"]["max_events"] = 8_000
+    payload["data"] = base64.b64encode(json.dumps(given).encode()).decode()
     with pytest.raises(NondeterminismError):
-        await replay(history, UnsandboxedWorkflowRunner())
+        await replay(json.dumps(full), SandboxedWorkflowRunner())
 
 
 def test_a_history_of_every_scenario_is_committed() -> None:
@@ -84,7 +77,5 @@ def test_a_history_of_every_scenario_is_committed() -> None:
     wanted = {f"{JOB_WORKFLOW}__{scenario.name}" for scenario in SCENARIOS}
     wanted |= {f"{CHUNK_WORKFLOW}__{one.name}" for one in SCENARIOS if one.chunk is not None}
     wanted |= {f"{SHARD_WORKFLOW}__{one.name}" for one in SCENARIOS if one.shard is not None}
-    for scenario in SCENARIOS_CONTINUED:
-        wanted |= {f"{SHARD_WORKFLOW}__{scenario.name}__run_{number}" for number in (1, 2)}
     assert wanted <= stems, "record what is missing with: make histories"
     assert MUST_FAIL

@@ -163,7 +163,8 @@ class Shards:
             self._running.changed()
             outcome: ShardOutcome = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
-            workflow.logger.warning("shard %d of job %s: %s", number, job.job.id, error)
+            if workflow.cancellation_reason() is None:
+                workflow.logger.warning("shard %d of job %s: %s", number, job.job.id, error)
         else:
             self._pace = outcome.pace
             if outcome.is_tolerance_exceeded:
