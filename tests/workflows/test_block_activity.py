@@ -1,6 +1,7 @@
 """The activity that runs a block of chunks, called as a worker calls it, with no server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,15 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from contract.failures import FailureType
-from contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec
+from contract.names import DEFAULT_TENANT, JobId, new_job_id
 from contract.states import ChunkState
-from contract.wire import BlockInput, BlockOutcome, indexes_of, ranges_of
+from contract.wire import BlockInput, BlockOutcome, JobRef
 from ledger.connect import Ledger, connect
 from ledger.database import Statement
 from ledger.records import ChunkRecord, NewChunk
 from tests.workflows.gate import Gate
+from tests.workflows.running import until
 from workers.activities.block import BlockActivities
 from workers.attempts import Attempts
 from workers.processor import Processor, ProcessorContext
@@ -43,29 +45,23 @@ def worker(ledger: Ledger, *processors: Callable[..., Any], slots: int = 50) -> 
     for function in processors:
         registry.processors[function.__name__] = Processor(function)
     attempts = Attempts(ledger, registry.processors, max_result_bytes=1024)
-    return BlockActivities(ledger.chunks, attempts, Slots(slots))
+    return BlockActivities(ledger.work, attempts, Slots(slots))
 
 
-async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> str:
-    spec = JobSpec(
-        name=None,
-        stages=stages,
-        is_staged=len(stages) > 1,
-        reducer=None,
-        execution=Execution.ACTIVITY,
-        max_concurrency=50,
-        tolerated_failures=None,
-        labels={},
-    )
+async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
+    spec = JobSpec(stages=stages, is_staged=len(stages) > 1, execution=Execution.ACTIVITY)
     job_id = new_job_id()
     bodies = [NewChunk(item_count=1, body=b"[%d]" % index) for index in range(chunks)]
-    await ledger.jobs.create(job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, chunks=bodies)
+    await ledger.jobs.create(
+        job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=Controls(), chunks=bodies
+    )
     await ledger.jobs.open(job_id)
     return job_id
 
 
-def block(job_id: str, chunks: int, *, width: int) -> BlockInput:
-    return BlockInput(job_id=job_id, ranges=ranges_of(range(chunks)), width=width)
+def block(ledger: Ledger, job_id: JobId, *, width: int, number: int = 1) -> BlockInput:
+    ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=ledger.id)
+    return BlockInput(job=ref, block=number, width=width, seconds=20.0)
 
 
 def begin(
@@ -81,23 +77,20 @@ async def chunks_of(ledger: Ledger, job_id: str) -> list[ChunkRecord]:
     return await ledger.chunks.page(job_id, state=None, after=-1, limit=1000)
 
 
-def put_off(outcome: BlockOutcome) -> dict[float, list[int]]:
-    return {group.seconds: indexes_of(group.ranges) for group in outcome.put_off}
-
-
-async def test_a_block_whose_worker_died_goes_on_where_it_was(ledger: Ledger) -> None:
+async def test_a_block_whose_worker_died_takes_back_what_that_had_begun(ledger: Ledger) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 6, GATED)
+    given = block(ledger, job_id, width=2)
     async with gate, after:
-        _, dying = begin(worker(ledger, gate.gate), block(job_id, 6, width=2))
+        _, dying = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0, 1)
         gate.let_go(0)
         await gate.until_inside(1, 2)
         # The other worker knows nothing of the first, which may still be running.
         after.open()
-        _, outcome = begin(worker(ledger, after.gate), block(job_id, 6, width=2), attempt=2)
-        assert put_off(await outcome) == {}
-        assert after.begun == [1, 2, 3, 4, 5]
+        _, outcome = begin(worker(ledger, after.gate), given, attempt=2)
+        assert (await outcome).more_in_seconds is None
+        assert sorted(after.begun) == [1, 2, 3, 4, 5]
         chunks = await chunks_of(ledger, job_id)
         gate.open()
         await dying
@@ -112,12 +105,12 @@ async def test_a_chunk_whose_worker_dies_in_its_last_attempt_is_lost_alone(
 ) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 3, GATED_ONCE)
+    given = block(ledger, job_id, width=1)
     async with gate, after:
-        _, dying = begin(worker(ledger, gate.gate), block(job_id, 3, width=1))
+        _, dying = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
         after.open()
-        _, outcome = begin(worker(ledger, after.gate), block(job_id, 3, width=1), attempt=2)
-        await outcome
+        await begin(worker(ledger, after.gate), given, attempt=2)[1]
         gate.open()
         await dying
     first, *others = await chunks_of(ledger, job_id)
@@ -133,10 +126,11 @@ async def test_a_worker_that_comes_back_begins_no_chunk_of_a_block_that_another_
 ) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 4, GATED_ONCE)
+    given = block(ledger, job_id, width=1)
     async with gate, after:
-        _, zombie = begin(worker(ledger, gate.gate), block(job_id, 4, width=1))
+        _, zombie = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
-        _, outcome = begin(worker(ledger, after.gate), block(job_id, 4, width=1), attempt=2)
+        _, outcome = begin(worker(ledger, after.gate), given, attempt=2)
         await after.until_inside(1)  # chunk 0 was lost with the worker that ran it
         gate.open()
         await zombie
@@ -147,6 +141,20 @@ async def test_a_worker_that_comes_back_begins_no_chunk_of_a_block_that_another_
     assert states == ["failed", "succeeded", "succeeded", "succeeded"]
 
 
+async def test_blocks_share_a_job_s_chunks_and_none_runs_in_two(ledger: Ledger) -> None:
+    gate = Gate()
+    job_id = await running_job(ledger, 9, GATED_ONCE)
+    async with gate:
+        outcomes = [
+            begin(worker(ledger, gate.gate), block(ledger, job_id, width=3, number=number))[1]
+            for number in (1, 2)
+        ]
+        await gate.until_full(6)
+        gate.open()
+        await asyncio.gather(*outcomes)
+    assert sorted(gate.begun) == list(range(9))
+
+
 async def test_a_stage_that_is_done_is_not_repeated_by_another_worker(ledger: Ledger) -> None:
     gate, after, first_stage = Gate(), Gate(), list[int]()
 
@@ -155,11 +163,12 @@ async def test_a_stage_that_is_done_is_not_repeated_by_another_worker(ledger: Le
         return item + 10
 
     job_id = await running_job(ledger, 1, StageSpec(processor="note"), GATED)
+    given = block(ledger, job_id, width=1)
     async with gate, after:
-        _, dying = begin(worker(ledger, note, gate.gate), block(job_id, 1, width=1))
+        _, dying = begin(worker(ledger, note, gate.gate), given)
         await gate.until_inside(0)
         after.open()
-        await begin(worker(ledger, note, after.gate), block(job_id, 1, width=1), attempt=2)[1]
+        await begin(worker(ledger, note, after.gate), given, attempt=2)[1]
         gate.open()
         await dying
     assert first_stage == [0]
@@ -171,8 +180,7 @@ async def test_more_lanes_than_slots_cost_no_attempt(ledger: Ledger) -> None:
     gate = Gate()
     gate.open()
     job_id = await running_job(ledger, 7, GATED_ONCE)
-    _, outcome = begin(worker(ledger, gate.gate, slots=1), block(job_id, 7, width=5))
-    assert put_off(await outcome) == {}
+    await begin(worker(ledger, gate.gate, slots=1), block(ledger, job_id, width=5))[1]
     assert gate.most_inside == 1
     assert [(chunk.state, chunk.attempts) for chunk in await chunks_of(ledger, job_id)] == [
         (ChunkState.SUCCEEDED, 1)
@@ -190,9 +198,9 @@ async def test_the_blocks_of_a_worker_share_its_slots_fairly(ledger: Ledger) -> 
     one = await running_job(ledger, 12, GATED)
     other = await running_job(ledger, 12, StageSpec(processor="gate_too"))
     async with first, second:
-        _, of_one = begin(activities, block(one, 12, width=4))
+        _, of_one = begin(activities, block(ledger, one, width=4))
         await first.until_full(4)
-        _, of_other = begin(activities, block(other, 12, width=4))
+        _, of_other = begin(activities, block(ledger, other, width=4))
         await asyncio.sleep(0.05)
         assert not second.inside
         # Who waits goes first: each slot that comes free changes hands.
@@ -213,30 +221,34 @@ async def test_what_is_done_does_not_wait_for_a_slot_to_be_recorded(ledger: Ledg
     activities = worker(ledger, gate.gate, slots=1)
     one, other = await running_job(ledger, 2, GATED), await running_job(ledger, 5, GATED)
     async with gate:
-        _, of_one = begin(activities, block(one, 1, width=1))
+        _, of_one = begin(activities, block(ledger, one, width=1))
         await gate.until_begun(1)
-        _, of_other = begin(activities, block(other, 5, width=1))
+        _, of_other = begin(activities, block(ledger, other, width=1))
         await asyncio.sleep(0.05)
         gate.let_go(0)
-        await of_one
-        assert (await chunks_of(ledger, one))[0].state is ChunkState.SUCCEEDED
+        await gate.until_begun(2)
+
+        async def is_recorded() -> bool:
+            return (await chunks_of(ledger, one))[0].state is ChunkState.SUCCEEDED
+
+        await until(is_recorded)
         gate.open()
-        await of_other
+        await asyncio.gather(of_one, of_other)
 
 
 async def test_a_block_of_a_job_that_is_cancelled_starts_no_further_chunk(ledger: Ledger) -> None:
     gate = Gate()
     job_id = await running_job(ledger, 5, GATED)
     async with gate:
-        environment, outcome = begin(worker(ledger, gate.gate), block(job_id, 5, width=2))
+        environment, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2))
         await gate.until_inside(0, 1)
         await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
         environment.cancel()
         with pytest.raises(asyncio.CancelledError):
             await outcome
-        assert gate.begun == [0, 1]
+        assert sorted(gate.begun) == [0, 1]
         assert not gate.inside
-    counts = await ledger.jobs.settle(job_id)
+    counts = await ledger.closing.settle(job_id)
     assert (counts.cancelled, counts.running) == (5, 0)
 
 
@@ -244,11 +256,11 @@ async def test_a_block_that_finds_its_job_cancelled_ends_by_itself(ledger: Ledge
     gate = Gate()
     job_id = await running_job(ledger, 5, GATED)
     async with gate:
-        _, outcome = begin(worker(ledger, gate.gate), block(job_id, 5, width=1))
+        _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, width=1))
         await gate.until_inside(0)
         await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
         gate.let_go(0)
-        assert put_off(await outcome) == {}
+        assert (await outcome).more_in_seconds is None
     states = [chunk.state for chunk in await chunks_of(ledger, job_id)]
     assert states == [ChunkState.SUCCEEDED, *[ChunkState.PENDING] * 4]
 
@@ -256,23 +268,21 @@ async def test_a_block_that_finds_its_job_cancelled_ends_by_itself(ledger: Ledge
 async def test_a_block_of_a_job_that_is_gone_runs_nothing(ledger: Ledger) -> None:
     gate = Gate()
     job_id = await running_job(ledger, 3, GATED)
-    activities = worker(ledger, gate.gate)
+    given = block(ledger, job_id, width=1)
     async with gate:
-        _, outcome = begin(activities, block(job_id, 3, width=1))
+        _, outcome = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
-        await ledger.jobs.settle(job_id)
+        await ledger.closing.settle(job_id)
         await ledger.database.write(*[_delete(table, job_id) for table in ("chunks", "jobs")])
         gate.open()
-        assert put_off(await outcome) == {}
+        assert (await outcome).more_in_seconds is None
         assert gate.begun == [0]
         with pytest.raises(ApplicationError) as refused:
-            await begin(worker(ledger, gate.gate), block(job_id, 3, width=1))[1]
+            await begin(worker(ledger, gate.gate), given)[1]
     assert (refused.value.type, refused.value.non_retryable) == ("NoSuchJob", True)
 
 
-async def test_a_stopping_worker_gives_back_what_it_has_not_done_and_what_it_put_off(
-    ledger: Ledger,
-) -> None:
+async def test_a_stopping_worker_gives_back_what_it_has_not_done(ledger: Ledger) -> None:
     gate = Gate()
 
     async def fail_at_zero(item: int, *, context: ProcessorContext) -> int:
@@ -284,13 +294,13 @@ async def test_a_stopping_worker_gives_back_what_it_has_not_done_and_what_it_put
     retry = RetrySpec(max_attempts=3, initial_interval_seconds=3600, max_interval_seconds=3600)
     job_id = await running_job(ledger, 5, StageSpec(processor="fail_at_zero", retry=retry))
     async with gate:
-        environment, outcome = begin(worker(ledger, fail_at_zero), block(job_id, 5, width=2))
+        environment, outcome = begin(worker(ledger, fail_at_zero), block(ledger, job_id, width=2))
         await gate.until_inside(1, 2)
         environment.worker_shutdown()
         gate.let_go(1)  # within the grace
         await gate.until_inside(2)
         environment.cancel()  # past it
-        assert put_off(await outcome) == {3600.0: [0], 0.0: [2, 3, 4]}
+        assert (await outcome).more_in_seconds == 0
     chunks = await chunks_of(ledger, job_id)
     assert [(chunk.state, chunk.attempts) for chunk in chunks] == [
         (ChunkState.PENDING, 1),
@@ -299,15 +309,49 @@ async def test_a_stopping_worker_gives_back_what_it_has_not_done_and_what_it_put
     ]
 
 
-async def test_chunks_put_off_are_grouped_by_how_long(ledger: Ledger) -> None:
-    retry = RetrySpec(max_attempts=9, initial_interval_seconds=10, max_interval_seconds=15)
+async def test_a_block_says_when_there_is_more_to_do(ledger: Ledger) -> None:
+    retry = RetrySpec(max_attempts=9, initial_interval_seconds=100, max_interval_seconds=1000)
     stage = StageSpec(processor="double", options={"fail_attempts": 9}, retry=retry)
     job_id = await running_job(ledger, 6, stage)
-    activities = worker(ledger)
-    given = block(job_id, 3, width=3)
-    assert put_off(await begin(activities, given)[1]) == {10.0: [0, 1, 2]}
-    given = block(job_id, 6, width=3)
-    assert put_off(await begin(activities, given)[1]) == {15.0: [0, 1, 2], 10.0: [3, 4, 5]}
+    outcome = await begin(worker(ledger), block(ledger, job_id, width=3))[1]
+    assert outcome.more_in_seconds is not None
+    assert 60 < outcome.more_in_seconds <= 100
+
+
+async def test_idle_lanes_take_up_what_comes_back_to_the_ledger(ledger: Ledger) -> None:
+    """A block with a free lane waits for a busy one, and meanwhile looks again."""
+    gate = Gate()
+    job_id = await running_job(ledger, 2, GATED)
+    async with gate:
+        _, one = begin(worker(ledger, gate.gate), block(ledger, job_id, width=1))
+        await gate.until_inside(0)
+        stopping, other = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2, number=2))
+        await gate.until_inside(0, 1)
+        stopping.worker_shutdown()
+        stopping.cancel()
+        assert (await other).more_in_seconds == 0
+        _, third = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2, number=3))
+        await gate.until_begun(3)
+        gate.open()
+        await asyncio.gather(one, third)
+    assert [chunk.attempts for chunk in await chunks_of(ledger, job_id)] == [1, 1]
+
+
+async def test_a_block_makes_way_once_its_time_is_over(ledger: Ledger) -> None:
+    async def take_a_while(item: int) -> int:
+        await asyncio.sleep(0.002)
+        return item
+
+    job_id = await running_job(ledger, 500, StageSpec(processor="take_a_while"))
+    given = replace(block(ledger, job_id, width=2), seconds=0.1)
+    began = time.monotonic()
+    outcome = await begin(worker(ledger, take_a_while), given)[1]
+    assert outcome.more_in_seconds == 0
+    assert time.monotonic() - began >= 0.1
+    done = [chunk for chunk in await chunks_of(ledger, job_id) if chunk.state.is_terminal]
+    assert 2 <= len(done) < 500
+    # Nothing is left half-way: others go on with the very next chunk.
+    assert [chunk.index for chunk in done] == list(range(len(done)))
 
 
 def _delete(table: str, job_id: str) -> Statement:
