@@ -10,6 +10,7 @@ import logging
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import AsyncConnection
@@ -30,13 +31,30 @@ RECONNECT_INTERVAL_SECONDS = 0.5
 MAX_WRITERS = 3
 # Each locks the rows it writes until the end of the transaction.
 MAX_SCRIPTS_IN_A_TRANSACTION = 100
-# How long the tries of a script wait for rows that others have locked. Transactions that
-# wait for each other so find out in milliseconds; the server looks for that after a second.
-# Zero is for ever: then it is the server's turn to look.
-LOCK_TIMEOUTS_MS = (50, 100, 200, 0, 0)
+# Any number will do, as long as nothing else in the database locks it.
+_TURN = 72_330_002
 
-# It logs every attempt to connect; whoever asks the ledger meanwhile logs LedgerUnavailable.
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+# It logs every attempt to connect, and what it could not tell a connection that is lost
+# anyway; whoever asks the ledger meanwhile logs the error that comes of it.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """How one try of a transaction treats rows that others have locked."""
+
+    lock_timeout_ms: int
+    """How long it waits for each; zero is for ever."""
+
+    in_turn: bool = False
+    """Whether it first waits for its turn: of all clients, one at a time has it."""
+
+
+# Transactions that lock the same rows in different orders wait for each other, which the
+# server finds out after a second. The first tries give up long before that. What is tried
+# in turn waits for no other of its kind, and for others until these give up: so all
+# get through. What waits even longer waits for a long transaction, not for one that waits.
+_TRIES = (_Try(50), _Try(100), _Try(1000, in_turn=True), _Try(0))
 
 
 class _RolledBack(Exception):
@@ -107,48 +125,41 @@ class PostgresqlDatabase:
             return await cursor.fetchall()
 
     async def _commit(self, scripts: list[Script]) -> list[Answer]:
-        """All in one transaction; where that was rolled back, one by one."""
         try:
-            return [*await self._transaction(scripts, lock_timeout_ms=LOCK_TIMEOUTS_MS[0])]
+            return await self._together_or_alone(scripts)
+        except Exception as error:  # noqa: BLE001 - handed to those whose scripts they are
+            # Some of it, or all, may have been committed: it is theirs to repeat it.
+            return [self._answer(error) for _ in scripts]
+
+    async def _together_or_alone(self, scripts: list[Script]) -> list[Answer]:
+        """All in one transaction; where that was rolled back, one by one."""
+        first, *others = _TRIES
+        try:
+            return [*await self._transaction(scripts, first)]
         except _RolledBack as rolled_back:
             if len(scripts) == 1 and not rolled_back.is_repeatable:
                 return [self._answer(rolled_back)]
-        except Exception as error:  # noqa: BLE001 - handed to those whose scripts they are
-            # It may have been committed, so none of it is repeated here.
-            return [self._answer(error) for _ in scripts]
-        # Which of them is at fault, or which of them wait for others, shows when each is alone.
-        answers: list[Answer] = []
-        for script in scripts:
-            answer = await self._commit_alone(script)
-            answers.append(answer)
-            if isinstance(answer, LedgerUnavailable):
-                # The others would only wait as long for the same.
-                answers += [LedgerUnavailable(str(answer)) for _ in scripts[len(answers) :]]
-                break
-        return answers
+        answers: dict[int, Answer] = {}
+        left = [*enumerate(scripts)]
+        for nth in others:
+            trying, left = left, []
+            for i, script in trying:
+                try:
+                    (answers[i],) = await self._transaction([script], nth)
+                except _RolledBack as rolled_back:
+                    answers[i] = self._answer(rolled_back)
+                    if rolled_back.is_repeatable:
+                        left.append((i, script))
+        return [answers[i] for i in range(len(scripts))]
 
-    async def _commit_alone(self, script: Script) -> Answer:
-        answer: Answer = []
-        for lock_timeout_ms in LOCK_TIMEOUTS_MS[1:]:
-            try:
-                (answer,) = await self._transaction([script], lock_timeout_ms=lock_timeout_ms)
-            except _RolledBack as rolled_back:
-                answer = self._answer(rolled_back)
-                if rolled_back.is_repeatable:
-                    continue
-            except Exception as error:  # noqa: BLE001 - handed to whose script it is
-                return self._answer(error)
-            return answer
-        return answer
-
-    async def _transaction(
-        self, scripts: list[Script], *, lock_timeout_ms: int
-    ) -> list[list[list[Row]]]:
+    async def _transaction(self, scripts: list[Script], nth: _Try) -> list[list[list[Row]]]:
         """One transaction over all scripts, in one round trip."""
         async with self._pool.connection() as connection:
             try:
                 async with connection.pipeline(), connection.transaction():
-                    await connection.execute(_lock_timeout(lock_timeout_ms), prepare=False)
+                    await connection.execute(_lock_timeout(nth.lock_timeout_ms), prepare=False)
+                    if nth.in_turn:
+                        await connection.execute(f"SELECT pg_advisory_xact_lock({_TURN})")
                     cursors = [
                         [await _send(connection, statement) for statement in script]
                         for script in scripts
