@@ -21,8 +21,10 @@ async def committed(scripts: list[Script]) -> list[Answer]:
 
 async def test_a_script_that_comes_when_the_last_writer_ends_is_written() -> None:
     group = writes(committed)
-    for _ in range(3):
-        assert await asyncio.wait_for(group.write(SCRIPT), 5) == []
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            # In the moment in which the one before is answered.
+            assert await group.write(SCRIPT) == []
 
 
 async def test_whatever_a_commit_raises_reaches_its_callers_and_no_later_one() -> None:
