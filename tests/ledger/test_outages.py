@@ -94,7 +94,7 @@ async def test_those_who_wait_for_a_server_are_answered_within_a_second_of_its_r
         own_server.stop()
         waiting = asyncio.gather(names(ledger), ledger.database.write(adding("a")))
         await asyncio.to_thread(
-            eventually, lambda: failed_connects(ledger) >= 6, what="it is asked again and again"
+            eventually, lambda: failed_connects(ledger) >= 10, what="it is asked again and again"
         )
         await asyncio.to_thread(own_server.start)
         came_back = time.monotonic()
