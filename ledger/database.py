@@ -20,7 +20,20 @@ class UniqueViolation(Exception):
 
 
 class LedgerUnavailable(Exception):
-    """The database cannot be reached or written right now; the message says why."""
+    """The database cannot be reached or written right now; the message says why.
+
+    It passes: the connection is lost, the server starts or stops, a lock or the disk is
+    taken. A write may have been committed all the same, where the answer was lost on the
+    way. So callers repeat it, and every script is one that, written twice, is written once.
+    """
+
+
+class LedgerFailure(Exception):
+    """The database answered, and refuses; the message says why.
+
+    A statement that is wrong, a value that does not fit, a table that is not there, a right
+    that is missing. Nothing was written, and trying again as it is cannot help.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +53,32 @@ class Batch:
 
 
 class Database(Protocol):
-    """What the ledger asks of a database. Every method raises LedgerUnavailable."""
+    """What the ledger asks of a database.
+
+    Every method raises LedgerUnavailable for what passes by itself, LedgerFailure for what
+    does not, and nothing else but what it names. `ledger.databases.errors` says which is which.
+    """
+
+    skip_locked: str
+    """Ends the subquery that picks rows to claim: those that another transaction is about
+    to take are passed over, not waited for. Empty where writers take turns anyway."""
 
     skip_locked: str
     """Ends the subquery that picks rows to claim: those that another transaction is about
     to take are passed over, not waited for. Empty where writers take turns anyway."""
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """The rows of one query."""
+        """The rows of one query; it is repeated once where its connection turns out dead."""
 
     async def write(self, *script: Statement | Batch) -> list[list[Row]]:
         """Run the script in one transaction; give back the rows of each statement.
 
-        Raises UniqueViolation, having written nothing, where a key exists already.
+        Raises UniqueViolation, having written nothing, where a key exists already. After
+        LedgerFailure nothing was written either. After LedgerUnavailable that is unknown.
+
+        Scripts that wait for each other's rows are repeated at once, one of them after the
+        other. It costs some 50 ms; where it can happen often, let all scripts that
+        write the same rows write them in the same order.
         """
 
     async def give_space_back(self) -> bool:

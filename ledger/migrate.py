@@ -9,10 +9,11 @@ import functools
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contract import settings
 from ledger.database import LedgerUnavailable
@@ -32,6 +33,8 @@ _INCREMENTAL = 2
 _SELECT_REVISION = "SELECT version_num FROM alembic_version"
 # Any number will do, as long as nothing else in the database locks it.
 _ADVISORY_LOCK = 72_330_001
+# Somebody who watches a start that does not come on is to know why.
+_SILENT_WAIT_SECONDS = 1.0
 
 
 def migrate(url: str) -> None:
@@ -79,23 +82,36 @@ def _migrate_sqlite(path: Path) -> None:
 def _migrate_postgresql(url: str) -> None:
     import psycopg
 
-    # Text has to come back as text, whatever encoding the database was created with.
-    connect = functools.partial(psycopg.connect, url, connect_timeout=5, client_encoding="UTF8")
-    try:
-        with connect(autocommit=True) as lock:
-            if _postgresql_revision(lock) >= HEAD:
-                return
-            lock.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
-            if _postgresql_revision(lock) >= HEAD:
-                return
-            from sqlalchemy import create_engine
+    from ledger.databases.postgresql_url import parsed
 
-            engine = create_engine("postgresql+psycopg://", creator=connect)
-            with engine.connect() as connection:
-                _upgrade(connection)
-            engine.dispose()
+    address = parsed(url)
+    connect = functools.partial(psycopg.connect, address.conninfo, **address.options)
+    try:
+        with connect() as connection:
+            if _postgresql_revision(connection.execute) >= HEAD:
+                return
+        _upgrade_postgresql(connect)
     except psycopg.Error as error:
         raise LedgerUnavailable(f"PostgreSQL: {' '.join(str(error).split())}") from error
+
+
+def _upgrade_postgresql(connect: "Callable[[], psycopg.Connection[tuple[object, ...]]]") -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError
+
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    try:
+        with engine.connect() as connection:
+            # The lock ends with the transaction that migrates. One of a session would stay
+            # behind in a pooler, whose next transaction runs in another session.
+            with _waiting_is_said("the ledger"):
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            if _postgresql_revision(connection.exec_driver_sql) < HEAD:
+                _upgrade(connection)
+    except DBAPIError as error:
+        raise (error.orig or error) from error
+    finally:
+        engine.dispose()
 
 
 def _upgrade(connection: "Connection") -> None:
@@ -120,19 +136,32 @@ def _sqlite_revision(path: Path) -> str:
         return str(row[0]) if row else ""
 
 
-def _postgresql_revision(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
-    found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-    if found is None or found[0] is None:
+def _postgresql_revision(execute: Callable[[str], Any]) -> str:
+    if execute("SELECT to_regclass('alembic_version')").fetchone()[0] is None:
         return ""
-    row = connection.execute(_SELECT_REVISION).fetchone()
+    row = execute(_SELECT_REVISION).fetchone()
     return str(row[0]) if row else ""
 
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with _waiting_is_said(str(path)):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _waiting_is_said(lock: str) -> Iterator[None]:
+    """Log that somebody else holds the lock, if what is done here takes longer than a moment."""
+    message = "waiting for another process to let go of %s, which it migrates or writes to"
+    said = threading.Timer(_SILENT_WAIT_SECONDS, _log.warning, (message, lock))
+    said.daemon = True
+    said.start()
+    try:
+        yield
+    finally:
+        said.cancel()
 
 
 def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:

@@ -47,11 +47,18 @@ class PostgresqlServer:
     """A real server in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
-        self._server = start_server(directory)
+        self._directory = directory
+        self.start()
         with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
             # Nothing here has to survive a power cut.
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("SELECT pg_reload_conf()")
+
+    @property
+    def system_user(self) -> str | None:
+        """Whom it runs as, where that is not who runs the tests."""
+        name: str | None = self._server.system_user
+        return name
 
     def url(self, database: str) -> str:
         url: str = self._server.get_uri(database)
@@ -64,6 +71,9 @@ class PostgresqlServer:
             admin.execute(f"CREATE DATABASE {name}".encode())
             yield self.url(name)
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    def start(self) -> None:
+        self._server = start_server(self._directory)
 
     def stop(self) -> None:
         self._server.cleanup()

@@ -6,6 +6,7 @@ import pytest
 
 from contract.names import DEFAULT_TENANT, new_job_id
 from ledger.connect import Ledger, connect
+from ledger.database import LedgerFailure
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey
 from tests.ledger.jobs_recorded import a_spec, record
@@ -40,7 +41,7 @@ async def test_jobs_without_a_key_do_not_meet(ledger: Ledger) -> None:
 
 async def test_a_job_that_could_not_be_recorded_leaves_its_key_free(ledger: Ledger) -> None:
     unstorable = a_spec(labels={"a": "\ud800"})
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(LedgerFailure):
         await record(ledger, spec=unstorable, key=KEY)
     assert await all_jobs(ledger) == []
     job_id = await record(ledger, key=KEY)

@@ -76,7 +76,8 @@ async def test_the_log_is_cut_back_after_a_large_transaction(
 ) -> None:
     database = ledger.database
     assert isinstance(database, SqliteDatabase)
-    database._writer.execute(f"PRAGMA journal_size_limit = {MIB}")
+    connection, _ = database._writer._open()
+    connection.execute(f"PRAGMA journal_size_limit = {MIB}")
     await record(ledger, [200_000] * 20)
     assert size_of(ledger_url, "-wal") > 2 * MIB
     await record(ledger)

@@ -1,16 +1,18 @@
 """SQLite alone: one file, many processes, a disk that is full or taken."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contract.names import DEFAULT_TENANT
 from ledger.connect import Ledger, connect
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerFailure, LedgerUnavailable, Statement
 from ledger.databases.sqlite import SqliteDatabase
 from tests.ledger.jobs_recorded import begun, found, record, running
 from tests.ledger.test_writes import adding, names
@@ -40,10 +42,51 @@ asyncio.run(main())
 """
 
 
+MEETS_A_FULL_DISK = """
+import asyncio, resource, sys
+from ledger.connect import connect
+from ledger.database import LedgerUnavailable
+from tests.ledger.test_writes import adding, names
+
+async def main():
+    async with connect(sys.argv[1]) as ledger:
+        await ledger.database.write(adding("a"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        for name in "bc":
+            try:
+                await ledger.database.write(adding(name))
+            except LedgerUnavailable as error:
+                print(type(error).__name__)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        await ledger.database.write(adding("d"))
+        print(await names(ledger))
+
+asyncio.run(main())
+"""
+
+
 def sqlite(ledger: Ledger) -> SqliteDatabase:
     database = ledger.database
     assert isinstance(database, SqliteDatabase)
     return database
+
+
+def writer(ledger: Ledger) -> sqlite3.Connection:
+    connection, _ = sqlite(ledger)._writer._open()
+    return connection
+
+
+def close_the_connection(ledger: Ledger) -> None:
+    writer(ledger).close()
+
+
+def close_the_lock(ledger: Ledger) -> None:
+    _, lock = sqlite(ledger)._writer._open()
+    os.close(lock.fileno())
+
+
+def make_it_read_only(ledger: Ledger) -> None:
+    writer(ledger).execute("PRAGMA query_only = on")
 
 
 def test_two_processes_write_at_once_and_both_get_through(
@@ -84,20 +127,77 @@ async def test_a_value_of_no_known_kind_fails_its_own_write_only(ledger: Ledger)
 
 
 async def test_a_full_disk_is_reported_and_passes(ledger: Ledger) -> None:
-    writer = sqlite(ledger)._writer
     ((pages,),) = await ledger.database.read("PRAGMA page_count")
-    writer.execute(f"PRAGMA max_page_count = {pages}")
+    writer(ledger).execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LedgerUnavailable, match=r"ledger\.db: database or disk is full"):
         await record(ledger, [1] * 500)
-    writer.execute("PRAGMA max_page_count = 100000")
     job_id = await record(ledger, [1] * 500)
     assert (await found(ledger, job_id)).counts.pending == 500
+
+
+def test_a_file_that_cannot_grow_is_reported_and_passes(ledger_url: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", MEETS_A_FULL_DISK, ledger_url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.stderr == ""
+    assert process.stdout.split("\n") == [*["LedgerUnavailable"] * 2, "['a', 'd']", ""]
+
+
+@pytest.mark.parametrize("harm", [close_the_connection, close_the_lock, make_it_read_only])
+async def test_a_writer_beyond_use_is_reported_and_replaced(
+    ledger: Ledger, harm: Callable[[Ledger], None]
+) -> None:
+    await ledger.database.write(adding("a"))
+    harm(ledger)
+    together = [ledger.database.write(adding(name)) for name in "bcd"]
+    outcomes = await asyncio.wait_for(asyncio.gather(*together, return_exceptions=True), 10)
+    assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 3
+    await asyncio.wait_for(ledger.database.write(adding("e")), 10)
+    assert await names(ledger) == ["a", "e"]
+
+
+async def test_a_transaction_ended_by_one_script_fails_for_all_and_for_no_later_one(
+    ledger: Ledger,
+) -> None:
+    outcomes = await asyncio.gather(
+        ledger.database.write(adding("a")),
+        ledger.database.write(Statement("ROLLBACK"), Statement("SELECT absent")),
+        ledger.database.write(adding("c")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 3
+    await ledger.database.write(adding("d"))
+    assert await names(ledger) == ["d"]
+
+
+async def test_a_reader_beyond_use_is_replaced(ledger: Ledger) -> None:
+    reader = sqlite(ledger)._reader
+    assert reader is not None
+    reader.close()
+    with pytest.raises(LedgerFailure, match="closed database"):
+        await names(ledger)
+    assert await names(ledger) == []
+
+
+async def test_writes_and_reads_after_the_end_are_refused(ledger_url: str) -> None:
+    async with connect(ledger_url) as ledger:
+        pass
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable):
+            await ledger.database.write(adding("a"))
+        with pytest.raises(LedgerUnavailable):
+            await names(ledger)
 
 
 async def test_a_file_locked_for_too_long_is_reported_and_passes(
     ledger: Ledger, ledger_url: str
 ) -> None:
-    sqlite(ledger)._writer.execute("PRAGMA busy_timeout = 10")
+    writer(ledger).execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")
@@ -122,10 +222,9 @@ async def test_reads_go_on_while_another_process_writes(ledger: Ledger, ledger_u
 
 
 async def test_what_was_acknowledged_survives_a_power_cut(ledger: Ledger) -> None:
-    writer = sqlite(ledger)._writer
-    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert writer(ledger).execute("PRAGMA journal_mode").fetchone() == ("wal",)
     full = 2
-    assert writer.execute("PRAGMA synchronous").fetchone() == (full,)
+    assert writer(ledger).execute("PRAGMA synchronous").fetchone() == (full,)
 
 
 async def test_more_writes_than_one_transaction_takes_are_all_done(ledger: Ledger) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ledger.connect import Ledger, connect
-from ledger.database import Batch, Statement, UniqueViolation
+from ledger.database import Batch, LedgerFailure, Statement, UniqueViolation
+from ledger.databases.group_commit import GroupCommit
 
 INSERT = "INSERT INTO catalog (kind, name, entry, published_at) VALUES (?, ?, ?, ?)"
 
@@ -37,8 +38,35 @@ async def test_a_value_that_cannot_be_bound_fails_its_own_write_only(
         write(adding("d")),
         return_exceptions=True,
     )
-    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False]
+    assert [isinstance(outcome, LedgerFailure) for outcome in outcomes] == [False, True, False]
     assert await names(ledger) == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(Statement("INSERT INTO absent (a) VALUES (1)"), id="no-such-table"),
+        pytest.param(Statement("INSERT INTO catalog VALUES ("), id="no-sql"),
+        pytest.param(Statement(INSERT, ("test", "b")), id="parameters-missing"),
+        pytest.param(Statement(INSERT, ("test", None, "{}", 0)), id="null-in-the-key"),
+    ],
+)
+async def test_what_the_database_refuses_fails_clearly_and_alone(
+    ledger: Ledger, wrong: Statement
+) -> None:
+    write = ledger.database.write
+    outcomes = await asyncio.gather(
+        write(adding("a")), write(adding("b"), wrong), write(adding("c")), return_exceptions=True
+    )
+    assert [isinstance(outcome, LedgerFailure) for outcome in outcomes] == [False, True, False]
+    assert await names(ledger) == ["a", "c"]
+
+
+async def test_a_read_that_the_database_refuses_fails_clearly_and_alone(ledger: Ledger) -> None:
+    for _ in range(2):
+        with pytest.raises(LedgerFailure, match="absent"):
+            await ledger.database.read("SELECT a FROM absent")
+        assert await names(ledger) == []
 
 
 async def test_a_key_that_exists_fails_its_own_write_only(ledger: Ledger) -> None:
@@ -59,14 +87,15 @@ async def test_a_key_that_exists_fails_its_own_write_only(ledger: Ledger) -> Non
 async def test_writes_that_come_while_one_is_under_way_share_the_next_transaction(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit: Any = ledger.database._commit  # type: ignore[attr-defined]  # both have it
+    writes: GroupCommit = ledger.database._writes  # type: ignore[attr-defined]  # both have it
+    commit = writes._commit
     transactions: list[int] = []
 
     def counted(scripts: list[Any]) -> Any:
         transactions.append(len(scripts))
         return commit(scripts)
 
-    monkeypatch.setattr(ledger.database, "_commit", counted)
+    monkeypatch.setattr(writes, "_commit", counted)
     wanted = [f"{number:03}" for number in range(200)]
     await asyncio.gather(*(ledger.database.write(adding(name)) for name in wanted))
     assert sum(transactions) == 200
