@@ -8,7 +8,7 @@ from contract.names import DEFAULT_TENANT, new_job_id
 from ledger.connect import Ledger, connect
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey
-from tests.ledger.jobs_recorded import a_spec, record
+from tests.ledger.jobs_recorded import labelled, record
 
 KEY = IdempotencyKey(key="invoice 7", body_hash=b"\x00\xffhash")
 
@@ -39,9 +39,9 @@ async def test_jobs_without_a_key_do_not_meet(ledger: Ledger) -> None:
 
 
 async def test_a_job_that_could_not_be_recorded_leaves_its_key_free(ledger: Ledger) -> None:
-    unstorable = a_spec(labels={"a": "\ud800"})
+    unstorable = labelled({"a": "\ud800"})
     with pytest.raises(UnicodeEncodeError):
-        await record(ledger, spec=unstorable, key=KEY)
+        await record(ledger, controls=unstorable, key=KEY)
     assert await all_jobs(ledger) == []
     job_id = await record(ledger, key=KEY)
     assert await all_jobs(ledger) == [job_id]

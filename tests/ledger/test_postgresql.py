@@ -48,7 +48,7 @@ async def test_a_server_that_comes_back_is_used_again(
                 await record(ledger)
             server = PostgresqlServer(directory_of_a_server)
             assert await state_once_it_answers(ledger, job_id) is JobState.PENDING
-            assert await ledger.jobs.open(job_id) is JobState.RUNNING
+            assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     finally:
         server.stop()
 
@@ -89,7 +89,7 @@ async def test_a_write_that_fails_leaves_its_connection_fit_for_use(ledger: Ledg
     for _ in range(2 * postgresql_module.MAX_CONNECTIONS):
         with pytest.raises(Exception, match="jobs_pkey"):
             await record(ledger, job_id=job_id)
-    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

@@ -83,7 +83,7 @@ class Life:
         elif what == "give up":
             await chunks.record(outcomes.given_up(attempt, BROKEN))
         elif what == "checkpoint":
-            await chunks.record(outcomes.put_off(attempt, output))
+            await chunks.record(outcomes.put_off(attempt, output, seconds=0))
         elif what == "hand back":
             await chunks.record(outcomes.handed_back(attempt))
         elif what == "advance" and attempt.stage < STAGES - 1:

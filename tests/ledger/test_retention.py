@@ -10,7 +10,7 @@ from contract.states import JobState
 from ledger import outcomes, retention
 from ledger.connect import Ledger, connect
 from ledger.records import IdempotencyKey, now_ms
-from tests.ledger.jobs_recorded import a_spec, begun, found, record, running, succeed
+from tests.ledger.jobs_recorded import begun, found, labelled, record, running, succeed
 from tests.ledger.raw_sql import rows
 
 LABELS = {"team": "data"}
@@ -30,11 +30,11 @@ async def finished(
     keep_ms: int | None = None,
 ) -> str:
     """A job that came to its end, with something in every table that jobs are in."""
-    job_id = await record(ledger, sizes, spec=a_spec(labels=LABELS), key=key, keep_ms=keep_ms)
-    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    job_id = await record(ledger, sizes, controls=labelled(LABELS), key=key, keep_ms=keep_ms)
+    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     for index in range(len(sizes)):
         await succeed(ledger, job_id, index, body)
-    await ledger.jobs.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     return job_id
 
 
@@ -196,13 +196,13 @@ async def test_a_worker_that_comes_back_late_leaves_nothing_behind(
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.jobs.settle(job_id)
-    await ledger.jobs.close(job_id, JobState.CANCELLED, error=None)
+    await ledger.closing.settle(job_id)
+    await ledger.closing.close(job_id, JobState.CANCELLED, error=None)
     await ledger.retention.purge(job_id, DEFAULT_TENANT)
     await delete_all(ledger)
 
-    await ledger.chunks.record(outcomes.handed_back(attempt))
-    await ledger.jobs.settle(job_id)
-    await ledger.jobs.close(job_id, JobState.FAILED, error=None, result=b"1")
+    await ledger.work.record(outcomes.handed_back(attempt))
+    await ledger.closing.settle(job_id)
+    await ledger.closing.close(job_id, JobState.FAILED, error=None, result=b"1")
 
     assert left(ledger_url) == {}
