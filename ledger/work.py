@@ -154,7 +154,7 @@ class Work:
             return Outlook(job_state=None, ready=0, due_in_seconds=None)
         state, due_at, is_fenced = rows[0]
         if is_fenced or state != JobState.RUNNING:
-            job_state = None if is_fenced else JobState(state)
+            job_state = None if is_fenced else JobState.read(state)
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
@@ -238,8 +238,8 @@ class Work:
             return None
         chunk_state, job_state, found_stage, *error, due_at = found[0]
         return NoAttempt(
-            chunk_state=ChunkState(chunk_state),
-            job_state=JobState(job_state),
+            chunk_state=ChunkState.read(chunk_state),
+            job_state=JobState.read(job_state),
             stage=found_stage,
             error=failure_of(tuple(error)),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
