@@ -49,7 +49,9 @@ _ATTEMPT = (
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END "
-    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ?"
+    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
+    # None at a stage that was only reached: the token is of the attempt at the one before.
+    "AND chunks.stage_attempts > 0"
 )
 
 
@@ -89,7 +91,8 @@ class Work:
     async def page(self, job_id: str, *, after: int, limit: int) -> list[int]:
         """At most `limit` chunks without an outcome, with an index above `after`, in order."""
         # Three indexes, each in order: one condition over all states would read every chunk.
-        found: list[int] = []
+        # A chunk that changes its state meanwhile may be in two of the answers.
+        found: set[int] = set()
         for which in (
             "state = 'pending' AND due_at IS NULL",
             "state = 'pending' AND due_at IS NOT NULL",
@@ -100,7 +103,7 @@ class Work:
                 "ORDER BY idx LIMIT ?",
                 (job_id, after, limit),
             )
-            found += [index for (index,) in rows]
+            found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
     async def offer_again(self, job_id: str) -> None:
@@ -175,17 +178,18 @@ class Work:
         What it had begun may be claimed again; these attempts count.
         """
         await self._database.write(
+            # First, while the run is not noted yet: done again it would take the run's own.
+            Statement(
+                "UPDATE chunks SET state = 'pending', fence = fence + 1, block = NULL "
+                "WHERE job_id = ? AND state = 'running' AND block = ? "
+                f"AND NOT {_BLOCK_IS_FENCED}",
+                (job_id, run.block, job_id, str(run.block), run.number - 1),
+            ),
             Statement(
                 "INSERT INTO block_runs (job_id, block, number) VALUES (?, ?, ?) "
                 "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
                 "WHERE excluded.number > block_runs.number",
                 (job_id, str(run.block), run.number),
-            ),
-            Statement(
-                "UPDATE chunks SET state = 'pending', fence = fence + 1, token = NULL, "
-                "block = NULL WHERE job_id = ? AND state = 'running' AND block = ? "
-                f"AND NOT {_BLOCK_IS_FENCED}",
-                (job_id, run.block, job_id, str(run.block), run.number),
             ),
         )
 
@@ -215,8 +219,8 @@ class Work:
             *after,
             Statement(
                 f"{_BEGIN} WHERE job_id = ? AND idx = ? AND stage = ? "
-                "AND (state = 'pending' AND (due_at IS NULL OR due_at <= ?) "
-                "OR state = 'running' AND (token IS NULL OR token <> ?)) "
+                "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
+                "AND (token IS NULL OR token <> ?) "
                 f"AND {_JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
