@@ -1,12 +1,18 @@
 """The one way out of a job: closed once, and only when every chunk has an outcome."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from contract.failures import Failure
 from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState, JobState
+from ledger import outcomes
+from ledger.closing import Closing
 from ledger.connect import Ledger
-from ledger.records import ChunkCounts, ErrorGroup
+from ledger.database import Batch, Database, Row, Statement, Value
+from ledger.outcomes import Script
+from ledger.records import ChunkCounts, ChunkOutput, ErrorGroup
 from tests.ledger.jobs_recorded import (
     BROKEN,
     begun,
@@ -90,3 +96,65 @@ async def test_a_job_that_ends_cancelled_has_no_error(ledger: Ledger) -> None:
     await ledger.closing.close(job_id, JobState.FAILED, error=BROKEN)
     job = await found(ledger, job_id)
     assert (job.state, job.error) == (JobState.CANCELLED, None)
+
+
+@pytest.mark.parametrize("state", [ChunkState.PENDING, ChunkState.RUNNING, "waiting"])
+async def test_a_job_with_an_open_chunk_is_not_closed(ledger: Ledger, state: str) -> None:
+    job_id = await running(ledger, [1, 1])
+    await succeed(ledger, job_id, 0)
+    if state != ChunkState.PENDING:
+        attempt = await begun(ledger, job_id, 1)
+        if state == "waiting":
+            await ledger.work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=60))
+    before = await found(ledger, job_id)
+
+    assert not await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+
+    assert await found(ledger, job_id) == before
+    assert await ledger.jobs.result(job_id) is None
+
+
+async def test_a_job_says_whether_it_is_closed_each_time(ledger: Ledger) -> None:
+    job_id = await running(ledger)
+    await succeed(ledger, job_id, 0)
+    for state in (JobState.SUCCEEDED, JobState.FAILED):
+        assert await ledger.closing.close(job_id, state, error=None)
+    assert not await ledger.closing.close("job_none", JobState.FAILED, error=None)
+
+
+class LateOutcome:
+    """A database in which a chunk gets its outcome between the counting and the close."""
+
+    def __init__(self, database: Database, outcome: Script) -> None:
+        self._database = database
+        self.skip_locked = database.skip_locked
+        self._outcome = outcome
+
+    async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        rows = await self._database.read(sql, parameters)
+        await self._database.write(*self._outcome)
+        return rows
+
+    async def write(self, *script: Statement | Batch) -> list[list[Row]]:
+        return await self._database.write(*script)
+
+    async def give_space_back(self) -> bool:
+        return await self._database.give_space_back()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def test_no_job_keeps_counts_of_before_its_last_outcome(ledger: Ledger) -> None:
+    job_id = await running(ledger)
+    outcome = outcomes.succeeded(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
+    late = Closing(LateOutcome(ledger.database, outcome))
+
+    while not await late.close(job_id, JobState.SUCCEEDED, error=None):
+        pass
+
+    job = await found(ledger, job_id)
+    assert (job.state, job.counts) == (
+        JobState.SUCCEEDED,
+        ChunkCounts(succeeded=1, items_succeeded=1),
+    )

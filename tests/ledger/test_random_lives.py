@@ -115,6 +115,8 @@ def check_counts(job: JobRecord) -> None:
 @each_example_has_its_own_job(max_examples=40)
 @given(steps=steps)
 @example(steps=[("begin", 2), ("lose", 2), ("fail", 3)])
+@example(steps=[("begin", 0), ("succeed", 0), ("lose", 0), ("settle", 0)])
+@example(steps=[("begin", 0), ("fail", 0), ("offer again", 0), ("lose", 0), ("settle", 0)])
 def test_every_chunk_gets_one_outcome_which_never_changes(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
 ) -> None:
