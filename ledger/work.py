@@ -262,6 +262,12 @@ class Work:
         if index is not None:
             which, chosen = "AND idx = ? ", (index,)
         await self._database.write(
+            # First, so that the rows are locked: a success on its way keeps its result.
+            Statement(
+                "UPDATE chunks SET fence = fence + 1 "
+                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                (job_id, *chosen),
+            ),
             # All their items count as failed, so none may show a result.
             Statement(
                 f"DELETE FROM results WHERE job_id = ? {which}AND EXISTS ("
@@ -271,8 +277,7 @@ class Work:
             ),
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
-                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
-                "fence = fence + 1, due_at = NULL "
+                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, due_at = NULL "
                 f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),
