@@ -277,7 +277,8 @@ class Work:
             ),
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
-                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, due_at = NULL "
+                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
+                "due_at = NULL "
                 f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),

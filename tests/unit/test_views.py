@@ -229,3 +229,9 @@ def test_the_etag_changes_whenever_the_job_does() -> None:
 
 def test_the_etag_stays_while_nothing_changes() -> None:
     assert views.etag(replace(JOB)) == views.etag(JOB)
+
+
+def test_a_state_of_a_later_release_is_shown_as_it_is() -> None:
+    assert job_fields(replace(JOB, state=JobState.read("hibernating")))["state"] == "hibernating"
+    chunk = replace(CHILD, state=ChunkState.read("held"))
+    assert child_fields(chunk, ChunkOutput())["state"] == "held"
