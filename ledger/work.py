@@ -186,10 +186,12 @@ class Work:
                 (job_id, run.block, job_id, str(run.block), run.number - 1),
             ),
             Statement(
-                "INSERT INTO block_runs (job_id, block, number) VALUES (?, ?, ?) "
+                # Of a job that is over nothing may be left behind.
+                "INSERT INTO block_runs (job_id, block, number) "
+                "SELECT id, ?, CAST(? AS BIGINT) FROM jobs WHERE id = ? AND finished_at IS NULL "
                 "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
                 "WHERE excluded.number > block_runs.number",
-                (job_id, str(run.block), run.number),
+                (str(run.block), run.number, job_id),
             ),
         )
 

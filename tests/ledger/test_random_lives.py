@@ -35,6 +35,7 @@ def each_example_has_its_own_job(max_examples: int) -> settings:
 @example(steps=[("begin", 0), ("hand back", 0), ("begin", 0), ("repeat", 1), ("succeed", 0)])
 @example(steps=[("begin", 0), ("advance", 0), ("repeat", 0), ("begin", 3), ("repeat", 1)])
 @example(steps=[("take over", 1), ("claim", 1), ("repeat", 0), ("succeed", 0)])
+@example(steps=[("take over", 1), ("settle", 0), ("close", 0), ("repeat", 0)])
 @example(steps=[("claim", 0), ("claim", 1), ("repeat", 0), ("succeed", 0), ("succeed", 0)])
 def test_what_is_written_again_at_any_later_time_is_written_once(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
