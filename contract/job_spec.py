@@ -8,12 +8,13 @@ Both are read tolerantly: a field that this release does not know is passed over
 that is missing has its default. So a release works beside the one before and the one after.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
+
+from contract.reading import known_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,8 @@ class Controls:
         raw = json.loads(text)
         tolerance = raw.get("tolerated_failures")
         if tolerance is not None:
-            raw["tolerated_failures"] = ToleranceSpec(**_known(ToleranceSpec, tolerance))
-        return cls(**_known(cls, raw))
+            raw["tolerated_failures"] = ToleranceSpec(**known_fields(ToleranceSpec, tolerance))
+        return cls(**known_fields(cls, raw))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,27 +124,26 @@ class JobSpec:
         """The spec that `to_json` wrote."""
         raw = json.loads(text)
         return cls(
-            **_known(cls, raw)
+            **known_fields(cls, raw)
             | {
                 "stages": tuple(_stage(stage) for stage in raw["stages"]),
-                "execution": Execution(raw["execution"]),
+                "execution": _execution(raw.get("execution", Execution.WORKFLOW)),
             }
         )
 
 
-Spec = TypeVar("Spec")
+def _execution(text: str) -> Execution:
+    try:
+        return Execution(text)
+    except ValueError:
+        # Of a later release. The answers are the same in all, and this one suits any size.
+        return Execution.ACTIVITY
 
 
 def _stage(raw: dict[str, Any]) -> StageSpec:
-    retry = _known(RetrySpec, raw["retry"])
+    retry = known_fields(RetrySpec, raw.get("retry", {}))
     retry["non_retryable"] = tuple(retry.get("non_retryable", ()))
-    return StageSpec(**_known(StageSpec, raw) | {"retry": RetrySpec(**retry)})
-
-
-def _known(kind: type[Spec], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a JSON object, what this release has a field for."""
-    names = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return {name: value for name, value in raw.items() if name in names}
+    return StageSpec(**known_fields(StageSpec, raw) | {"retry": RetrySpec(**retry)})
 
 
 def _text(raw: dict[str, Any]) -> str:

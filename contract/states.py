@@ -1,9 +1,28 @@
 """The states of jobs and chunks. docs/job-states.md draws how they follow each other."""
 
 from enum import StrEnum
+from typing import Self
 
 
-class JobState(StrEnum):
+class State(StrEnum):
+    """A state, which another release may have written."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The state of that name; one that this release does not know is shown as it is.
+
+        So a listing holds what a later release has recorded. An unknown state is none of
+        the members, and not taken for terminal.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            unknown = str.__new__(cls, text)
+            unknown._name_, unknown._value_ = text.upper(), text
+            return unknown
+
+
+class JobState(State):
     """Where a job stands; the last four are terminal and never change again."""
 
     RECEIVING = "receiving"
@@ -22,7 +41,7 @@ class JobState(StrEnum):
         return self in _TERMINAL_JOB_STATES
 
 
-class ChunkState(StrEnum):
+class ChunkState(State):
     """Where a chunk stands; the last three are terminal and never change again."""
 
     PENDING = "pending"
@@ -34,9 +53,10 @@ class ChunkState(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """True once the chunk's outcome is recorded."""
-        return self not in {ChunkState.PENDING, ChunkState.RUNNING}
+        return self in _TERMINAL_CHUNK_STATES
 
 
 _TERMINAL_JOB_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 )
+_TERMINAL_CHUNK_STATES = frozenset({ChunkState.SUCCEEDED, ChunkState.FAILED, ChunkState.CANCELLED})

@@ -112,7 +112,7 @@ class Chunks:
 def _record(row: Row) -> ChunkRecord:
     return ChunkRecord(
         index=row[0],
-        state=ChunkState(row[1]),
+        state=ChunkState.read(row[1]),
         item_count=row[2],
         items_failed=row[3],
         attempts=row[4],

@@ -50,6 +50,8 @@ class Closing:
         cancellation was acknowledged ends cancelled, whatever else was reached.
         """
         counts = await self.counts(job_id)
+        if counts.pending or counts.running:
+            return False
         errors = await counting.error_groups(self._database, job_id)
         summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
         may_close = f"WHERE id = ? AND state IN {UNFINISHED} AND NOT {_CHUNK_IS_OPEN}"

@@ -8,6 +8,7 @@ counted from the rows and kept with the job.
 import time
 from dataclasses import dataclass
 
+from contract.reading import known_fields
 from contract.states import ChunkState
 from ledger.database import Database, placeholders
 from ledger.records import ChunkCounts, ErrorGroup
@@ -62,7 +63,7 @@ async def counted(database: Database, job_id: str) -> ChunkCounts:
     counts = {state: chunks for state, chunks, _, _ in rows}
     judged = [row for row in rows if row[0] in {"succeeded", "failed"}]
     return ChunkCounts(
-        **counts,
+        **known_fields(ChunkCounts, counts),
         items_succeeded=sum(int(row[2]) for row in judged),
         items_failed=sum(int(row[3]) for row in judged),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
+from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
 from ledger.closing import UNFINISHED
@@ -132,7 +133,7 @@ class Jobs:
         rows = await self._database.read(
             "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, tenant)
         )
-        return JobState(rows[0][0]) if rows else None
+        return JobState.read(rows[0][0]) if rows else None
 
     async def result(self, job_id: str) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
@@ -234,7 +235,7 @@ class Jobs:
                     "UPDATE jobs SET checked_at = ? WHERE id = ?", [(now, row[0]) for row in rows]
                 )
             )
-        return [(row[0], JobState(row[1])) for row in rows]
+        return [(row[0], JobState.read(row[1])) for row in rows]
 
     # --- for the workers -------------------------------------------------------------
 
@@ -261,7 +262,7 @@ class Jobs:
             ),
             Statement("SELECT state FROM jobs WHERE id = ?", (job_id,)),
         )
-        return bool(opened), JobState(rows[0][0]) if rows else None
+        return bool(opened), JobState.read(rows[0][0]) if rows else None
 
     async def outcome_counts(self, job_id: str) -> tuple[int, int]:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
@@ -290,10 +291,10 @@ def _record(
     row: Row, counts: Mapping[str, ChunkCounts], errors: Mapping[str, tuple[ErrorGroup, ...]]
 ) -> JobRecord:
     job_id, summary = row[0], json.loads(row[9]) if row[9] else None
-    error = summary["error"] if summary else None
+    error = summary.get("error") if summary else None
     return JobRecord(
         id=job_id,
-        state=JobState(row[1]),
+        state=JobState.read(row[1]),
         run=row[2],
         revision=row[11],
         spec=JobSpec.from_json(row[3]),
@@ -303,10 +304,14 @@ def _record(
         created_at=row[6],
         started_at=row[7],
         finished_at=row[8],
-        error=Failure(**error) if error else None,
-        counts=ChunkCounts(**summary["counts"]) if summary else counts[job_id],
+        error=Failure(**known_fields(Failure, error)) if error else None,
+        counts=(
+            ChunkCounts(**known_fields(ChunkCounts, summary["counts"]))
+            if summary
+            else counts[job_id]
+        ),
         errors=(
-            tuple(ErrorGroup(**group) for group in summary["errors"])
+            tuple(ErrorGroup(**known_fields(ErrorGroup, group)) for group in summary["errors"])
             if summary
             else errors.get(job_id, ())
         ),

@@ -21,7 +21,7 @@ TAKEN_BACK = (
     "state = 'pending', attempts = attempts - CASE WHEN stage_attempts > 0 "
     "AND (stage = 0 OR stage_attempts > 1) THEN 1 ELSE 0 END, stage_attempts = "
     "CASE WHEN stage_attempts > 0 THEN stage_attempts - 1 ELSE 0 END, "
-    "fence = fence + 1, token = NULL"
+    "fence = fence + 1"
 )
 """The attempt that runs ends as if it had never begun."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
+from contract.reading import known_fields
 from contract.states import ChunkState, JobState
 from ledger.database import Row
 
@@ -178,5 +179,8 @@ def output_of(columns: Row) -> ChunkOutput:
     """The output in a result's body and item_errors."""
     body, errors = columns
     return ChunkOutput(
-        body=bytes(body), item_errors=tuple(ItemError(**error) for error in json.loads(errors))
+        body=bytes(body),
+        item_errors=tuple(
+            ItemError(**known_fields(ItemError, error)) for error in json.loads(errors)
+        ),
     )

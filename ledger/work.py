@@ -50,7 +50,9 @@ _ATTEMPT = (
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END "
-    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ?"
+    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
+    # None at a stage that was only reached: the token is of the attempt at the one before.
+    "AND chunks.stage_attempts > 0"
 )
 
 
@@ -90,7 +92,8 @@ class Work:
     async def page(self, job_id: str, *, after: int, limit: int) -> list[int]:
         """At most `limit` chunks without an outcome, with an index above `after`, in order."""
         # Three indexes, each in order: one condition over all states would read every chunk.
-        found: list[int] = []
+        # A chunk that changes its state meanwhile may be in two of the answers.
+        found: set[int] = set()
         for which in (
             "state = 'pending' AND due_at IS NULL",
             "state = 'pending' AND due_at IS NOT NULL",
@@ -101,7 +104,7 @@ class Work:
                 "ORDER BY idx LIMIT ?",
                 (job_id, after, limit),
             )
-            found += [index for (index,) in rows]
+            found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
     async def offer_again(self, job_id: str) -> None:
@@ -155,7 +158,7 @@ class Work:
             return Outlook(job_state=None, ready=0, due_in_seconds=None)
         state, due_at, is_fenced = rows[0]
         if is_fenced or state != JobState.RUNNING:
-            job_state = None if is_fenced else JobState(state)
+            job_state = None if is_fenced else JobState.read(state)
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
@@ -176,17 +179,20 @@ class Work:
         What it had begun may be claimed again; these attempts count.
         """
         await self._database.write(
+            # First, while the run is not noted yet: done again it would take the run's own.
             Statement(
-                "INSERT INTO block_runs (job_id, block, number) VALUES (?, ?, ?) "
-                "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
-                "WHERE excluded.number > block_runs.number",
-                (job_id, str(run.block), run.number),
+                "UPDATE chunks SET state = 'pending', fence = fence + 1, block = NULL "
+                "WHERE job_id = ? AND state = 'running' AND block = ? "
+                f"AND NOT {_BLOCK_IS_FENCED}",
+                (job_id, run.block, job_id, str(run.block), run.number - 1),
             ),
             Statement(
-                "UPDATE chunks SET state = 'pending', fence = fence + 1, token = NULL, "
-                "block = NULL WHERE job_id = ? AND state = 'running' AND block = ? "
-                f"AND NOT {_BLOCK_IS_FENCED}",
-                (job_id, run.block, job_id, str(run.block), run.number),
+                # Of a job that is over nothing may be left behind.
+                "INSERT INTO block_runs (job_id, block, number) "
+                "SELECT id, ?, CAST(? AS BIGINT) FROM jobs WHERE id = ? AND finished_at IS NULL "
+                "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
+                "WHERE excluded.number > block_runs.number",
+                (str(run.block), run.number, job_id),
             ),
         )
 
@@ -218,8 +224,8 @@ class Work:
             *after,
             Statement(
                 f"{_BEGIN} WHERE job_id = ? AND idx = ? AND stage = ? "
-                "AND (state = 'pending' AND (due_at IS NULL OR due_at <= ?) "
-                "OR state = 'running' AND (token IS NULL OR token <> ?)) "
+                "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
+                "AND (token IS NULL OR token <> ?) "
                 f"AND {_JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
@@ -241,8 +247,8 @@ class Work:
             return None
         chunk_state, job_state, found_stage, *error, due_at = found[0]
         return NoAttempt(
-            chunk_state=ChunkState(chunk_state),
-            job_state=JobState(job_state),
+            chunk_state=ChunkState.read(chunk_state),
+            job_state=JobState.read(job_state),
             stage=found_stage,
             error=failure_of(tuple(error)),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
@@ -261,6 +267,12 @@ class Work:
         if index is not None:
             which, chosen = "AND idx = ? ", (index,)
         await self._database.write(
+            # First, so that the rows are locked: a success on its way keeps its result.
+            Statement(
+                "UPDATE chunks SET fence = fence + 1 "
+                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                (job_id, *chosen),
+            ),
             # All their items count as failed, so none may show a result.
             Statement(
                 f"DELETE FROM results WHERE job_id = ? {which}AND EXISTS ("
@@ -271,7 +283,7 @@ class Work:
             Statement(
                 "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
                 "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
-                "fence = fence + 1, due_at = NULL "
+                "due_at = NULL "
                 f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),

@@ -22,6 +22,9 @@ from workers.threads import OutOfTime, run_in_thread, within
 # Whatever user code raises is its failure, also where it wants to end the process.
 _USER_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 
+LONGEST_WAIT_SECONDS = 30 * 24 * 3600.0
+"""The longest wait between attempts, whoever asks for it; the server refuses endless timers."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -139,7 +142,7 @@ def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
 def wait_asked_for(error: BaseException) -> float | None:
     """The seconds until the next attempt that the error itself names: a service's Retry-After."""
     if isinstance(error, ApplicationError) and error.next_retry_delay is not None:
-        return max(0.0, error.next_retry_delay.total_seconds())
+        return min(max(0.0, error.next_retry_delay.total_seconds()), LONGEST_WAIT_SECONDS)
     return None
 
 

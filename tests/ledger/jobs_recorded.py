@@ -1,9 +1,10 @@
 """Jobs for the tests: recorded, opened, with chunks brought to the state a test needs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from contract.failures import Failure
-from contract.job_spec import Execution, JobSpec, StageSpec
+from contract.job_spec import Controls, Execution, JobSpec, StageSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import JobState
 from ledger import outcomes
@@ -12,18 +13,24 @@ from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewC
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 
+_tokens = itertools.count(1)
 
-def a_spec(*, stages: int = 1, labels: Mapping[str, str] | None = None) -> JobSpec:
+
+def new_token() -> int:
+    """A token that no other call has, for a call that begins an attempt."""
+    return next(_tokens)
+
+
+def a_spec(*, stages: int = 1) -> JobSpec:
     return JobSpec(
-        name=None,
         stages=tuple(StageSpec(processor=f"stage_{number}") for number in range(stages)),
         is_staged=stages > 1,
-        reducer=None,
         execution=Execution.WORKFLOW,
-        max_concurrency=10,
-        tolerated_failures=None,
-        labels=labels or {},
     )
+
+
+def labelled(labels: Mapping[str, str]) -> Controls:
+    return Controls(max_concurrency=10, labels=labels)
 
 
 def chunks_of(sizes: Sequence[int]) -> list[NewChunk]:
@@ -39,6 +46,7 @@ async def record(
     sizes: Sequence[int] = (1,),
     *,
     spec: JobSpec | None = None,
+    controls: Controls | None = None,
     tenant: str = DEFAULT_TENANT,
     key: IdempotencyKey | None = None,
     job_id: str | None = None,
@@ -50,6 +58,7 @@ async def record(
         job_id=job_id,
         tenant=tenant,
         spec=spec or a_spec(),
+        controls=controls or Controls(max_concurrency=10),
         chunks=chunks_of(sizes),
         key=key,
         keep_ms=keep_ms,
@@ -58,11 +67,15 @@ async def record(
 
 
 async def running(
-    ledger: Ledger, sizes: Sequence[int] = (1,), *, spec: JobSpec | None = None
+    ledger: Ledger,
+    sizes: Sequence[int] = (1,),
+    *,
+    spec: JobSpec | None = None,
+    controls: Controls | None = None,
 ) -> str:
     """Record and open a job."""
-    job_id = await record(ledger, sizes, spec=spec)
-    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    job_id = await record(ledger, sizes, spec=spec, controls=controls)
+    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     return job_id
 
 
@@ -74,18 +87,26 @@ async def found(ledger: Ledger, job_id: str) -> JobRecord:
 
 async def begun(ledger: Ledger, job_id: str, index: int = 0, stage: int = 0) -> Attempt:
     """Begin an attempt, which has to be allowed."""
-    attempt = await ledger.chunks.begin_attempt(job_id, index, stage)
+    attempt = await ledger.work.begin(job_id, index, stage, token=new_token())
     assert isinstance(attempt, Attempt)
     return attempt
 
 
 async def succeed(ledger: Ledger, job_id: str, index: int, body: bytes = b"[1]") -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.chunks.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
+    await ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
 
 
 async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.chunks.record(
+    await ledger.work.record(
         outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
     )
+
+
+async def closed(
+    ledger: Ledger, job_id: str, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
+) -> None:
+    """Close a job, whose open chunks are cancelled."""
+    await ledger.closing.settle(job_id)
+    assert await ledger.closing.close(job_id, state, error=None, result=result)

@@ -13,7 +13,7 @@ from ledger import counting, outcomes
 from ledger.connect import Ledger, connect
 from ledger.migrate import migrate
 from ledger.records import Attempt, ChunkCounts, ChunkOutput
-from tests.ledger.jobs_recorded import BROKEN, fail, found, running, succeed
+from tests.ledger.jobs_recorded import BROKEN, fail, found, new_token, running, succeed
 from tests.ledger.raw_sql import revisions, rows
 
 ROOT = Path(__file__).parents[2]
@@ -42,18 +42,18 @@ async def live(url: str, seed: str, *job_ids: str) -> None:
 
         async def lane(number: int) -> None:
             for job_id, index in work[number::lanes]:
-                attempt = await ledger.chunks.begin_attempt(job_id, index, 0)
+                attempt = await ledger.work.begin(job_id, index, 0, token=new_token())
                 if isinstance(attempt, Attempt):
                     output = ChunkOutput(body=b"[1]")
                     ending = order.choice(
                         [
                             outcomes.succeeded(attempt, output),
                             outcomes.failed(attempt, BROKEN, ChunkOutput(), items_failed=1),
-                            outcomes.put_off(attempt, ChunkOutput()),
+                            outcomes.put_off(attempt, ChunkOutput(), seconds=0),
                             outcomes.handed_back(attempt),
                         ]
                     )
-                    await ledger.chunks.record(ending)
+                    await ledger.work.record(ending)
 
         await asyncio.gather(*(lane(number) for number in range(lanes)))
 
@@ -62,7 +62,7 @@ async def test_a_job_is_counted_without_looking_at_its_chunks(ledger: Ledger) ->
     job_id = await running(ledger, [1, 2, 3, 4])
     await succeed(ledger, job_id, 1)
     await fail(ledger, job_id, 2)
-    await ledger.chunks.begin_attempt(job_id, 3, 0)
+    await ledger.work.begin(job_id, 3, 0, token=new_token())
     expected = ChunkCounts(
         pending=1, running=1, succeeded=1, failed=1, items_succeeded=2, items_failed=3
     )
@@ -81,21 +81,22 @@ async def test_the_jobs_are_counted_apart(ledger: Ledger) -> None:
 async def test_many_chunks_changed_by_one_statement_are_all_counted(ledger: Ledger) -> None:
     job_id = await running(ledger, [2] * 50)
     await succeed(ledger, job_id, 7)
-    await ledger.chunks.record_lost(job_id, 0, Failure(type="Lost", message=""), count=20)
+    await ledger.work.record_lost(job_id, None, Failure(type="Lost", message=""))
     counts = await kept(ledger, job_id, 50)
-    assert (counts.succeeded, counts.failed, counts.pending) == (1, 19, 30)
-    assert (counts.items_succeeded, counts.items_failed) == (2, 38)
-    await ledger.jobs.settle(job_id)
-    assert (await kept(ledger, job_id, 50)).cancelled == 30
+    assert (counts.succeeded, counts.failed, counts.pending) == (1, 49, 0)
+    assert (counts.items_succeeded, counts.items_failed) == (2, 98)
+    other = await running(ledger, [2] * 30)
+    await ledger.closing.settle(other)
+    assert (await kept(ledger, other, 30)).cancelled == 30
 
 
 async def test_what_is_written_twice_is_counted_once(ledger: Ledger) -> None:
     job_id = await running(ledger, [1])
-    attempt = await ledger.chunks.begin_attempt(job_id, 0, 0)
+    attempt = await ledger.work.begin(job_id, 0, 0, token=new_token())
     assert isinstance(attempt, Attempt)
     script = outcomes.succeeded(attempt, ChunkOutput(body=b"[1]"))
     for _ in range(3):
-        await ledger.chunks.record(script)
+        await ledger.work.record(script)
     assert (await kept(ledger, job_id, 1)).succeeded == 1
 
 
@@ -168,7 +169,7 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
             items_failed=2,
         )
         # And they go on being kept.
-        await ledger.chunks.record_lost("job_a", 0, BROKEN, count=2)
+        await ledger.work.record_lost("job_a", None, BROKEN)
         assert await kept(ledger, "job_a", 6) == await counting.counted(ledger.database, "job_a")
     # Of a finished job the counts are with the job.
     assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]

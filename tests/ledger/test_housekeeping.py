@@ -25,7 +25,7 @@ async def finished(ledger: Ledger, chunks: int = 1) -> str:
     job_id = await running(ledger, [1] * chunks)
     for index in range(chunks):
         await succeed(ledger, job_id, index)
-    await ledger.jobs.close(job_id, JobState.SUCCEEDED, error=None)
+    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
     return job_id
 
 

@@ -9,7 +9,7 @@ from ledger.connect import Ledger, connect
 from ledger.database import LedgerFailure
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey
-from tests.ledger.jobs_recorded import a_spec, record
+from tests.ledger.jobs_recorded import labelled, record
 
 KEY = IdempotencyKey(key="invoice 7", body_hash=b"\x00\xffhash")
 
@@ -40,9 +40,9 @@ async def test_jobs_without_a_key_do_not_meet(ledger: Ledger) -> None:
 
 
 async def test_a_job_that_could_not_be_recorded_leaves_its_key_free(ledger: Ledger) -> None:
-    unstorable = a_spec(labels={"a": "\ud800"})
+    unstorable = labelled({"a": "\ud800"})
     with pytest.raises(LedgerFailure):
-        await record(ledger, spec=unstorable, key=KEY)
+        await record(ledger, controls=unstorable, key=KEY)
     assert await all_jobs(ledger) == []
     job_id = await record(ledger, key=KEY)
     assert await all_jobs(ledger) == [job_id]

@@ -4,7 +4,7 @@ from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState, JobState
 from ledger.connect import Ledger
 from ledger.records import ChunkCounts
-from tests.ledger.jobs_recorded import a_spec, begun, fail, found, record, running, succeed
+from tests.ledger.jobs_recorded import begun, fail, found, labelled, record, running, succeed
 
 
 async def pages_of_jobs(
@@ -55,9 +55,9 @@ async def test_jobs_are_found_by_state(ledger: Ledger) -> None:
 
 
 async def test_jobs_are_found_by_all_the_labels_that_are_asked_for(ledger: Ledger) -> None:
-    both = await record(ledger, spec=a_spec(labels={"team": "data", "env": "prod"}))
-    one = await record(ledger, spec=a_spec(labels={"team": "data"}))
-    await record(ledger, spec=a_spec(labels={"env": "data"}))
+    both = await record(ledger, controls=labelled({"team": "data", "env": "prod"}))
+    one = await record(ledger, controls=labelled({"team": "data"}))
+    await record(ledger, controls=labelled({"env": "data"}))
     await record(ledger)
     newest_first = sorted([both, one], reverse=True)
     assert await pages_of_jobs(ledger, 9, labels={"team": "data"}) == [newest_first]
@@ -67,9 +67,9 @@ async def test_jobs_are_found_by_all_the_labels_that_are_asked_for(ledger: Ledge
 
 
 async def test_state_and_labels_narrow_each_other(ledger: Ledger) -> None:
-    spec = a_spec(labels={"team": "data"})
-    await record(ledger, spec=spec)
-    job_id = await running(ledger, spec=spec)
+    controls = labelled({"team": "data"})
+    await record(ledger, controls=controls)
+    job_id = await running(ledger, controls=controls)
     await running(ledger)
     found_ids = await pages_of_jobs(ledger, 9, state=JobState.RUNNING, labels={"team": "data"})
     assert found_ids == [[job_id]]
@@ -79,8 +79,8 @@ async def test_each_listed_job_has_its_own_counts_and_errors(ledger: Ledger) -> 
     job_ids = [await running(ledger, [1, 2]) for _ in range(3)]
     await succeed(ledger, job_ids[0], 1)
     await fail(ledger, job_ids[1], 1)
-    await ledger.jobs.settle(job_ids[0])
-    await ledger.jobs.close(job_ids[0], JobState.CANCELLED, error=None)
+    await ledger.closing.settle(job_ids[0])
+    await ledger.closing.close(job_ids[0], JobState.CANCELLED, error=None)
     page = await ledger.jobs.page(
         tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=9
     )

@@ -75,10 +75,10 @@ async def test_of_a_chunk_without_an_outcome_nothing_is_streamed_as_its_output(
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id), partial))
+    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), partial, seconds=0))
     assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.jobs.settle(job_id)
+    await ledger.closing.settle(job_id)
     assert await collected(ledger.chunks.stream(job_id)) == [partial]
 
 
@@ -112,8 +112,10 @@ async def test_what_cancelled_chunks_had_reached_is_bounded_in_bytes_too(ledger:
     error = (ItemError(item=1, type="T", message="m"),)
     for index in range(8):
         reached = ChunkOutput(body=b"1" * 600 * KIB, item_errors=error)
-        await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id, index), reached))
-    await ledger.jobs.settle(job_id)
+        await ledger.work.record(
+            outcomes.put_off(await begun(ledger, job_id, index), reached, seconds=0)
+        )
+    await ledger.closing.settle(job_id)
     counted = Counted(ledger.database)
     await collected(Chunks(counted).stream(job_id))
     assert max(counted.result_reads) <= 2048 * KIB
@@ -124,8 +126,8 @@ async def test_a_chunk_that_fails_whole_after_a_checkpoint_shows_no_items_result
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.chunks.record(outcomes.put_off(await begun(ledger, job_id), partial))
-    await ledger.chunks.record(
+    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), partial, seconds=0))
+    await ledger.work.record(
         outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput(), items_failed=2)
     )
     assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]

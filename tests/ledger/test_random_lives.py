@@ -1,110 +1,25 @@
-"""Whatever happens to a job, in whatever order: its counts add up, its outcomes stay."""
+"""Whatever happens to a job, in whatever order and however often: its rows stay right."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
-import ledger.chunks
+import ledger.closing
 import ledger.jobs
-from contract.names import DEFAULT_TENANT
-from contract.states import JobState
-from ledger import counting, outcomes
+import ledger.outcomes
+import ledger.work
+from ledger import counting
 from ledger.connect import Ledger
-from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, JobRecord
-from tests.ledger.jobs_recorded import BROKEN, a_spec, found, running
-
-SIZES = (1, 2, 3)
-STAGES = 2
-
-Step = tuple[str, int]
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            # Beginning comes first and often, or little else could happen.
-            ["begin"] * 6
-            + ["succeed", "fail", "give up", "checkpoint", "hand back", "advance"] * 2
-            + ["lose", "cancel", "settle", "close"]
-        ),
-        st.integers(0, 30),
-    ),
-    max_size=25,
-)
-
-
-@dataclass
-class Life:
-    """A job of three chunks in two stages, and every attempt ever begun at it."""
-
-    ledger: Ledger
-    job_id: str
-    attempts: list[Attempt] = field(default_factory=list)
-
-    async def step(self, what: str, number: int) -> None:
-        chunks, jobs = self.ledger.chunks, self.ledger.jobs
-        index = number % len(SIZES)
-        if what == "begin":
-            begun = await chunks.begin_attempt(self.job_id, index, number % STAGES)
-            if isinstance(begun, Attempt):
-                self.attempts.append(begun)
-        elif what == "lose":
-            await chunks.record_lost(self.job_id, index, BROKEN)
-        elif what == "cancel":
-            await jobs.request_cancel(self.job_id, DEFAULT_TENANT)
-        elif what == "settle":
-            await jobs.settle(self.job_id)
-        elif what == "close":
-            await jobs.settle(self.job_id)
-            ends = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]
-            await jobs.close(self.job_id, ends[number % 3], error=None, result=b"%d" % number)
-        elif self.attempts:
-            await self._use(what, self.attempts[number % len(self.attempts)], number)
-
-    async def _use(self, what: str, attempt: Attempt, number: int) -> None:
-        """What the holder of an attempt may do, be it still current or long stale."""
-        chunks = self.ledger.chunks
-        if what != "checkpoint":
-            # All else is the last thing a worker does with its attempt.
-            self.attempts.remove(attempt)
-        failed = number % (attempt.item_count + 1)
-        errors = tuple(
-            ItemError(item=item, type="T", message=str(number), stage=attempt.stage)
-            for item in range(failed)
-        )
-        output = ChunkOutput(body=b"[%d]" % number, item_errors=errors)
-        if what == "succeed":
-            await chunks.record(outcomes.succeeded(attempt, output))
-        elif what == "fail":
-            await chunks.record(outcomes.failed(attempt, BROKEN, output, items_failed=failed))
-        elif what == "give up":
-            await chunks.record(outcomes.given_up(attempt, BROKEN))
-        elif what == "checkpoint":
-            await chunks.record(outcomes.put_off(attempt, output))
-        elif what == "hand back":
-            await chunks.record(outcomes.handed_back(attempt))
-        elif what == "advance" and attempt.stage < STAGES - 1:
-            await chunks.record(outcomes.advanced(attempt, output))
-
-    async def job(self) -> JobRecord:
-        return await found(self.ledger, self.job_id)
-
-    async def finished(self) -> dict[int, tuple[ChunkRecord, ChunkOutput]]:
-        """Every chunk that has an outcome, with what it left behind."""
-        return {
-            chunk.index: (chunk, output)
-            async for chunk, output in self.ledger.chunks.stream(self.job_id)
-            if chunk.state.is_terminal
-        }
+from ledger.records import ChunkOutput, ChunkRecord, JobRecord
+from tests.ledger.lives import SIZES, STAGES, Life, Step, steps
 
 
 @pytest.fixture(autouse=True)
 def time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may hold only because two writes are a millisecond apart."""
-    for module in (ledger.chunks, ledger.jobs):
+    for module in (ledger.closing, ledger.jobs, ledger.outcomes, ledger.work):
         monkeypatch.setattr(module, "now_ms", lambda: 1_795_000_000_000)
 
 
@@ -116,17 +31,62 @@ def each_example_has_its_own_job(max_examples: int) -> settings:
 
 @each_example_has_its_own_job(max_examples=40)
 @given(steps=steps)
+# Handed back, begun by the next one, and handed back once more by the first.
+@example(steps=[("begin", 0), ("hand back", 0), ("begin", 0), ("repeat", 1), ("succeed", 0)])
+@example(steps=[("begin", 0), ("advance", 0), ("repeat", 0), ("begin", 3), ("repeat", 1)])
+@example(steps=[("take over", 1), ("claim", 1), ("repeat", 0), ("succeed", 0)])
+@example(steps=[("take over", 1), ("settle", 0), ("close", 0), ("repeat", 0)])
+@example(steps=[("claim", 0), ("claim", 1), ("repeat", 0), ("succeed", 0), ("succeed", 0)])
+def test_what_is_written_again_at_any_later_time_is_written_once(
+    loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
+) -> None:
+    async def live() -> None:
+        life = await Life.new(ledger)
+        for what, number in steps:
+            # Each step compares all rows before and after what has to be without effect.
+            await life.step(what, number)
+        for write in list(life.written):
+            await life.repeat(write)
+
+    loop.run(live())
+
+
+@each_example_has_its_own_job(max_examples=40)
+@given(steps=steps)
+def test_fences_only_rise_and_attempts_are_counted_as_a_client_sees_them(
+    loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
+) -> None:
+    async def live() -> None:
+        life = await Life.new(ledger)
+        fences = dict.fromkeys(range(len(SIZES)), 0)
+        for what, number in steps:
+            await life.step(what, number)
+            for index, place in (await life.places()).items():
+                assert place.fence >= fences[index]
+                fences[index] = place.fence
+                assert place.attempts == attempts_seen(life, index)
+
+    loop.run(live())
+
+
+def attempts_seen(life: Life, index: int) -> int:
+    """The runs of a chunk that count: moving on to the next stage is no further one."""
+    by_stage = [len(life.counted[index, stage]) for stage in range(STAGES)]
+    return by_stage[0] + sum(max(0, count - 1) for count in by_stage[1:])
+
+
+@each_example_has_its_own_job(max_examples=40)
+@given(steps=steps)
 def test_the_counts_always_add_up_to_the_total(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
 ) -> None:
     async def live() -> None:
-        life = Life(ledger, await running(ledger, SIZES, spec=a_spec(stages=STAGES)))
+        life = await Life.new(ledger)
         for what, number in steps:
             await life.step(what, number)
             check_counts(await life.job())
             await check_what_is_kept(life)
-        await life.step("close", 0)
-        job = await life.job()
+        job = await life.end()
         check_counts(job)
         assert job.state.is_terminal
         assert job.counts.pending == job.counts.running == 0
@@ -156,29 +116,33 @@ def check_counts(job: JobRecord) -> None:
 @each_example_has_its_own_job(max_examples=40)
 @given(steps=steps)
 @example(steps=[("begin", 2), ("lose", 2), ("fail", 3)])
-def test_a_recorded_outcome_never_changes(
+@example(steps=[("begin", 0), ("succeed", 0), ("lose", 0), ("settle", 0)])
+@example(steps=[("begin", 0), ("fail", 0), ("offer again", 0), ("lose", 0), ("settle", 0)])
+def test_every_chunk_gets_one_outcome_which_never_changes(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
 ) -> None:
     async def live() -> None:
-        life = Life(ledger, await running(ledger, SIZES, spec=a_spec(stages=STAGES)))
+        life = await Life.new(ledger)
         finished: dict[int, tuple[ChunkRecord, ChunkOutput]] = {}
         for what, number in steps:
             await life.step(what, number)
             now = await life.finished()
             assert {index: now[index] for index in finished} == finished
             finished = now
+        await life.end()
+        assert len(await life.finished()) == len(SIZES)
 
     loop.run(live())
 
 
 @each_example_has_its_own_job(max_examples=25)
 @given(steps=steps)
-@example(steps=[("cancel", 0), ("close", 6), ("close", 8)])
+@example(steps=[("cancel", 0), ("settle", 0), ("close", 6), ("close", 8)])
 def test_a_closed_job_never_changes(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
 ) -> None:
     async def live() -> None:
-        life = Life(ledger, await running(ledger, SIZES, spec=a_spec(stages=STAGES)))
+        life = await Life.new(ledger)
         closed: tuple[JobRecord, bytes | None] | None = None
         for what, number in steps:
             await life.step(what, number)

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from contract.failures import Failure
-from contract.job_spec import Execution
+from contract.job_spec import Controls, Execution
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk, now_ms
 from ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
-from tests.ledger.jobs_recorded import a_spec, begun, found
+from tests.ledger.jobs_recorded import a_spec, begun, found, labelled
 
 NEVER = Failure(type="NeverSealed", message="too late")
 TABLES = ("uploads", "received_chunks", "inputs", "chunks")
@@ -23,7 +23,7 @@ TABLES = ("uploads", "received_chunks", "inputs", "chunks")
 async def receiving(ledger: Ledger, *, key: IdempotencyKey | None = None) -> str:
     job_id = new_job_id()
     await ledger.receiving.open(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(labels={"a": "b"}), key=key
+        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
     )
     return job_id
 
@@ -47,12 +47,14 @@ async def send(
 
 async def seal(ledger: Ledger, job_id: str) -> bool:
     job = await found(ledger, job_id)
-    return await ledger.receiving.seal(job_id, DEFAULT_TENANT, job.spec, job.total_chunks)
+    return await ledger.receiving.seal(
+        job_id, DEFAULT_TENANT, job.spec, job.controls, job.total_chunks
+    )
 
 
 async def words_of(ledger: Ledger, job_id: str) -> list[str]:
     """What the chunks of a job hold, in order."""
-    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     total = (await found(ledger, job_id)).total_chunks
     attempts = [await begun(ledger, job_id, index) for index in range(total)]
     return [json.loads(attempt.input)[0] for attempt in attempts]
@@ -115,10 +117,10 @@ async def test_sealing_is_done_once_and_never_with_other_data_than_was_seen(
     ledger: Ledger,
 ) -> None:
     job_id = await receiving(ledger)
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), 0)
+    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 0)
     await send(ledger, job_id, 1, "a")
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), 2)
-    assert not await ledger.receiving.seal(job_id, "another", a_spec(), 1)
+    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 2)
+    assert not await ledger.receiving.seal(job_id, "another", a_spec(), Controls(), 1)
     assert (await rows(ledger, job_id))["chunks"] == 0
     sealed = await asyncio.gather(*(seal(ledger, job_id) for _ in range(3)))
     assert sorted(sealed) == [False, False, True]
@@ -218,7 +220,11 @@ async def test_data_that_comes_as_a_whole_makes_a_job_only_at_its_end(ledger: Le
     upload = await started(ledger, job_id, WHOLE, "a", "b")
     assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
     await ledger.receiving.create_job(
-        upload, tenant=DEFAULT_TENANT, spec=a_spec(labels={"team": "data"}), keep_ms=None
+        upload,
+        tenant=DEFAULT_TENANT,
+        spec=a_spec(),
+        controls=labelled({"team": "data"}),
+        keep_ms=None,
     )
     job = await found(ledger, job_id)
     assert (job.state, job.total_chunks, job.total_items) == (JobState.PENDING, 2, 2)
@@ -236,7 +242,7 @@ async def test_a_dropped_upload_makes_no_job_and_takes_no_key(ledger: Ledger) ->
     key = IdempotencyKey(key="k", body_hash=b"1")
     with pytest.raises(UploadGone):
         await ledger.receiving.create_job(
-            upload, tenant=DEFAULT_TENANT, spec=a_spec(labels={"a": "b"}), key=key
+            upload, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
         )
     assert await ledger.jobs.find(upload.job_id, DEFAULT_TENANT) is None
     await receiving(ledger, key=key)
@@ -248,7 +254,12 @@ async def test_of_two_with_one_key_the_second_gets_the_first(ledger: Ledger) -> 
     made = await asyncio.gather(
         *(
             ledger.receiving.create_job(
-                upload, tenant=DEFAULT_TENANT, spec=a_spec(), key=key, keep_ms=5
+                upload,
+                tenant=DEFAULT_TENANT,
+                spec=a_spec(),
+                controls=Controls(),
+                key=key,
+                keep_ms=5,
             )
             for upload in uploads
         ),

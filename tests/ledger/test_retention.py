@@ -9,14 +9,23 @@ from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger import outcomes, retention
 from ledger.connect import Ledger, connect
-from ledger.records import IdempotencyKey, now_ms
-from tests.ledger.jobs_recorded import a_spec, begun, found, record, running, succeed
+from ledger.records import BlockRun, IdempotencyKey, now_ms
+from tests.ledger.jobs_recorded import begun, found, labelled, record, running, succeed
 from tests.ledger.raw_sql import rows
 
 LABELS = {"team": "data"}
 KEY = IdempotencyKey(key="mine", body_hash=b"1")
 OF_JOBS = (
-    *("chunks", "idempotency_keys", "inputs", "job_counts", "job_labels", "job_results", "jobs"),
+    *(
+        "block_runs",
+        "chunks",
+        "idempotency_keys",
+        "inputs",
+        "job_counts",
+        "job_labels",
+        "job_results",
+        "jobs",
+    ),
     *("purges", "results"),
 )
 
@@ -30,11 +39,11 @@ async def finished(
     keep_ms: int | None = None,
 ) -> str:
     """A job that came to its end, with something in every table that jobs are in."""
-    job_id = await record(ledger, sizes, spec=a_spec(labels=LABELS), key=key, keep_ms=keep_ms)
-    assert await ledger.jobs.open(job_id) is JobState.RUNNING
+    job_id = await record(ledger, sizes, controls=labelled(LABELS), key=key, keep_ms=keep_ms)
+    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     for index in range(len(sizes)):
         await succeed(ledger, job_id, index, body)
-    await ledger.jobs.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     return job_id
 
 
@@ -72,7 +81,7 @@ async def test_every_row_of_a_purged_job_is_deleted_and_none_of_another(
 ) -> None:
     await finished(ledger, key=KEY)
     before = left(ledger_url)
-    assert set(before) == set(OF_JOBS) - {"purges"}
+    assert set(before) == set(OF_JOBS) - {"block_runs", "purges"}
     job_id = await finished(ledger)
 
     await ledger.retention.purge(job_id, DEFAULT_TENANT)
@@ -196,13 +205,14 @@ async def test_a_worker_that_comes_back_late_leaves_nothing_behind(
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.jobs.settle(job_id)
-    await ledger.jobs.close(job_id, JobState.CANCELLED, error=None)
+    await ledger.closing.settle(job_id)
+    await ledger.closing.close(job_id, JobState.CANCELLED, error=None)
     await ledger.retention.purge(job_id, DEFAULT_TENANT)
     await delete_all(ledger)
 
-    await ledger.chunks.record(outcomes.handed_back(attempt))
-    await ledger.jobs.settle(job_id)
-    await ledger.jobs.close(job_id, JobState.FAILED, error=None, result=b"1")
+    await ledger.work.record(outcomes.handed_back(attempt))
+    await ledger.work.take_over(job_id, BlockRun(block=1, number=2))
+    await ledger.closing.settle(job_id)
+    await ledger.closing.close(job_id, JobState.FAILED, error=None, result=b"1")
 
     assert left(ledger_url) == {}

@@ -30,7 +30,7 @@ async def purge_a_large_job(ledger: Ledger) -> None:
     job_id = await running(ledger, [1] * 100)
     for index in range(100):
         await succeed(ledger, job_id, index, BODY)
-    await ledger.jobs.close(job_id, JobState.SUCCEEDED, error=None)
+    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
     await ledger.retention.purge(job_id, DEFAULT_TENANT)
     while await ledger.retention.delete_some():
         pass

@@ -36,7 +36,7 @@ async def main():
             job_id = await running(ledger, [1, 1])
             for index in (0, 1):
                 attempt = await begun(ledger, job_id, index)
-                await ledger.chunks.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
+                await ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
 
 asyncio.run(main())
 """

@@ -4,18 +4,20 @@ from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.records import PendingStart, now_ms
-from tests.ledger.jobs_recorded import a_spec, found, record, running
+from tests.ledger.jobs_recorded import a_spec, closed, found, labelled, record, running
 
 EVERY_TIME = 1 << 60
 
 
 async def test_recorded_jobs_are_to_be_started_oldest_first(ledger: Ledger) -> None:
-    spec = a_spec(stages=2, labels={"a": "b"})
+    spec = a_spec(stages=2)
+    controls = labelled({"a": "b"})
     for job_id in ("job_2", "job_1", "job_3"):
-        await record(ledger, [1, 1], job_id=job_id, spec=spec)
+        await record(ledger, [1, 1], job_id=job_id, spec=spec, controls=controls)
     waiting = await ledger.jobs.to_start(10)
     assert waiting == [
-        PendingStart(id=job_id, total_chunks=2, spec=spec) for job_id in ("job_1", "job_2", "job_3")
+        PendingStart(id=job_id, tenant=DEFAULT_TENANT, total_chunks=2, spec=spec, controls=controls)
+        for job_id in ("job_1", "job_2", "job_3")
     ]
     assert [job.id for job in await ledger.jobs.to_start(2)] == ["job_1", "job_2"]
 
@@ -62,7 +64,7 @@ async def test_only_unfinished_jobs_with_a_workflow_are_compared(ledger: Ledger)
     await ledger.jobs.mark_workflow_started(started)
     under_way = await running(ledger)
     finished = await running(ledger)
-    await ledger.jobs.close(finished, JobState.SUCCEEDED, error=None)
+    await closed(ledger, finished)
     to_check = await ledger.jobs.to_check(unchecked_since=EVERY_TIME, limit=10)
     assert dict(to_check) == {started: JobState.PENDING, under_way: JobState.RUNNING}
 
@@ -103,5 +105,5 @@ async def test_jobs_being_cancelled_come_first_and_every_time(ledger: Ledger) ->
     assert await ledger.jobs.to_check(unchecked_since=0, limit=10) == [
         (cancelling, JobState.CANCELLING)
     ]
-    await ledger.jobs.close(cancelling, JobState.CANCELLED, error=None)
+    await closed(ledger, cancelling, JobState.CANCELLED)
     assert await ledger.jobs.to_check(unchecked_since=0, limit=10) == []

@@ -10,7 +10,7 @@ from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.jobs import Jobs
-from tests.ledger.jobs_recorded import record, running
+from tests.ledger.jobs_recorded import closed, record, running
 
 
 async def wait_for(jobs: Jobs, job_id: str, tenant: str, *, seconds: float) -> None:
@@ -21,7 +21,7 @@ async def wait_for(jobs: Jobs, job_id: str, tenant: str, *, seconds: float) -> N
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
 async def test_a_finished_job_is_answered_at_once(ledger: Ledger, state: JobState) -> None:
     job_id = await running(ledger)
-    await ledger.jobs.close(job_id, state, error=None)
+    await closed(ledger, job_id, state)
     async with asyncio.timeout(20):
         await wait_for(ledger.jobs, job_id, DEFAULT_TENANT, seconds=60)
 
@@ -31,7 +31,7 @@ async def test_the_end_of_a_job_ends_the_wait(ledger: Ledger) -> None:
     waiting = asyncio.create_task(wait_for(ledger.jobs, job_id, DEFAULT_TENANT, seconds=60))
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
     assert not waiting.done()
-    await ledger.jobs.close(job_id, JobState.SUCCEEDED, error=None)
+    await closed(ledger, job_id)
     async with asyncio.timeout(20):
         await waiting
 

@@ -28,6 +28,7 @@ def an_attempt(
         index=index,
         stage=stage,
         number=number,
+        fence=number,
         item_count=(len(value) if isinstance(value, list) else 1) + len(dropped_earlier),
         input=encode(value),
         dropped_earlier=dropped_earlier,

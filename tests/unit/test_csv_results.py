@@ -33,6 +33,7 @@ def child(index: int, result: Any, *, error: Failure | None = None) -> Child:
         started_at=0,
         finished_at=0,
         result_bytes=0,
+        block=None,
     )
     return record, ChunkOutput(body=b"" if result is None else encode(result))
 

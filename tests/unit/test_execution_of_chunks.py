@@ -9,6 +9,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from contract.job_spec import RetrySpec
 from ledger.records import ChunkOutput, ItemError
@@ -188,3 +189,22 @@ def test_the_results_of_all_items_together_are_what_the_limit_is_about() -> None
 
     assert attempted(same, ["x" * 46, "y" * 47], max_result_bytes=100).failure is None
     assert attempted(same, ["x" * 47, "y" * 47, ""], max_result_bytes=100).failure is not None
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [(dt.timedelta(milliseconds=125), 0.125), (None, None)]
+)
+def test_the_wait_that_a_chunk_asks_for_is_kept(
+    delay: dt.timedelta | None, seconds: float | None
+) -> None:
+    def asking(chunk: list[int]) -> int:
+        raise ApplicationError(str(chunk), next_retry_delay=delay)
+
+    async def asking_async(chunk: list[int]) -> int:
+        raise ApplicationError(str(chunk), next_retry_delay=delay)
+
+    for function in (asking, asking_async):
+        outcome = attempted(function, [1])
+        assert outcome.failure is not None
+        assert outcome.failure.retryable
+        assert outcome.retry_seconds == seconds

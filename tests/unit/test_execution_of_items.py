@@ -1,6 +1,7 @@
 """An item processor's attempt: each item for itself, and no more work than is open."""
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from app.schemas import JobRequest
 from contract.job_spec import RetrySpec
 from ledger.records import ChunkOutput, ItemError
 from tests.unit.attempted import an_attempt, attempted, outcome_of
-from workers.execution import Outcome
+from workers.execution import LONGEST_WAIT_SECONDS, Outcome
 from workers.processor import ItemDropped, ProcessorContext, ValidationError
 
 Function = Callable[..., Any]
@@ -215,3 +217,50 @@ def test_an_exception_that_cannot_be_put_into_words_is_a_failure_too() -> None:
         raise Unspeakable(item)
 
     assert failure(attempted(failing, [1]))[0] == "Unspeakable"
+
+
+def asking(item: Any) -> Any:
+    return _asked(item)
+
+
+async def asking_async(item: Any) -> Any:
+    await asyncio.sleep(0)
+    return _asked(item)
+
+
+def _asked(item: Any) -> Any:
+    """Fails, and asks for so many seconds until the next attempt; None asks for nothing."""
+    if item == "good":
+        return item
+    delay = dt.timedelta(seconds=item) if item is not None else None
+    raise ApplicationError("later", next_retry_delay=delay)
+
+
+@pytest.mark.parametrize("function", [asking, asking_async])
+@pytest.mark.parametrize(
+    ("items", "seconds"),
+    [
+        (["good", 0.25], 0.25),
+        ([2, None, 30.5, "good", 3], 30.5),
+        ([0], 0),
+        ([None, None], None),
+        ([-1], 0),
+    ],
+)
+def test_the_longest_wait_that_an_item_asks_for_is_kept(
+    function: Function, items: list[Any], seconds: float | None
+) -> None:
+    assert attempted(function, items).retry_seconds == seconds
+
+
+def test_a_wait_without_end_is_cut_to_the_longest_that_a_job_may_ask_for() -> None:
+    def endless(item: Any) -> Any:
+        raise ApplicationError(str(item), next_retry_delay=dt.timedelta.max)
+
+    assert attempted(endless, [1]).retry_seconds == LONGEST_WAIT_SECONDS
+    job = {"processor": "p", "items": [1], "retry": {"max_interval_seconds": LONGEST_WAIT_SECONDS}}
+    assert JobRequest.model_validate(job).retry.max_interval_seconds == LONGEST_WAIT_SECONDS
+
+
+def test_items_that_succeed_in_the_end_ask_for_nothing() -> None:
+    assert attempted(asking, ["good"]).retry_seconds is None

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidJob
-from app.submission import AUTO_WORKFLOW_CHUNKS, parse, resolve_execution, to_spec
-from contract.job_spec import Execution, RetrySpec, StageSpec, ToleranceSpec
+from app.submission import AUTO_WORKFLOW_CHUNKS, parse, resolve_execution, to_controls, to_spec
+from contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
@@ -58,17 +58,18 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
             processor="count_by", options={"field": "country"}, retry=retry, timeout_seconds=299.0
         ),
     )
-    assert (spec.name, spec.reducer, spec.execution) == (
-        "airports by country",
-        "merge_counts",
-        "workflow",
+    assert (spec.reducer, spec.execution, spec.is_staged) == ("merge_counts", "workflow", False)
+    assert to_controls(request) == Controls(
+        name="airports by country",
+        labels={"team": "data"},
+        max_concurrency=50,
+        tolerated_failures=ToleranceSpec(count=10, percent=5.0, min_sample=99),
     )
-    assert spec.tolerated_failures == ToleranceSpec(count=10, percent=5.0, min_sample=99)
-    assert (spec.labels, spec.max_concurrency, spec.is_staged) == ({"team": "data"}, 50, False)
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
-    spec = to_spec(parse(JOB, LIMITS), Execution.WORKFLOW)
+    request = parse(JOB, LIMITS)
+    spec = to_spec(request, Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=3,
         initial_interval_seconds=1.0,
@@ -79,8 +80,10 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
     assert spec.stages == (
         StageSpec(processor="double", options={}, retry=retry, timeout_seconds=300.0),
     )
-    assert (spec.name, spec.reducer, spec.tolerated_failures, spec.labels) == (None, None, None, {})
-    assert spec.max_concurrency == 50
+    assert spec.reducer is None
+    assert to_controls(request) == Controls(
+        name=None, labels={}, max_concurrency=50, tolerated_failures=None
+    )
 
 
 def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> None:
@@ -189,7 +192,7 @@ def test_a_labels_name_has_few_kinds_of_letters(name: str) -> None:
 @pytest.mark.parametrize("name", ["team", "A.b_c-d/e", "x" * 64])
 def test_such_a_name_is_kept(name: str) -> None:
     request = parse({**JOB, "labels": {name: "x y:z"}}, LIMITS)
-    assert to_spec(request, Execution.WORKFLOW).labels == {name: "x y:z"}
+    assert to_controls(request).labels == {name: "x y:z"}
 
 
 def test_there_is_a_limit_to_labels() -> None:

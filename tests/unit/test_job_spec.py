@@ -1,10 +1,14 @@
-"""A job's specification: written and read back, and how many failures it bears."""
+"""What a job was asked to do: written and read back, and how many failures it bears."""
+
+import json
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.job_spec import JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from tests.unit.any_json import storable_text, values
 
 seconds = st.floats(min_value=0.001, max_value=1e6)
@@ -31,20 +35,66 @@ tolerances = st.builds(
 )
 specs = st.builds(
     JobSpec,
-    name=st.none() | storable_text,
     stages=st.lists(stages, min_size=1, max_size=3).map(tuple),
     is_staged=st.booleans(),
     reducer=st.none() | storable_text,
-    execution=st.sampled_from(["workflow", "activity"]),
+    execution=st.sampled_from([Execution.WORKFLOW, Execution.ACTIVITY]),
+    chunk_size=st.integers(1),
+    max_chunk_bytes=st.none() | st.integers(1),
+)
+controls_of_any_job = st.builds(
+    Controls,
+    name=st.none() | storable_text,
     max_concurrency=st.integers(1, 500),
     tolerated_failures=st.none() | tolerances,
     labels=st.dictionaries(storable_text, storable_text, max_size=3),
 )
 
 
-@given(specs)
-def test_a_spec_is_read_back_as_it_was_written(spec: JobSpec) -> None:
-    assert JobSpec.from_json(spec.to_json()) == spec
+@given(specs, controls_of_any_job)
+def test_a_spec_is_read_back_as_it_was_written(spec: JobSpec, controls: Controls) -> None:
+    assert JobSpec.from_json(spec.to_json(controls)) == spec
+
+
+@given(specs, controls_of_any_job)
+def test_controls_are_read_back_as_they_were_written_and_from_the_spec(
+    spec: JobSpec, controls: Controls
+) -> None:
+    assert Controls.from_json(controls.to_json()) == controls
+    assert Controls.from_json(spec.to_json(controls)) == controls
+
+
+SPEC = JobSpec(stages=(StageSpec(processor="a"), StageSpec(processor="b")), reducer="sum")
+CONTROLS = Controls(name="n", tolerated_failures=ToleranceSpec(count=1), labels={"a": "b"})
+
+
+def with_unknown_fields(value: Any) -> Any:
+    """The same JSON as a later release might write it: every object has more fields."""
+    if isinstance(value, list):
+        return [with_unknown_fields(each) for each in value]
+    if isinstance(value, dict):
+        return {name: with_unknown_fields(each) for name, each in value.items()} | {"new": [1]}
+    return value
+
+
+def test_fields_that_this_release_does_not_know_are_passed_over() -> None:
+    later = json.dumps(with_unknown_fields(json.loads(SPEC.to_json(CONTROLS))))
+    read = JobSpec.from_json(later)
+    assert [stage.processor for stage in read.stages] == ["a", "b"]
+    assert (read.reducer, read.stages[0].retry) == ("sum", RetrySpec())
+    controls = Controls.from_json(json.dumps(with_unknown_fields(asdict(CONTROLS))))
+    assert (controls.name, controls.tolerated_failures) == ("n", ToleranceSpec(count=1))
+
+
+def test_fields_that_are_missing_have_their_defaults() -> None:
+    read = JobSpec.from_json('{"stages": [{"processor": "a"}]}')
+    assert read == JobSpec(stages=(StageSpec(processor="a"),))
+    assert Controls.from_json("{}") == Controls()
+
+
+def test_an_execution_that_this_release_does_not_know_breaks_no_reading() -> None:
+    read = JobSpec.from_json('{"stages": [{"processor": "a"}], "execution": "batch"}')
+    assert read.stages == (StageSpec(processor="a"),)
 
 
 @given(succeeded=st.integers(0), failed=st.integers(0), final=st.booleans())

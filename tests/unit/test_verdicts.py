@@ -3,7 +3,7 @@
 import pytest
 
 from contract.failures import FailureType
-from contract.job_spec import Execution, JobSpec, StageSpec, ToleranceSpec
+from contract.job_spec import Controls, ToleranceSpec
 from contract.states import JobState
 from ledger.records import ChunkCounts
 from workers.activities.job import verdict
@@ -17,19 +17,9 @@ def state_and_error(
     is_cancelled: bool = False,
     is_tolerance_exceeded: bool = False,
 ) -> tuple[JobState, str | None]:
-    spec = JobSpec(
-        name=None,
-        stages=(StageSpec(processor="any"),),
-        is_staged=False,
-        reducer=None,
-        execution=Execution.WORKFLOW,
-        max_concurrency=1,
-        tolerated_failures=tolerance,
-        labels={},
-    )
     state, error = verdict(
         ChunkCounts(succeeded=succeeded, failed=failed),
-        spec,
+        Controls(tolerated_failures=tolerance),
         is_cancelled=is_cancelled,
         is_tolerance_exceeded=is_tolerance_exceeded,
     )

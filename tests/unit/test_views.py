@@ -9,7 +9,7 @@ from hypothesis import given
 
 from app import views
 from contract.failures import Failure
-from contract.job_spec import Execution, JobSpec, StageSpec
+from contract.job_spec import Controls, Execution, JobSpec, StageSpec
 from contract.json_values import encode
 from contract.states import ChunkState, JobState
 from ledger.records import (
@@ -24,20 +24,19 @@ from tests.unit.any_json import exactly, storable_text, values
 
 CREATED = 1_795_297_920_123
 SPEC = JobSpec(
-    name="airports by country",
     stages=(StageSpec(processor="count_by"),),
     is_staged=False,
     reducer="merge_counts",
     execution=Execution.WORKFLOW,
-    max_concurrency=50,
-    tolerated_failures=None,
-    labels={"team": "data"},
 )
+CONTROLS = Controls(name="airports by country", max_concurrency=50, labels={"team": "data"})
 JOB = JobRecord(
     id="job_1",
     state=JobState.RUNNING,
     run=1,
+    revision=1,
     spec=SPEC,
+    controls=CONTROLS,
     total_chunks=8,
     total_items=800,
     created_at=CREATED,
@@ -59,6 +58,7 @@ CHILD = ChunkRecord(
     started_at=CREATED,
     finished_at=CREATED + 21,
     result_bytes=3,
+    block=None,
 )
 
 
@@ -162,8 +162,8 @@ def test_a_childs_result_is_spliced_in_exactly(result: Any, message: str) -> Non
 
 @given(storable_text, storable_text)
 def test_any_text_around_the_result_is_the_same_after_parsing(name: str, label: str) -> None:
-    spec = replace(SPEC, name=name, labels={"a": label})
-    fields = job_fields(replace(JOB, spec=spec), b"[1]")
+    controls = replace(CONTROLS, name=name, labels={"a": label})
+    fields = job_fields(replace(JOB, controls=controls), b"[1]")
     assert (fields["name"], fields["labels"], fields["result"]) == (name, {"a": label}, [1])
 
 
@@ -212,8 +212,7 @@ def test_progress_of_a_running_job_says_how_long_it_will_take(
 
 
 CHANGES = [
-    replace(JOB, state=JobState.CANCELLING),
-    replace(JOB, run=2),
+    replace(JOB, revision=2),
     replace(JOB, counts=replace(JOB.counts, pending=2, running=2)),
     replace(JOB, counts=replace(JOB.counts, running=0, succeeded=4)),
     replace(JOB, counts=replace(JOB.counts, running=0, failed=2)),
@@ -230,3 +229,9 @@ def test_the_etag_changes_whenever_the_job_does() -> None:
 
 def test_the_etag_stays_while_nothing_changes() -> None:
     assert views.etag(replace(JOB)) == views.etag(JOB)
+
+
+def test_a_state_of_a_later_release_is_shown_as_it_is() -> None:
+    assert job_fields(replace(JOB, state=JobState.read("hibernating")))["state"] == "hibernating"
+    chunk = replace(CHILD, state=ChunkState.read("held"))
+    assert child_fields(chunk, ChunkOutput())["state"] == "held"

@@ -1,0 +1,91 @@
+"""The revision of a job rises with every change that a client can see, and with no other."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from contract.names import DEFAULT_TENANT, new_job_id
+from contract.states import JobState
+from ledger.connect import Ledger
+from ledger.database import Statement
+from ledger.records import NewChunk
+from tests.ledger.jobs_recorded import a_spec, closed, found, labelled, record, running, succeed
+
+Change = Callable[[Ledger, str], Awaitable[Any]]
+
+
+async def revision_of(ledger: Ledger, job_id: str) -> int:
+    return (await found(ledger, job_id)).revision
+
+
+async def _changed_controls(ledger: Ledger, job_id: str) -> None:
+    await ledger.database.write(
+        Statement(
+            "UPDATE jobs SET controls = ? WHERE id = ?", (labelled({"a": "b"}).to_json(), job_id)
+        )
+    )
+
+
+CHANGES: dict[str, Change] = {
+    "cancelled": lambda ledger, job_id: ledger.jobs.request_cancel(job_id, DEFAULT_TENANT),
+    "closed": lambda ledger, job_id: closed(ledger, job_id, JobState.FAILED),
+    "changed in its controls": _changed_controls,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_what_a_client_can_see_raises_it(ledger: Ledger, change: Change) -> None:
+    job_id, other = await running(ledger), await running(ledger)
+    before = await revision_of(ledger, job_id), await revision_of(ledger, other)
+
+    await change(ledger, job_id)
+
+    assert await revision_of(ledger, job_id) > before[0]
+    assert await revision_of(ledger, other) == before[1]
+
+
+async def test_a_new_job_has_the_first_and_opening_raises_it(ledger: Ledger) -> None:
+    job_id = await record(ledger)
+    assert await revision_of(ledger, job_id) == 1
+    await ledger.jobs.open(job_id)
+    assert await revision_of(ledger, job_id) == 2
+
+
+async def test_every_part_that_comes_and_the_seal_raise_it(ledger: Ledger) -> None:
+    job_id, controls = new_job_id(), labelled({})
+    await ledger.receiving.open(
+        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=controls
+    )
+    revisions = [await revision_of(ledger, job_id)]
+    for part in (1, 2):
+        upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, part)
+        await ledger.uploads.add(upload, 0, [NewChunk(item_count=1, body=b"[1]")])
+        await ledger.uploads.complete(upload, part, max_chunks=9, max_items=9)
+        revisions.append(await revision_of(ledger, job_id))
+    assert await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), controls, 2)
+    revisions.append(await revision_of(ledger, job_id))
+    assert sorted(set(revisions)) == revisions
+
+
+async def test_looking_after_a_job_does_not_raise_it(ledger: Ledger) -> None:
+    job_id = await running(ledger, [1, 1])
+    before = await revision_of(ledger, job_id)
+
+    await ledger.jobs.mark_workflow_started(job_id)
+    assert await ledger.jobs.to_check(unchecked_since=1 << 60, limit=9) == [
+        (job_id, JobState.RUNNING)
+    ]
+    await ledger.jobs.open(job_id)
+    await succeed(ledger, job_id, 0)
+    assert not await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
+
+    assert await revision_of(ledger, job_id) == before
+
+
+async def test_a_close_raises_it_once_however_often_it_is_written(ledger: Ledger) -> None:
+    job_id = await running(ledger)
+    await closed(ledger, job_id)
+    before = await revision_of(ledger, job_id)
+    assert await ledger.closing.close(job_id, JobState.FAILED, error=None)
+    assert await revision_of(ledger, job_id) == before

@@ -1,0 +1,41 @@
+"""A processor that says when to try again is tried again then, not when its job would have."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from contract.job_spec import Controls, JobSpec, RetrySpec, StageSpec
+from ledger.connect import Ledger
+from ledger.jobs import Terms
+from ledger.records import BlockRun
+from tests.ledger.jobs_recorded import begun, running
+from workers.attempts import Attempts
+from workers.processor import Processor
+
+
+def busy(item: Any) -> Any:
+    raise ApplicationError(str(item), next_retry_delay=dt.timedelta(seconds=90))
+
+
+def broken(item: Any) -> Any:
+    raise OSError(item)
+
+
+@pytest.mark.parametrize(("function", "seconds"), [(busy, 90), (broken, 45)])
+async def test_the_wait_is_recorded_with_the_attempt(
+    ledger: Ledger, function: Any, seconds: float
+) -> None:
+    retry = RetrySpec(initial_interval_seconds=45)
+    spec = JobSpec(stages=(StageSpec(processor=function.__name__, retry=retry),))
+    job_id = await running(ledger, spec=spec)
+    attempts = Attempts(ledger, {function.__name__: Processor(function)}, max_result_bytes=100)
+
+    ending = await attempts.run(await begun(ledger, job_id), Terms(spec, Controls()))
+    await ledger.work.record(ending.script)
+
+    assert ending.retry_seconds == seconds
+    outlook = await ledger.work.outlook(job_id, BlockRun(block=1, number=1), limit=1)
+    assert outlook.due_in_seconds is not None
+    assert seconds - 30 < outlook.due_in_seconds <= seconds
