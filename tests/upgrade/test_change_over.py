@@ -29,10 +29,23 @@ def has_moved(both: SideBySide, job_id: str) -> bool:
     return both.task_queue(job_id) not in {OLD_TASK_QUEUE, None}
 
 
-def check_count(both: SideBySide, job_id: str) -> int:
-    """Rises with every comparison of the job with its workflow."""
-    ((checked_at,),) = both.rows("SELECT checked_at FROM jobs WHERE id = ?", job_id)
-    return int(checked_at)
+def is_with_the_old(both: SideBySide, job_id: str) -> bool:
+    return both.task_queue(job_id) == OLD_TASK_QUEUE
+
+
+def has_ended(both: SideBySide, job_id: str) -> bool:
+    """Whether no workflow of the job is left behind."""
+    return not both.open_workflows(job_id)
+
+
+def checked_at(both: SideBySide, job_id: str) -> int:
+    """When a gateway last compared the job with its workflow."""
+    ((milliseconds,),) = both.rows("SELECT checked_at FROM jobs WHERE id = ?", job_id)
+    return int(milliseconds)
+
+
+def was_checked(both: SideBySide, job_id: str, *, since: int) -> bool:
+    return checked_at(both, job_id) > since
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
@@ -63,9 +76,7 @@ def test_jobs_in_their_middle_finish_after_all_processes_were_replaced(
         finish_doubled(gateway.api, job, times=4)
         assert attempts(gateway.api, job) == {1, 2}
     for job in jobs + retried:
-        eventually(
-            lambda job=job: not both.open_workflows(job.id), what="no workflow is left behind"
-        )
+        eventually(partial(has_ended, both, job.id), what="no workflow is left behind")
 
 
 def test_large_jobs_in_their_middle_finish_after_all_processes_were_replaced(
@@ -125,15 +136,14 @@ def test_a_new_gateway_waits_for_new_workers_and_leaves_jobs_to_the_old_ones(
     gateway = both.gateway(new)
     posted = [submit(gateway.api, **JOB, execution=one)["id"] for one in EXECUTIONS]
     for job in held:
-        checked = check_count(both, job.id)
         eventually(
-            lambda job=job, checked=checked: check_count(both, job.id) > checked,
+            partial(was_checked, both, job.id, since=checked_at(both, job.id)),
             what="the new gateway has looked at the old job",
         )
-        assert both.task_queue(job.id) == OLD_TASK_QUEUE
+        assert is_with_the_old(both, job.id)
         finish_doubled(gateway.api, job)
         assert attempts(gateway.api, job) == {1}
-        assert both.task_queue(job.id) == OLD_TASK_QUEUE
+        assert is_with_the_old(both, job.id)
     for job_id in posted:
         eventually(partial(has_moved, both, job_id), what="the new job is started")
         assert get(gateway.api, job_id)["state"] == "pending"
@@ -155,7 +165,7 @@ def test_new_workers_wait_for_a_new_gateway_and_leave_jobs_to_the_old_ones(
     for execution in EXECUTIONS:
         beside = run(before.api, **JOB, execution=execution)
         assert (beside["state"], beside["result"]) == ("succeeded", 12)
-        assert both.task_queue(beside["id"]) == OLD_TASK_QUEUE
+        assert is_with_the_old(both, beside["id"])
     before.stop()
 
     gateway = both.gateway(new)
@@ -178,10 +188,7 @@ def test_what_an_old_gateway_starts_is_run_when_no_old_worker_is_left(
         for execution in EXECUTIONS
     ]
     for job_id in jobs:
-        eventually(
-            lambda job_id=job_id: both.task_queue(job_id) == OLD_TASK_QUEUE,
-            what="the old gateway has started the job",
-        )
+        eventually(partial(is_with_the_old, both, job_id), what="the old gateway has started it")
     recording.stop()
 
     gateway = both.gateway(new)
@@ -210,6 +217,4 @@ def test_an_old_job_can_be_cancelled_when_no_old_worker_is_left(
     for job in jobs:
         finished = finish(gateway.api, job.id)
         assert finished["state"] == "cancelled"
-        eventually(
-            lambda job=job: not both.open_workflows(job.id), what="no workflow is left behind"
-        )
+        eventually(partial(has_ended, both, job.id), what="no workflow is left behind")
