@@ -112,7 +112,15 @@ def test_a_job_goes_on_in_new_workers_while_old_ones_still_run_its_chunks(
 ) -> None:
     gateway = both.gateway(old, **SELDOM)
     both.worker(old)
-    job = hold(gateway.api, gate / "job", chunks=8, held=range(8), execution=execution)
+    job = hold(
+        gateway.api,
+        gate / "job",
+        chunks=150,
+        # Those that its first blocks begin with: the old worker goes on with what comes after.
+        held=[25 * block + lane for block in range(5) for lane in range(4)],
+        execution=execution,
+        max_concurrency=20,
+    )
 
     both.worker(new)
     after = both.gateway(new)
