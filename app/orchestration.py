@@ -20,6 +20,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from app.adoption import Adoption
 from app.rounds import Rounds
 from contract.failures import Failure, FailureType
 from contract.names import JOB_WORKFLOW, JobId, TenantId, chunk_task_queue, job_task_queue
@@ -57,6 +58,7 @@ class Orchestration:
         self._client = client
         self._ledger = ledger
         self._jobs = ledger.jobs
+        self._adoption = Adoption(client, ledger)
         self._rounds = Rounds(
             self._look,
             "starting and checking jobs",
@@ -151,12 +153,17 @@ class Orchestration:
         if description.status is not None and description.status not in _OPEN:
             how = description.status.name.lower().replace("_", " ")
             await self._close_failed(job_id, f"its workflow was {how} outside Fanfold")
+            return
+        await self._call(self._adoption.adopt(description))
 
     async def _cancel(self, job_id: str) -> None:
         """Deliver a cancellation, again if need be; close what has no workflow to do it."""
         handle = self._client.get_workflow_handle(job_id)
         try:
             await self._call(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
+            description = await self._call(handle.describe(rpc_timeout=_RPC_TIMEOUT))
+            if description.status in _OPEN:
+                await self._call(self._adoption.adopt(description))
         except RPCError:  # never started, or closed already
             await self._ledger.closing.settle(job_id)
             await self._ledger.closing.close(job_id, JobState.CANCELLED, error=None)

@@ -17,6 +17,7 @@ RUN_STAGE = "run_stage"
 RUN_BLOCK = "run_block"
 RECORD_LOST = "record_lost"
 CLOSE_JOB = "close_job"
+END_REPLACED = "end_replaced"
 
 SLOTS_RETURNED = "slots_returned"
 SLOTS_LENT = "slots_lent"

@@ -56,6 +56,8 @@ class JobInput:
     has_reducer: bool = True
     pace: Pace = field(default_factory=Pace)
     tuning: Tuning = field(default_factory=Tuning)
+    replaced_run: str | None = None
+    """The run of this workflow that this one was started in place of."""
 
     @classmethod
     def of(cls, job: JobRef, total_chunks: int, spec: JobSpec, controls: Controls) -> Self:
@@ -68,6 +70,14 @@ class JobInput:
             execution=spec.execution,
             has_reducer=spec.reducer is not None,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedRun:
+    """Input of the activity that ends what a replaced run of a job's workflow had started."""
+
+    job: JobRef
+    run: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from ledger.database import LedgerUnavailable
 from workers.activities.block import BlockActivities
 from workers.activities.chunk import ChunkActivities
 from workers.activities.job import JobActivities
+from workers.activities.replaced import end_replaced
 from workers.attempts import Attempts
 from workers.registry import CannotLoad, Registry
 from workers.slots import Slots
@@ -70,6 +71,7 @@ def build_workers(
             job_activities.plan_page,
             job_activities.record_lost,
             job_activities.close_job,
+            end_replaced,
         ],
         workflow_runner=runner,
         max_concurrent_workflow_tasks=_WORKFLOW_THREADS,

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
     from workers.workflows.children import Children
+    from workers.workflows.replaced import end_replaced
     from workers.workflows.shards import Shards
     from workers.workflows.window import Window
 
@@ -57,6 +58,8 @@ class JobWorkflow:
         """The state the job ended in."""
         is_cancelled = False
         try:
+            if self._job.replaced_run is not None:
+                await end_replaced(self._job.job, self._job.replaced_run)
             page = await self._open()
             state = await self._walk(page)
         except asyncio.CancelledError:
