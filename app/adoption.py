@@ -1,4 +1,4 @@
-"""Jobs that the release before has started go on in this one (docs/decisions/0017-adoption.md).
+"""Jobs that the release before has started go on in this one (docs/decisions/0018-adoption.md).
 
 Each release can only replay workflows of its own, so its workers poll task queues of
 their own. What a gateway of the release before starts lies on other queues, and once the

@@ -16,15 +16,26 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from contract import temporal
-from contract.names import JOB_TASK_QUEUE
+from contract import settings, temporal
+from contract.names import job_task_queue
+from ledger.connect import connect
+from ledger.database import LedgerFailure, LedgerUnavailable
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 # The server answers an idle poll after a minute, and the next one follows at once.
 _HEARD_WITHIN = timedelta(seconds=100)
 
 
-async def last_poll(host: str) -> datetime | None:
+async def ledger_id() -> str:
+    """The id of the configured ledger, which names the queues of its workers.
+
+    Raises LedgerUnavailable or LedgerFailure where it cannot be read.
+    """
+    async with connect(settings.load(settings.LedgerSettings).ledger) as ledger:
+        return ledger.id
+
+
+async def last_poll(host: str, queue: str) -> datetime | None:
     """When a worker process of this host last asked for a job's work.
 
     The jobs' queue, because its tasks are short: a worker whose chunks take hours stops
@@ -36,7 +47,7 @@ async def last_poll(host: str) -> datetime | None:
     answer = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace,
-            task_queue=TaskQueue(name=JOB_TASK_QUEUE),
+            task_queue=TaskQueue(name=queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         ),
         timeout=_RPC_TIMEOUT,
@@ -54,13 +65,20 @@ def main() -> int:
     """Say whether this host's worker polls; the exit code."""
     host = socket.gethostname()
     try:
-        polled = asyncio.run(last_poll(host))
+        queue = job_task_queue(asyncio.run(ledger_id()))
+        polled = asyncio.run(last_poll(host, queue))
+    except settings.InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return settings.EXIT_BAD_SETTINGS
+    except (LedgerUnavailable, LedgerFailure) as error:
+        sys.stderr.write(f"the ledger does not answer: {error}\n")
+        return 1
     except (RuntimeError, RPCError) as error:
         sys.stderr.write(f"Temporal does not answer: {error}\n")
         return 1
     if polled is None or datetime.now(UTC) - polled > _HEARD_WITHIN:
         when = "never" if polled is None else f"at {polled:%H:%M:%S}, not since"
-        sys.stderr.write(f"no worker on {host} polls {JOB_TASK_QUEUE}: last heard {when}\n")
+        sys.stderr.write(f"no worker on {host} polls {queue}: last heard {when}\n")
         return 1
     return 0
 

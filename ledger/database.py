@@ -63,10 +63,6 @@ class Database(Protocol):
     """Ends the subquery that picks rows to claim: those that another transaction is about
     to take are passed over, not waited for. Empty where writers take turns anyway."""
 
-    skip_locked: str
-    """Ends the subquery that picks rows to claim: those that another transaction is about
-    to take are passed over, not waited for. Empty where writers take turns anyway."""
-
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query; it is repeated once where its connection turns out dead."""
 

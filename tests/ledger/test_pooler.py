@@ -68,7 +68,7 @@ async def test_jobs_run_and_clients_share_connections(pooled_url: str) -> None:
             )
             await asyncio.gather(
                 *(
-                    ledger.chunks.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
+                    ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
                     for attempt in attempts
                 )
             )
