@@ -31,6 +31,7 @@ up: $(INSTALLED) ## Run everything on this machine: Temporal, workers, gateway (
 
 test: $(INSTALLED) ## Install what the tests need, then run them all
 	@scripts/install-browser.sh
+	@scripts/install-pgbouncer.sh
 	@$(BIN)/python -m pytest -m alone; alone=$$?; \
 		$(BIN)/python -m pytest -m "not alone" -n $(TESTS_AT_ONCE) --dist worksteal && exit $$alone
 

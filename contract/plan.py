@@ -37,7 +37,7 @@ class Tuning:
     block_seconds: float = 20.0
     """After about so long, or twenty chunks, a block makes way for another one, which any
     worker may take: so a worker that has just come gets its share."""
-    quick_seconds: float = 0.5
+    quick_seconds: float = 2.0
     """While a job's chunks take no longer, they run as local activities, which cost the server
     half as much (docs/decisions/0003-quick-chunks.md)."""
     quick_sample: int = 5
