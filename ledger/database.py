@@ -42,6 +42,10 @@ class Batch:
 class Database(Protocol):
     """What the ledger asks of a database. Every method raises LedgerUnavailable."""
 
+    skip_locked: str
+    """Ends the subquery that picks rows to claim: those that another transaction is about
+    to take are passed over, not waited for. Empty where writers take turns anyway."""
+
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query."""
 

@@ -29,6 +29,8 @@ Script = tuple[Statement | Batch, ...]
 class PostgresqlDatabase:
     """A database by its `postgresql://` URL. One object belongs to one event loop."""
 
+    skip_locked = "FOR UPDATE SKIP LOCKED"
+
     def __init__(self, url: str) -> None:
         """Prepare the pool; connections are made when first needed."""
         self._pool = AsyncConnectionPool[AsyncConnection[Row]](

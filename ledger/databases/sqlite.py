@@ -32,6 +32,8 @@ Script = tuple[Statement | Batch, ...]
 class SqliteDatabase:
     """A database file in WAL mode. One object belongs to one event loop."""
 
+    skip_locked = ""
+
     def __init__(self, path: Path) -> None:
         """Open the file; raises LedgerUnavailable where that is not possible."""
         self._path = path

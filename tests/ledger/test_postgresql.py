@@ -11,10 +11,11 @@ import pytest
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger.connect import Ledger, connect
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerUnavailable, Statement
 from ledger.databases import postgresql as postgresql_module
 from tests.ledger.conftest import PostgresqlServer
 from tests.ledger.jobs_recorded import begun, found, record, running
+from tests.ledger.test_writes import adding
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ async def test_a_connection_that_died_is_replaced_unnoticed(
     assert (True,) in ended
     assert (await begun(ledger, job_id)).number == 1
     assert (await found(ledger, job_id)).counts.running == 1
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+async def test_a_row_that_another_transaction_takes_is_passed_over(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    await ledger.database.write(adding("a"), adding("b"))
+    claim = Statement(
+        "UPDATE catalog SET published_at = 1 WHERE name IN (SELECT name FROM catalog "
+        f"ORDER BY name {ledger.database.skip_locked}) RETURNING name"
+    )
+    with psycopg.connect(ledger_url) as other:
+        other.execute("SELECT 1 FROM catalog WHERE name = 'a' FOR UPDATE")
+        assert await ledger.database.write(claim) == [[("b",)]]
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

@@ -151,3 +151,9 @@ async def test_a_file_that_disappeared_is_reported(ledger_url: str) -> None:
         SqliteDatabase(directory / "absent" / "ledger.db")
     async with connect(ledger_url) as ledger:
         assert await names(ledger) == []
+
+
+async def test_rows_to_claim_are_picked_without_a_word_about_locks(ledger: Ledger) -> None:
+    await ledger.database.write(adding("a"))
+    claim = f"SELECT name FROM catalog ORDER BY name {ledger.database.skip_locked}"
+    assert await ledger.database.read(claim) == [("a",)]
