@@ -21,6 +21,8 @@ SQLITE_SCHEME = "sqlite:///"
 class Ledger:
     """The ledger's operations, over one database."""
 
+    id: str
+    """Tells this ledger from every other; it stays with the data, whatever the URL."""
     database: Database
     jobs: Jobs
     chunks: Chunks
@@ -30,9 +32,10 @@ class Ledger:
     uploads: Uploads
 
     @classmethod
-    def over(cls, database: Database) -> "Ledger":
-        """All operations over this database."""
+    def over(cls, database: Database, ledger_id: str) -> "Ledger":
+        """All operations over this database, of the ledger that has this id."""
         return cls(
+            ledger_id,
             database,
             Jobs(database),
             Chunks(database),
@@ -52,7 +55,8 @@ async def connect(url: str) -> AsyncIterator[Ledger]:
     migrate(url)
     database = await _open(url)
     try:
-        yield Ledger.over(database)
+        ((ledger_id,),) = await database.read("SELECT id FROM ledger_identity")
+        yield Ledger.over(database, str(ledger_id))
     finally:
         await database.close()
 

@@ -115,8 +115,8 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("migrated_postgresql")
     with psycopg.connect(url) as connection:
         tables = connection.execute(
-            "SELECT tablename FROM pg_tables "
-            "WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+            "AND tablename NOT IN ('alembic_version', 'ledger_identity')"
         )
         for (table,) in tables.fetchall():
             connection.execute(f"DELETE FROM {table}".encode())

@@ -110,6 +110,15 @@ async def test_migrating_again_keeps_what_is_there(empty_url: str) -> None:
         assert (await found(ledger, job_id)).total_items == 3
 
 
+async def test_a_ledger_keeps_its_id_and_shares_it_with_no_other(
+    empty_url: str, tmp_path: Path
+) -> None:
+    async with connect(empty_url) as ledger, connect(empty_url) as again:
+        assert again.id == ledger.id
+        async with connect(f"sqlite:///{tmp_path / 'another.db'}") as another:
+            assert len({ledger.id, another.id} - {""}) == 2
+
+
 def test_processes_that_start_together_migrate_once(empty_url: str) -> None:
     processes = [python(WAITS_FOR_THE_WORD, empty_url) for _ in range(4)]
     for process in processes:

@@ -14,7 +14,7 @@ class UnsteadyLedger:
     """The same database as the ledger given, behind operations that can be disturbed."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = Ledger.over(ledger.database)
+        self.ledger = Ledger.over(ledger.database, ledger.id)
         self.failures = 0
         """How often an operation was met with an outage."""
 
