@@ -12,6 +12,7 @@ from ledger.jobs import Jobs
 from ledger.migrate import migrate
 from ledger.receiving import Receiving
 from ledger.retention import Retention
+from ledger.starting import Starting
 from ledger.uploads import Uploads
 
 SQLITE_SCHEME = "sqlite:///"
@@ -30,6 +31,7 @@ class Ledger:
     retention: Retention
     receiving: Receiving
     uploads: Uploads
+    starting: Starting
 
     @classmethod
     def over(cls, database: Database, ledger_id: str) -> "Ledger":
@@ -43,6 +45,7 @@ class Ledger:
             Retention(database),
             Receiving(database),
             Uploads(database),
+            Starting(database),
         )
 
 

@@ -75,15 +75,6 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingStart:
-    """A recorded job whose workflow has to be started."""
-
-    id: str
-    total_chunks: int
-    spec: JobSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemError:
     """An item that failed, by its position among the items that reached the stage."""
 

@@ -9,6 +9,7 @@ from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
+from ledger.starting import Places
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 
@@ -89,3 +90,13 @@ async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKE
     await ledger.chunks.record(
         outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
     )
+
+
+MANY_PLACES = Places(1000)
+
+
+async def claimed_starts(
+    ledger: Ledger, *, places: Places = MANY_PLACES, limit: int = 100
+) -> list[str]:
+    """Claim jobs to start, as a gateway does; their ids."""
+    return [job.id for job in (await ledger.starting.to_start(places, limit=limit)).jobs]
