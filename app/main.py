@@ -40,7 +40,10 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         client = await temporal.connect(lazy=True)
         async with connect(given.ledger) as ledger:
             orchestration = Orchestration(
-                client, ledger, interval_seconds=given.reconcile_interval_seconds
+                client,
+                ledger,
+                max_running_jobs=given.max_running_jobs,
+                interval_seconds=given.reconcile_interval_seconds,
             )
             receiving = Uploads(ledger, given)
             housekeeping = Housekeeping(

@@ -90,6 +90,6 @@ async def _record_json(
 async def _check_of_names(services: Services) -> Check:
     """Refuses names and options that no worker knows, as of now."""
     catalog = services.ledger.catalog
-    processors = await catalog.entries(Kind.PROCESSOR)
-    reducers = await catalog.entries(Kind.REDUCER)
+    processors = await catalog.published(Kind.PROCESSOR)
+    reducers = await catalog.published(Kind.REDUCER)
     return lambda request: submission.check_names(request, processors, reducers)

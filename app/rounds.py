@@ -16,13 +16,17 @@ class Rounds:
 
     def __init__(
         self,
-        do_round: Callable[[], Awaitable[None]],
+        do_round: Callable[[], Awaitable[float | None]],
         what: str,
         *,
         unavailable: tuple[type[Exception], ...],
         interval_seconds: float,
     ) -> None:
-        """Take what a round does, in words too, and which errors say that it has to wait."""
+        """Take what a round does, in words too, and which errors say that it has to wait.
+
+        A round may answer after how many seconds the next one is to come, where that is
+        sooner than the interval.
+        """
         self._do_round = do_round
         self._what = what
         self._unavailable = unavailable
@@ -37,17 +41,19 @@ class Rounds:
     async def run(self) -> None:
         """A round when kicked, and every interval, until cancelled."""
         while True:
-            await self._round()
+            pause = await self._round()
             try:
-                async with asyncio.timeout(self._interval_seconds):
+                async with asyncio.timeout(min(pause, self._interval_seconds)):
                     await self._kicked.wait()
             except TimeoutError:
                 pass
             self._kicked.clear()
 
-    async def _round(self) -> None:
+    async def _round(self) -> float:
+        """How long to wait for the next one, at most."""
+        pause = None
         try:
-            await self._do_round()
+            pause = await self._do_round()
         except self._unavailable as error:
             if self._was_available:
                 _log.warning("%s has to wait: %s", self._what, error)
@@ -59,3 +65,4 @@ class Rounds:
             if not self._was_available:
                 _log.info("%s goes on again", self._what)
             self._was_available = True
+        return self._interval_seconds if pause is None else pause

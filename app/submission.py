@@ -1,6 +1,7 @@
 """Makes a job of a request: checks its data, cuts it into chunks, fills in the defaults."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
@@ -14,7 +15,7 @@ from app.schemas import JobRequest, Retry
 from contract import json_values
 from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
-from ledger.catalog import CatalogEntry
+from ledger.catalog import CatalogEntry, Published
 from ledger.records import NewChunk
 
 DEFAULT_CHUNK_SIZE: Final = 100
@@ -53,23 +54,21 @@ def _place(location: tuple[int | str, ...]) -> str:
     return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
 
 
-def check_names(
-    request: JobRequest,
-    processors: Mapping[str, CatalogEntry],
-    reducers: Mapping[str, CatalogEntry],
-) -> None:
+def check_names(request: JobRequest, processors: Published, reducers: Published) -> None:
     """Refuse names and options that the workers' published catalog does not know.
 
     Before the first worker has published anything, nothing can be said; then the
     workers decide. Raises InvalidJob.
     """
-    if processors:
+    if processors.is_known:
         for path, name, options in _steps(request):
-            if name not in processors:
-                _refuse_name("unknown_processor", "processors", pointer(*path, "processor"))
-            _check_options(options, processors[name], (*path, "options"))
-    if reducers and request.reducer is not None and request.reducer not in reducers:
-        _refuse_name("unknown_reducer", "reducers", pointer("reducer"))
+            if name not in processors.entries:
+                place = pointer(*path, "processor")
+                _refuse_name("unknown_processor", "processor", place, processors.gone.get(name))
+            _check_options(options, processors.entries[name], (*path, "options"))
+    reducer = request.reducer
+    if reducers.is_known and reducer is not None and reducer not in reducers.entries:
+        _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducers.gone.get(reducer))
 
 
 def resolve_execution(requested: str, chunk_count: int) -> Execution:
@@ -247,8 +246,22 @@ def _sentence(faults: Sequence[Fault]) -> str:
     return "; ".join(f"{fault.pointer or 'the job'}: {fault.message}" for fault in faults[:3])
 
 
-def _refuse_name(code: str, kind: str, place: str) -> None:
-    _refuse(code, place, f"no worker has {kind} of this name; GET /{kind} lists those there are")
+def _refuse_name(code: str, kind: str, place: str, gone_for: timedelta | None) -> NoReturn:
+    if gone_for is None:
+        what = f"no worker has {kind}s of this name; GET /{kind}s lists those there are"
+    else:
+        what = f"no worker has had this {kind} for {_in_words(gone_for)}; start one that has it"
+    _refuse(code, place, what)
+
+
+def _in_words(duration: timedelta) -> str:
+    """In the largest unit of which it has at least two."""
+    for unit in ("days", "hours"):
+        count = duration // timedelta(**{unit: 1})
+        if count > 1:
+            return f"{count} {unit}"
+    minutes = duration // timedelta(minutes=1)
+    return f"{minutes} minute{'s' * (minutes != 1)}"
 
 
 def _refuse_limit(setting: str, limit: float, what: str, place: str) -> None:

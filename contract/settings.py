@@ -136,6 +136,11 @@ class GatewaySettings(HttpSettings):
         ),
     )
     retention_hours: RetentionHours = 168.0
+    max_running_jobs: int = Field(
+        default=30,
+        ge=1,
+        description="Most jobs that run at a time, over all gateways; the rest wait as `pending`.",
+    )
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -1,13 +1,32 @@
-"""The catalog: which processors and reducers the workers know, as they published them."""
+"""The catalog: which processors and reducers the workers have, as they publish them.
+
+Workers publish again and again, and what no worker has published for a while is gone.
+But only while some worker publishes: when all are away, what they had stays, so that
+jobs are taken and wait for them. When the first one is back, the others have as long to
+come back as one that has just published.
+"""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from ledger.database import Batch, Database
+from ledger.database import Batch, Database, Statement
 from ledger.records import now_ms
+
+PUBLISH_INTERVAL: Final = timedelta(seconds=20)
+"""How often a worker publishes what it has: one small write."""
+
+GONE_AFTER: Final = timedelta(seconds=90)
+"""What no worker has published for so long is gone: long enough for a worker to be
+started again, or to miss three times, short enough that few jobs are taken in vain."""
+
+# A row beside the entries: when any worker last published. Workers of the release before
+# do not write it, and publish at their start only; alone, they so keep what they have.
+_ANY_WORKER: Final = "worker"
+_ANY_WORKER_AT = f"COALESCE((SELECT published_at FROM catalog WHERE kind = '{_ANY_WORKER}'), 0)"
 
 
 class Kind(StrEnum):
@@ -29,6 +48,21 @@ class CatalogEntry:
     """A job that uses it, ready to be POSTed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The processors, or the reducers, as of now, by name."""
+
+    entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
+    """Those that workers have, in alphabetical order."""
+    gone: Mapping[str, timedelta] = field(default_factory=dict)
+    """Those that workers had: for how long none has had them."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any worker has published yet."""
+        return bool(self.entries or self.gone)
+
+
 class Catalog:
     """Operations on the catalog, which raise LedgerUnavailable when the database is away."""
 
@@ -36,24 +70,52 @@ class Catalog:
         """Work on this database."""
         self._database = database
 
-    async def publish(self, kind: Kind, entries: Iterable[CatalogEntry]) -> None:
-        """Add or renew entries; what other workers published stays."""
-        published_at = now_ms()
+    async def publish(self, entries: Mapping[Kind, Iterable[CatalogEntry]]) -> None:
+        """Add or renew what a worker has; what other workers published stays for a while."""
+        now = now_ms()
+        gone_before = now - _milliseconds(GONE_AFTER)
         await self._database.write(
+            # Held to the end of the transaction: workers publish one after another.
+            Statement(
+                "INSERT INTO catalog (kind, name, entry, published_at) VALUES (?, '', '', 0) "
+                "ON CONFLICT (kind, name) DO UPDATE SET entry = ''",
+                (_ANY_WORKER,),
+            ),
+            # All were away: what they had last is as good as published now.
+            Statement(
+                f"UPDATE catalog SET published_at = ? WHERE {_ANY_WORKER_AT} < ? "
+                f"AND kind <> ? AND published_at >= {_ANY_WORKER_AT} - ?",
+                (now, gone_before, _ANY_WORKER, _milliseconds(GONE_AFTER)),
+            ),
             Batch(
                 "INSERT INTO catalog (kind, name, entry, published_at) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (kind, name) DO UPDATE "
                 "SET entry = excluded.entry, published_at = excluded.published_at",
                 [
-                    (kind, entry.name, json.dumps(asdict(entry)), published_at)
-                    for entry in sorted(entries, key=lambda entry: entry.name)
+                    (kind, entry.name, json.dumps(asdict(entry)), now)
+                    for kind, some in entries.items()
+                    for entry in some
                 ],
-            )
+            ),
+            Statement("UPDATE catalog SET published_at = ? WHERE kind = ?", (now, _ANY_WORKER)),
         )
 
-    async def entries(self, kind: Kind) -> dict[str, CatalogEntry]:
-        """All entries by name, in alphabetical order."""
+    async def published(self, kind: Kind) -> Published:
+        """What the workers have, and what they had."""
         rows = await self._database.read(
-            "SELECT name, entry FROM catalog WHERE kind = ? ORDER BY name", (kind,)
+            f"SELECT name, entry, published_at, {_ANY_WORKER_AT} FROM catalog "
+            "WHERE kind = ? ORDER BY name",
+            (kind,),
         )
-        return {name: CatalogEntry(**json.loads(entry)) for name, entry in rows}
+        entries: dict[str, CatalogEntry] = {}
+        gone: dict[str, timedelta] = {}
+        for name, entry, published_at, any_worker_at in rows:
+            if published_at < any_worker_at - _milliseconds(GONE_AFTER):
+                gone[name] = timedelta(milliseconds=now_ms() - published_at)
+            else:
+                entries[name] = CatalogEntry(**json.loads(entry))
+        return Published(entries, gone)
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)

@@ -13,6 +13,7 @@ from ledger.jobs import Jobs
 from ledger.migrate import migrate
 from ledger.receiving import Receiving
 from ledger.retention import Retention
+from ledger.starting import Starting
 from ledger.uploads import Uploads
 from ledger.work import Work
 
@@ -34,6 +35,7 @@ class Ledger:
     retention: Retention
     receiving: Receiving
     uploads: Uploads
+    starting: Starting
 
     @classmethod
     def over(cls, database: Database, ledger_id: str) -> "Ledger":
@@ -49,6 +51,7 @@ class Ledger:
             Retention(database),
             Receiving(database),
             Uploads(database),
+            Starting(database),
         )
 
 

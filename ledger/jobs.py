@@ -9,7 +9,6 @@ from contract.job_spec import Controls, JobSpec
 from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
-from ledger.closing import UNFINISHED
 from ledger.database import Batch, Database, Row, Statement, UniqueViolation
 from ledger.records import (
     ChunkCounts,
@@ -17,7 +16,6 @@ from ledger.records import (
     IdempotencyKey,
     JobRecord,
     NewChunk,
-    PendingStart,
     now_ms,
 )
 
@@ -177,65 +175,13 @@ class Jobs:
         """
         (rows,) = await self._database.write(
             Statement(
-                "UPDATE jobs SET state = 'cancelling' WHERE id = ? AND tenant = ? "
+                # Never compared in this state: that its workflow hears of it comes first.
+                "UPDATE jobs SET state = 'cancelling', checked_at = 0 WHERE id = ? AND tenant = ? "
                 "AND state IN ('pending', 'running', 'paused') RETURNING id",
                 (job_id, tenant),
             )
         )
         return bool(rows)
-
-    async def to_start(self, limit: int) -> list[PendingStart]:
-        """Recorded jobs whose workflow nobody has started yet, oldest first."""
-        rows = await self._database.read(
-            "SELECT id, tenant, total_chunks, spec, controls FROM jobs WHERE state = 'pending' "
-            "AND workflow_started_at IS NULL ORDER BY id LIMIT ?",
-            (limit,),
-        )
-        return [
-            PendingStart(
-                id=job_id,
-                tenant=tenant,
-                total_chunks=total_chunks,
-                spec=JobSpec.from_json(spec),
-                controls=Controls.from_json(controls or spec),
-            )
-            for job_id, tenant, total_chunks, spec, controls in rows
-        ]
-
-    async def mark_workflow_started(self, job_id: str) -> None:
-        """Note that the job's workflow exists, so that it is not started again."""
-        await self._database.write(
-            Statement("UPDATE jobs SET workflow_started_at = ? WHERE id = ?", (now_ms(), job_id))
-        )
-
-    async def forget_workflow(self, job_id: str) -> None:
-        """Note that a job which never began has no workflow, so that it is started again."""
-        await self._database.write(
-            Statement(
-                "UPDATE jobs SET workflow_started_at = NULL WHERE id = ? AND state = 'pending'",
-                (job_id,),
-            )
-        )
-
-    async def to_check(self, *, unchecked_since: int, limit: int) -> list[tuple[str, JobState]]:
-        """Unfinished jobs not compared with Temporal since then, and note that they now are.
-
-        Jobs being cancelled come first, whenever they were last looked at.
-        """
-        rows = await self._database.read(
-            "SELECT id, state FROM jobs WHERE state = 'cancelling' "
-            f"OR (state IN {UNFINISHED} AND workflow_started_at IS NOT NULL AND checked_at < ?) "
-            "ORDER BY CASE WHEN state = 'cancelling' THEN 0 ELSE 1 END, checked_at LIMIT ?",
-            (unchecked_since, limit),
-        )
-        if rows:
-            now = now_ms()
-            await self._database.write(
-                Batch(
-                    "UPDATE jobs SET checked_at = ? WHERE id = ?", [(now, row[0]) for row in rows]
-                )
-            )
-        return [(row[0], JobState.read(row[1])) for row in rows]
 
     # --- for the workers -------------------------------------------------------------
 
@@ -280,10 +226,7 @@ class Jobs:
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row[0]: row[4] for row in rows if row[9] is None}
         counts = await counting.running_counts(self._database, unfinished)
-        errors = {
-            job_id: await self._error_groups.of(job_id, failed=counts[job_id].failed)
-            for job_id in unfinished
-        }
+        errors = await self._error_groups.of({id_: counts[id_].failed for id_ in unfinished})
         return [_record(row, counts, errors) for row in rows]
 
 

@@ -81,17 +81,6 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingStart:
-    """A recorded job whose workflow has to be started."""
-
-    id: str
-    tenant: str
-    total_chunks: int
-    spec: JobSpec
-    controls: Controls
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemError:
     """An item that failed, by its position among the items that reached the stage."""
 

@@ -32,6 +32,7 @@ from workers.activities.chunk import ChunkActivities
 from workers.activities.job import JobActivities
 from workers.activities.replaced import end_replaced
 from workers.attempts import Attempts
+from workers.publishing import publish_again
 from workers.registry import CannotLoad, Registry
 from workers.slots import Slots
 from workers.workflows.chunk import ChunkWorkflow
@@ -107,8 +108,13 @@ async def run(given: settings.WorkerSettings) -> None:
     registry = Registry(given.processors)
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(connect(given.ledger))
-        await ledger.catalog.publish(Kind.PROCESSOR, registry.processor_entries())
-        await ledger.catalog.publish(Kind.REDUCER, registry.reducer_entries())
+        entries = {
+            Kind.PROCESSOR: registry.processor_entries(),
+            Kind.REDUCER: registry.reducer_entries(),
+        }
+        await ledger.catalog.publish(entries)
+        publishing = asyncio.create_task(publish_again(ledger.catalog, entries))
+        stack.callback(publishing.cancel)
         client = await _connect_patiently(stopping)
         if client is None:
             return

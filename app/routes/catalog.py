@@ -34,8 +34,10 @@ class ReducersView(BaseModel):
 )
 async def list_processors(services: ServicesOf) -> ProcessorsView:
     """What a job's `processor` may be, as the workers published it."""
-    entries = await services.ledger.catalog.entries(Kind.PROCESSOR)
-    return ProcessorsView(processors=[views.catalog_entry(entry) for entry in entries.values()])
+    published = await services.ledger.catalog.published(Kind.PROCESSOR)
+    return ProcessorsView(
+        processors=[views.catalog_entry(entry) for entry in published.entries.values()]
+    )
 
 
 @router.get(
@@ -49,5 +51,7 @@ async def list_processors(services: ServicesOf) -> ProcessorsView:
 )
 async def list_reducers(services: ServicesOf) -> ReducersView:
     """What a job's `reducer` may be, as the workers published it."""
-    entries = await services.ledger.catalog.entries(Kind.REDUCER)
-    return ReducersView(reducers=[views.catalog_entry(entry) for entry in entries.values()])
+    published = await services.ledger.catalog.published(Kind.REDUCER)
+    return ReducersView(
+        reducers=[views.catalog_entry(entry) for entry in published.entries.values()]
+    )

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app import errors
-from app.orchestration import TemporalUnavailable
 from app.problems import responses
 from app.services import ServicesOf
+from app.temporal_calls import TemporalUnavailable
 from contract.names import DEFAULT_TENANT
 from ledger.database import LedgerUnavailable
 

@@ -228,7 +228,7 @@ async def cancel_job(
     if job.state.is_terminal:
         detail = f"The job has finished as {job.state}; its results are kept."
         raise errors.JobAlreadyFinished("job_already_finished", detail)
-    services.orchestration.kick()
+    services.orchestration.kick_cancel()
     return Response(
         views.job_json(job, None, services.workflows_url),
         202,

@@ -10,6 +10,7 @@ from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
+from ledger.starting import Places
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 
@@ -110,3 +111,13 @@ async def closed(
     """Close a job, whose open chunks are cancelled."""
     await ledger.closing.settle(job_id)
     assert await ledger.closing.close(job_id, state, error=None, result=result)
+
+
+MANY_PLACES = Places(1000)
+
+
+async def claimed_starts(
+    ledger: Ledger, *, places: Places = MANY_PLACES, limit: int = 100
+) -> list[str]:
+    """Claim jobs to start, as a gateway does; their ids."""
+    return [job.id for job in (await ledger.starting.to_start(places, limit=limit)).jobs]

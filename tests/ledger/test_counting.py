@@ -3,16 +3,20 @@
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import alembic.command
 import pytest
 
 from contract.failures import Failure
+from contract.names import DEFAULT_TENANT
 from ledger import counting, outcomes
 from ledger.connect import Ledger, connect
+from ledger.database import Batch, Database, Row, Statement, Value
+from ledger.jobs import Jobs
 from ledger.migrate import migrate
-from ledger.records import Attempt, ChunkCounts, ChunkOutput
+from ledger.records import Attempt, ChunkCounts, ChunkOutput, ErrorGroup
 from tests.ledger.jobs_recorded import BROKEN, fail, found, new_token, running, succeed
 from tests.ledger.raw_sql import revisions, rows
 
@@ -173,3 +177,86 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
         assert await kept(ledger, "job_a", 6) == await counting.counted(ledger.database, "job_a")
     # Of a finished job the counts are with the job.
     assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]
+
+
+class Counted:
+    """A database that counts the reads of chunks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.skip_locked = database.skip_locked
+        self.chunk_reads = 0
+
+    async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        self.chunk_reads += "FROM chunks" in sql
+        return await self._database.read(sql, parameters)
+
+    async def write(self, *script: Statement | Batch) -> list[list[Row]]:
+        return await self._database.write(*script)
+
+    async def give_space_back(self) -> bool:
+        return await self._database.give_space_back()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def test_the_errors_of_all_jobs_of_a_page_are_grouped_by_one_query(ledger: Ledger) -> None:
+    broken = [await running(ledger, [1] * 4) for _ in range(5)]
+    for number, job_id in enumerate(broken):
+        await fail(ledger, job_id, 0, Failure(type="Once", message=f"in job {number}"))
+        for index in (2, 3):
+            await fail(ledger, job_id, index, Failure(type="Twice", message="in each"))
+    whole = await running(ledger, [1])
+    database = Counted(ledger.database)
+    jobs = Jobs(database)
+
+    page = await jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=10)
+
+    assert database.chunk_reads == 1
+    errors = {job.id: job.errors for job in page}
+    assert errors[whole] == ()
+    for number, job_id in enumerate(broken):
+        assert errors[job_id] == (
+            ErrorGroup("Twice", "in each", 2, 2),
+            ErrorGroup("Once", f"in job {number}", 1, 0),
+        )
+    await jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=10)
+    assert database.chunk_reads == 1, "nothing has failed since"
+
+
+async def test_of_each_job_the_first_failures_and_the_largest_groups_are_given(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "_JOBS_A_QUERY", 2)
+    total = counting.MAX_FAILURES_GROUPED + 1
+    jobs = [await running(ledger, [1] * total) for _ in range(3)]
+    for job_id in jobs:
+        await ledger.work.record_lost(job_id, None, Failure(type="Lost", message="m"))
+    # So many groups of one as there are places for, and one more, which is the last.
+    for group in range(counting.MAX_ERROR_GROUPS):
+        rows(ledger_url, f"UPDATE chunks SET error_message = '{group}' WHERE idx = {group}")
+    groups = await counting.RunningErrorGroups(ledger.database).of(dict.fromkeys(jobs, total))
+    for job_id in jobs:
+        most, *others = groups[job_id]
+        of_one = counting.MAX_ERROR_GROUPS
+        assert most == ErrorGroup("Lost", "m", counting.MAX_FAILURES_GROUPED - of_one, of_one)
+        assert [group.message for group in others] == [str(number) for number in range(of_one - 1)]
+
+
+async def test_grouping_takes_a_small_share_of_the_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "GROUPING_SHARE", 1e-9)  # as if it had taken for ever
+    job_id, other = await running(ledger, [1] * 3), await running(ledger, [1])
+    await fail(ledger, job_id, 0)
+    await fail(ledger, other, 0)
+    database = Counted(ledger.database)
+    remembered = counting.RunningErrorGroups(database)
+    first = await remembered.of({job_id: 1})
+    # Until it is worth the time again, what is known has to do; the other is new.
+    both = await remembered.of({job_id: 2, other: 1})
+    assert both[job_id] == first[job_id]
+    assert both[other] == first[job_id]
+    await remembered.of({job_id: 3, other: 1})
+    assert database.chunk_reads == 2

@@ -15,7 +15,9 @@ from ledger.database import Statement
 from ledger.records import ChunkCounts, ChunkOutput, ErrorGroup, ItemError
 from tests.ledger.jobs_recorded import (
     BROKEN,
+    MANY_PLACES,
     begun,
+    claimed_starts,
     closed,
     fail,
     found,
@@ -95,7 +97,7 @@ async def test_a_job_of_the_first_release_is_listed_started_and_run(
     assert job.controls == controls
     assert (job.spec.execution, job.spec.reducer) == (Execution.ACTIVITY, "sum")
     assert job.spec.stages[0].retry.non_retryable == ("ValueError",)
-    (start,) = await ledger.jobs.to_start(9)
+    (start,) = (await ledger.starting.to_start(MANY_PLACES, limit=9)).jobs
     assert (start.spec, start.controls) == (job.spec, controls)
     terms = await ledger.jobs.terms(job_id)
     assert terms is not None
@@ -119,7 +121,7 @@ async def test_new_fields_of_a_job_are_passed_over(ledger: Ledger) -> None:
         await changed(ledger, job_id, column, with_a_new_field)
     after = await found(ledger, job_id)
     assert (after.spec, after.controls) == (before.spec, before.controls)
-    assert [start.id for start in await ledger.jobs.to_start(9)] == [job_id]
+    assert await claimed_starts(ledger) == [job_id]
     assert await ledger.jobs.terms(job_id) is not None
 
 

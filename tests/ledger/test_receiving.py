@@ -14,7 +14,7 @@ from ledger.connect import Ledger
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk, now_ms
 from ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
-from tests.ledger.jobs_recorded import a_spec, begun, found, labelled
+from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled
 
 NEVER = Failure(type="NeverSealed", message="too late")
 TABLES = ("uploads", "received_chunks", "inputs", "chunks")
@@ -76,14 +76,14 @@ async def delete_all(ledger: Ledger) -> None:
 async def test_a_sealed_job_has_the_parts_in_their_order(ledger: Ledger) -> None:
     job_id = await receiving(ledger)
     assert (await found(ledger, job_id)).state is JobState.RECEIVING
-    assert await ledger.jobs.to_start(10) == []
+    assert await claimed_starts(ledger) == []
     assert await send(ledger, job_id, 20, "e", "f") == (2, 2)
     await send(ledger, job_id, 3, "c", "d")
     await send(ledger, job_id, 1, "a", "b")
     job = await found(ledger, job_id)
     assert (job.total_chunks, job.total_items, job.counts.pending) == (6, 6, 6)
     assert await seal(ledger, job_id)
-    assert [start.id for start in await ledger.jobs.to_start(10)] == [job_id]
+    assert await claimed_starts(ledger) == [job_id]
     assert await words_of(ledger, job_id) == ["a", "b", "c", "d", "e", "f"]
     assert await rows(ledger, job_id) == dict(zip(TABLES, (0, 0, 6, 6), strict=True))
 

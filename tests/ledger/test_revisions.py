@@ -72,10 +72,9 @@ async def test_looking_after_a_job_does_not_raise_it(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     before = await revision_of(ledger, job_id)
 
-    await ledger.jobs.mark_workflow_started(job_id)
-    assert await ledger.jobs.to_check(unchecked_since=1 << 60, limit=9) == [
-        (job_id, JobState.RUNNING)
-    ]
+    checked = await ledger.starting.to_check(unchecked_since=1 << 60, limit=9)
+    assert checked == [(job_id, JobState.RUNNING)]
+    await ledger.starting.mark_checked(checked)
     await ledger.jobs.open(job_id)
     await succeed(ledger, job_id, 0)
     assert not await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)

@@ -1,109 +1,256 @@
-"""What the gateway has to carry out: jobs to start, jobs to compare with Temporal."""
+"""What gateways carry out: jobs to start, jobs to compare with Temporal, each claimed once."""
 
-from contract.names import DEFAULT_TENANT
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from contract.names import DEFAULT_TENANT, JobId
 from contract.states import JobState
 from ledger.connect import Ledger
-from ledger.records import PendingStart, now_ms
-from tests.ledger.jobs_recorded import a_spec, closed, found, labelled, record, running
+from ledger.records import now_ms
+from ledger.starting import LARGE_JOB_CHUNKS, PendingStart, Places
+from tests.ledger.jobs_recorded import (
+    MANY_PLACES,
+    a_spec,
+    claimed_starts,
+    closed,
+    found,
+    labelled,
+    record,
+    running,
+)
+from tests.ledger.raw_sql import rows
 
 EVERY_TIME = 1 << 60
+LARGE = (1,) * (LARGE_JOB_CHUNKS + 1)
+SMALL = (1,) * LARGE_JOB_CHUNKS
+
+_numbers = itertools.count()
+
+
+async def recorded(ledger: Ledger, count: int, sizes: Sequence[int] = (1,)) -> list[str]:
+    """So many jobs, the oldest first: ids made in the same millisecond would have no order."""
+    job_ids = [f"job_{next(_numbers):05d}" for _ in range(count)]
+    return [await record(ledger, sizes, job_id=job_id) for job_id in job_ids]
+
+
+async def started(ledger: Ledger, *job_ids: str) -> None:
+    """All that is to be started is, and these are among it."""
+    claimed = await claimed_starts(ledger)
+    assert set(job_ids) <= set(claimed)
+    await ledger.starting.release(claimed)
+
+
+async def compared(
+    ledger: Ledger, *, unchecked_since: int = EVERY_TIME, limit: int = 100
+) -> list[tuple[str, JobState]]:
+    """What is to be compared now, and is."""
+    jobs = await ledger.starting.to_check(unchecked_since=unchecked_since, limit=limit)
+    await ledger.starting.mark_checked(jobs)
+    return jobs
+
+
+def let_claims_run_out(url: str) -> None:
+    rows(url, "UPDATE jobs SET claimed_until = 1 WHERE claimed_until > 0")
+
+
+# --- starting --------------------------------------------------------------------------
 
 
 async def test_recorded_jobs_are_to_be_started_oldest_first(ledger: Ledger) -> None:
-    spec = a_spec(stages=2)
-    controls = labelled({"a": "b"})
-    for job_id in ("job_2", "job_1", "job_3"):
+    spec, controls = a_spec(stages=2), labelled({"a": "b"})
+    for job_id in ("job_2", "job_1", "job_4", "job_3"):
         await record(ledger, [1, 1], job_id=job_id, spec=spec, controls=controls)
-    waiting = await ledger.jobs.to_start(10)
-    assert waiting == [
-        PendingStart(id=job_id, tenant=DEFAULT_TENANT, total_chunks=2, spec=spec, controls=controls)
+    turn = await ledger.starting.to_start(MANY_PLACES, limit=3)
+    assert turn.jobs == [
+        PendingStart(
+            id=JobId(job_id),
+            tenant=DEFAULT_TENANT,
+            total_chunks=2,
+            spec_text=spec.to_json(controls),
+            controls_text=controls.to_json(),
+        )
         for job_id in ("job_1", "job_2", "job_3")
     ]
-    assert [job.id for job in await ledger.jobs.to_start(2)] == ["job_1", "job_2"]
+    assert [(job.spec, job.controls) for job in turn.jobs] == [(spec, controls)] * 3
+    assert await claimed_starts(ledger) == ["job_4"]
 
 
-async def test_a_job_whose_workflow_exists_is_not_started_again(ledger: Ledger) -> None:
+async def test_a_job_that_cannot_be_read_is_given_out_beside_the_others(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    first, second = await recorded(ledger, 2)
+    rows(ledger_url, f"UPDATE jobs SET spec = 'no JSON' WHERE id = '{first}'")
+    turn = await ledger.starting.to_start(MANY_PLACES, limit=10)
+    assert [job.id for job in turn.jobs] == [first, second]
+    with pytest.raises(ValueError, match="Expecting value"):
+        _ = turn.jobs[0].spec
+    assert turn.jobs[1].spec == a_spec()
+
+
+async def test_a_started_job_is_not_started_again(ledger: Ledger, ledger_url: str) -> None:
     job_id = await record(ledger)
-    await ledger.jobs.mark_workflow_started(job_id)
-    assert await ledger.jobs.to_start(10) == []
+    await started(ledger, job_id)
+    let_claims_run_out(ledger_url)
+    assert await claimed_starts(ledger) == []
     assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is JobState.PENDING
 
 
 async def test_a_job_that_a_worker_opened_is_not_started_again(ledger: Ledger) -> None:
     await running(ledger)
-    assert await ledger.jobs.to_start(10) == []
+    assert await claimed_starts(ledger) == []
 
 
 async def test_a_job_cancelled_before_its_start_is_never_started(ledger: Ledger) -> None:
     job_id = await record(ledger)
     await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    assert await ledger.jobs.to_start(10) == []
+    assert await claimed_starts(ledger) == []
 
 
 async def test_a_job_whose_workflow_was_lost_before_it_began_is_started_again(
     ledger: Ledger,
 ) -> None:
     job_id = await record(ledger)
-    await ledger.jobs.mark_workflow_started(job_id)
-    await ledger.jobs.forget_workflow(job_id)
-    assert [job.id for job in await ledger.jobs.to_start(10)] == [job_id]
+    await started(ledger, job_id)
+    await ledger.starting.forget_workflow([job_id])
+    assert await claimed_starts(ledger) == [job_id]
+
+
+async def test_a_job_that_could_not_be_started_waits_for_its_next_try(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    job_id = await record(ledger)
+    await claimed_starts(ledger)
+    await ledger.starting.forget_workflow([job_id], wait_ms=60_000)
+    assert await claimed_starts(ledger) == []
+    let_claims_run_out(ledger_url)
+    assert await claimed_starts(ledger) == [job_id]
 
 
 async def test_a_job_that_began_keeps_its_workflow(ledger: Ledger) -> None:
     job_id = await running(ledger)
-    await ledger.jobs.forget_workflow(job_id)
-    assert await ledger.jobs.to_start(10) == []
-    assert (job_id, JobState.RUNNING) in await ledger.jobs.to_check(
-        unchecked_since=EVERY_TIME, limit=10
-    )
+    await ledger.starting.forget_workflow([job_id])
+    assert await claimed_starts(ledger) == []
+    assert (job_id, JobState.RUNNING) in await compared(ledger)
+
+
+# --- places ----------------------------------------------------------------------------
+
+
+async def test_no_more_jobs_are_started_than_there_are_places(ledger: Ledger) -> None:
+    job_ids = await recorded(ledger, 5)
+    places = Places(2)
+    turn = await ledger.starting.to_start(places, limit=10)
+    assert [job.id for job in turn.jobs] == job_ids[:2]
+    assert turn.are_some_held_back
+    await ledger.starting.release(job_ids[:2])
+    assert await ledger.jobs.open(job_ids[0]) == (True, JobState.RUNNING)
+    # Neither opening a job nor cancelling it gives its place away; its end does.
+    await ledger.jobs.request_cancel(job_ids[0], DEFAULT_TENANT)
+    turn = await ledger.starting.to_start(places, limit=10)
+    assert (turn.jobs, turn.are_some_held_back) == ([], True)
+    await closed(ledger, job_ids[0], JobState.CANCELLED)
+    assert await claimed_starts(ledger, places=places) == [job_ids[2]]
+
+
+async def test_with_nothing_to_start_nothing_is_held_back(ledger: Ledger) -> None:
+    await running(ledger)
+    turn = await ledger.starting.to_start(Places(1), limit=10)
+    assert (list(turn.jobs), turn.are_some_held_back) == ([], False)
+
+
+async def test_large_jobs_leave_places_for_small_ones(ledger: Ledger) -> None:
+    large, small = await recorded(ledger, 5, LARGE), await recorded(ledger, 3, SMALL)
+    places = Places(4)
+    assert await claimed_starts(ledger, places=places) == [*large[:3], small[0]]
+    await closed(ledger, small[0])
+    # The free place is for small ones only, though large ones have waited for longer.
+    assert await claimed_starts(ledger, places=places) == [small[1]]
+    await closed(ledger, large[0])
+    assert await claimed_starts(ledger, places=places) == [large[3]]
+
+
+async def test_small_jobs_behind_many_large_ones_find_their_places(ledger: Ledger) -> None:
+    large, small = await recorded(ledger, 6, LARGE), await recorded(ledger, 3, SMALL)
+    turn = await ledger.starting.to_start(Places(8), limit=4)
+    assert [job.id for job in turn.jobs] == large[:4]
+    assert await claimed_starts(ledger, places=Places(5), limit=4) == [small[0]]
+
+
+async def test_small_jobs_may_have_all_places(ledger: Ledger) -> None:
+    small, (large,) = await recorded(ledger, 4), await recorded(ledger, 1, LARGE)
+    places = Places(4)
+    assert await claimed_starts(ledger, places=places) == small
+    await closed(ledger, small[0])
+    assert await claimed_starts(ledger, places=places) == [large]
+
+
+async def test_a_large_job_gets_the_only_place(ledger: Ledger) -> None:
+    large = await record(ledger, LARGE)
+    assert await claimed_starts(ledger, places=Places(1)) == [large]
+
+
+# --- comparing -------------------------------------------------------------------------
 
 
 async def test_only_unfinished_jobs_with_a_workflow_are_compared(ledger: Ledger) -> None:
+    under_way, finished = await running(ledger), await running(ledger)
+    with_workflow = await record(ledger)
+    await started(ledger, with_workflow)
     await record(ledger)
-    started = await record(ledger)
-    await ledger.jobs.mark_workflow_started(started)
-    under_way = await running(ledger)
-    finished = await running(ledger)
     await closed(ledger, finished)
-    to_check = await ledger.jobs.to_check(unchecked_since=EVERY_TIME, limit=10)
-    assert dict(to_check) == {started: JobState.PENDING, under_way: JobState.RUNNING}
+    expected = {with_workflow: JobState.PENDING, under_way: JobState.RUNNING}
+    assert dict(await compared(ledger)) == expected
 
 
 async def test_a_job_just_compared_is_left_alone_for_a_while(ledger: Ledger) -> None:
     job_id = await running(ledger)
     soon = now_ms() + 60_000
-    assert await ledger.jobs.to_check(unchecked_since=soon, limit=10) == [
-        (job_id, JobState.RUNNING)
-    ]
+    assert await compared(ledger, unchecked_since=soon) == [(job_id, JobState.RUNNING)]
     checked_before = (await found(ledger, job_id)).created_at
-    assert await ledger.jobs.to_check(unchecked_since=checked_before, limit=10) == []
-    assert len(await ledger.jobs.to_check(unchecked_since=soon, limit=10)) == 1
+    assert await compared(ledger, unchecked_since=checked_before) == []
+    assert len(await compared(ledger, unchecked_since=soon)) == 1
+
+
+async def test_a_job_that_could_not_be_compared_is_the_next_one(ledger: Ledger) -> None:
+    job_id = await running(ledger)
+    since = now_ms() + 1
+    (claimed,) = await ledger.starting.to_check(unchecked_since=since, limit=10)
+    assert await ledger.starting.to_check(unchecked_since=since, limit=10) == []
+    await ledger.starting.release([job_id])
+    assert await ledger.starting.to_check(unchecked_since=since, limit=10) == [claimed]
 
 
 async def test_jobs_are_compared_in_turns(ledger: Ledger) -> None:
     job_ids = {await running(ledger) for _ in range(3)}
-    compared = set()
+    seen = set()
     for _ in range(3):
-        ((job_id, _),) = await ledger.jobs.to_check(unchecked_since=EVERY_TIME, limit=1)
-        compared.add(job_id)
+        ((job_id, _),) = await compared(ledger, limit=1)
+        seen.add(job_id)
         # The clock the ledger goes by counts milliseconds.
         moment = now_ms()
         while now_ms() == moment:
             pass
-    assert compared == job_ids
+    assert seen == job_ids
 
 
-async def test_jobs_being_cancelled_come_first_and_every_time(ledger: Ledger) -> None:
+async def test_a_job_to_be_cancelled_comes_first_and_then_like_any_other(ledger: Ledger) -> None:
     first = await running(ledger)
-    cancelling = await record(ledger)
-    await ledger.jobs.request_cancel(cancelling, DEFAULT_TENANT)
-    for _ in range(2):
-        ((job_id, state),) = await ledger.jobs.to_check(unchecked_since=EVERY_TIME, limit=1)
-        assert (job_id, state) == (cancelling, JobState.CANCELLING)
-    both = await ledger.jobs.to_check(unchecked_since=EVERY_TIME, limit=10)
-    assert [job_id for job_id, _ in both] == [cancelling, first]
-    assert await ledger.jobs.to_check(unchecked_since=0, limit=10) == [
-        (cancelling, JobState.CANCELLING)
-    ]
-    await closed(ledger, cancelling, JobState.CANCELLED)
-    assert await ledger.jobs.to_check(unchecked_since=0, limit=10) == []
+    cancelled = await record(ledger)
+    await ledger.jobs.request_cancel(cancelled, DEFAULT_TENANT)
+    assert await compared(ledger, limit=1) == [(cancelled, JobState.CANCELLING)]
+    assert await compared(ledger, unchecked_since=1) == []
+    assert {job_id for job_id, _ in await compared(ledger)} == {first, cancelled}
+    await closed(ledger, cancelled, JobState.CANCELLED)
+    assert [job_id for job_id, _ in await compared(ledger)] == [first]
+
+
+async def test_a_job_cancelled_while_it_is_compared_is_looked_at_again_at_once(
+    ledger: Ledger,
+) -> None:
+    job_id = await running(ledger)
+    jobs = await ledger.starting.to_check(unchecked_since=EVERY_TIME, limit=10)
+    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    await ledger.starting.mark_checked(jobs)
+    assert await compared(ledger, unchecked_since=1) == [(job_id, JobState.CANCELLING)]

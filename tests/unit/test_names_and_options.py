@@ -1,5 +1,6 @@
 """Names and options against what the workers published: refused early, with the place."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,13 +9,13 @@ from app.errors import InvalidJob
 from app.schemas import JobRequest
 from app.submission import check_names, parse
 from contract.settings import GatewaySettings
-from ledger.catalog import CatalogEntry
+from ledger.catalog import CatalogEntry, Published
 from workers.registry import Registry
 
 LIMITS = GatewaySettings()
 _REGISTRY = Registry()
-PROCESSORS = {entry.name: entry for entry in _REGISTRY.processor_entries()}
-REDUCERS = {entry.name: entry for entry in _REGISTRY.reducer_entries()}
+PROCESSORS = Published({entry.name: entry for entry in _REGISTRY.processor_entries()})
+REDUCERS = Published({entry.name: entry for entry in _REGISTRY.reducer_entries()})
 
 
 def request(**changed: Any) -> JobRequest:
@@ -28,7 +29,7 @@ def refused(given: JobRequest) -> tuple[str, dict[str, str]]:
     return refusal.value.code, {fault.pointer: fault.message for fault in refusal.value.errors}
 
 
-@pytest.mark.parametrize("entry", [*PROCESSORS.values(), *REDUCERS.values()])
+@pytest.mark.parametrize("entry", [*PROCESSORS.entries.values(), *REDUCERS.entries.values()])
 def test_every_published_example_is_a_job(entry: CatalogEntry) -> None:
     check_names(parse(entry.example, LIMITS), PROCESSORS, REDUCERS)
 
@@ -55,8 +56,31 @@ def test_an_unknown_name_is_refused_where_it_stands(
     assert "lists those there are" in faults[place]
 
 
+@pytest.mark.parametrize(
+    ("gone_for", "words"),
+    [
+        (timedelta(seconds=90), "for 1 minute;"),
+        (timedelta(minutes=119), "for 119 minutes;"),
+        (timedelta(hours=47), "for 47 hours;"),
+        (timedelta(days=3), "for 3 days;"),
+    ],
+)
+def test_a_name_that_workers_had_is_refused_with_the_time_since(
+    gone_for: timedelta, words: str
+) -> None:
+    gone = Published({}, {"old": gone_for})
+    for given, code in (
+        (request(processor="old"), "unknown_processor"),
+        (request(processor="double", reducer="old"), "unknown_reducer"),
+    ):
+        is_processor = given.processor == "old"
+        with pytest.raises(InvalidJob, match=words) as refusal:
+            check_names(given, gone if is_processor else PROCESSORS, gone)
+        assert refusal.value.code == code
+
+
 def test_before_any_worker_has_published_nothing_can_be_said() -> None:
-    check_names(request(processor="anything", reducer="whatever"), {}, {})
+    check_names(request(processor="anything", reducer="whatever"), Published(), Published())
 
 
 @pytest.mark.parametrize(
@@ -99,20 +123,20 @@ def test_a_missing_option_is_told() -> None:
         example={},
     )
     with pytest.raises(InvalidJob, match="lacks a required option"):
-        check_names(request(processor="needy"), {"needy": needy}, {})
+        check_names(request(processor="needy"), Published({"needy": needy}), Published())
 
 
 def test_a_renewed_schema_is_the_one_that_counts() -> None:
-    def published(kind: str) -> dict[str, CatalogEntry]:
+    def published(kind: str) -> Published:
         schema = {"type": "object", "properties": {"a": {"type": kind}}}
         entry = CatalogEntry(name="x", description="", options_schema=schema, example={})
-        return {"x": entry}
+        return Published({"x": entry})
 
     given = request(processor="x", options={"a": 1})
-    check_names(given, published("integer"), {})
+    check_names(given, published("integer"), Published())
     with pytest.raises(InvalidJob):
-        check_names(given, published("string"), {})
-    check_names(given, published("integer"), {})
+        check_names(given, published("string"), Published())
+    check_names(given, published("integer"), Published())
 
 
 def test_the_values_of_wrong_options_are_not_repeated() -> None:

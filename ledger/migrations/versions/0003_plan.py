@@ -40,6 +40,12 @@ def upgrade() -> None:
     _create_partial_index(
         "jobs_to_start", "jobs", ["id"], "state = 'pending' AND workflow_started_at IS NULL"
     )
+    _create_partial_index(
+        "jobs_under_way",
+        "jobs",
+        ["id", "total_chunks"],
+        "workflow_started_at IS NOT NULL AND finished_at IS NULL",
+    )
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in _SQLITE_TRIGGER if is_sqlite else _POSTGRESQL_TRIGGER:
         op.execute(statement)

@@ -1,0 +1,228 @@
+"""What gateways carry out in Temporal: jobs to start, jobs to compare with their workflows.
+
+A gateway claims what it takes on, so that no two do the same work: until
+`claimed_until` the job is its own. It releases the claim when it is done; of one that
+died, the claim runs out.
+
+Nothing here waits for a row that somebody else is writing (`skip_locked`), so that
+claims deadlock with nothing. A release that is skipped is made up for when the claim
+runs out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from contract.job_spec import Controls, JobSpec
+from contract.names import JobId, TenantId
+from contract.states import JobState
+from ledger.closing import UNFINISHED
+from ledger.database import Batch, Database, Row, Statement, Value, placeholders
+from ledger.records import now_ms
+
+LARGE_JOB_CHUNKS = 100
+"""A job of more chunks is large. A smaller one is done in two turns of the default window."""
+
+LARGE_JOBS_SHARE = 3 / 4
+"""Large jobs hold at most this share of the places: a small one always finds one soon."""
+
+CLAIM_MS = 10_000
+"""Twice as long as a call to Temporal may take; a dead gateway's jobs wait this long."""
+
+_TO_START = "state = 'pending' AND workflow_started_at IS NULL"
+# In the words of the index that holds just these.
+_UNDER_WAY = (
+    "SELECT COUNT(*) AS jobs, "
+    f"COUNT(CASE WHEN total_chunks > {LARGE_JOB_CHUNKS} THEN 1 END) AS large "
+    "FROM jobs WHERE workflow_started_at IS NOT NULL AND finished_at IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingStart:
+    """A recorded job whose workflow has to be started."""
+
+    id: JobId
+    tenant: TenantId
+    total_chunks: int
+    spec_text: str
+    controls_text: str | None
+
+    @property
+    def spec(self) -> JobSpec:
+        """What the job was asked to do, read only now: one that cannot be read stops no other."""
+        return JobSpec.from_json(self.spec_text)
+
+    @property
+    def controls(self) -> Controls:
+        """What may change while it runs; what release 0.1.0 recorded has it in the spec."""
+        return Controls.from_json(self.controls_text or self.spec_text)
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """The jobs that a gateway is to start now."""
+
+    jobs: Sequence[PendingStart]
+    are_some_held_back: bool
+    """Whether more are waiting, for a place or for another gateway's turn to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many jobs may be under way at a time, over all gateways."""
+
+    total: int
+
+    @property
+    def large(self) -> int:
+        """How many of them may be large."""
+        return max(1, int(self.total * LARGE_JOBS_SHARE))
+
+
+class Starting:
+    """Operations for the gateways' loops, which raise LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on this database."""
+        self._database = database
+
+    async def to_start(self, places: Places, *, limit: int) -> StartTurn:
+        """Claim recorded jobs that nobody has started yet, oldest first, while there are places.
+
+        They hold their places from now on: `forget_workflow` takes that back. Of a gateway
+        that dies before it has started them, `to_check` finds them.
+        """
+        waiting = await self._waiting(limit)
+        if not waiting:
+            return StartTurn((), are_some_held_back=False)
+        ((under_way, large_under_way),) = await self._database.read(_UNDER_WAY)
+        free, free_large = places.total - under_way, places.large - large_under_way
+        chosen = _choose(waiting, free, free_large)
+        if len(chosen) < min(free, len(waiting)):
+            # Large ones have to wait; small ones may be behind them.
+            small = await self._waiting(limit, f"AND total_chunks <= {LARGE_JOB_CHUNKS}")
+            chosen = _choose(sorted({*waiting, *small}), free, free_large)[:limit]
+        jobs = await self._claim_starts(chosen, places) if chosen else []
+        return StartTurn(jobs, are_some_held_back=len(jobs) < len(waiting))
+
+    async def _waiting(self, limit: int, sizes: str = "") -> list[Row]:
+        """Id and number of chunks of the oldest that wait."""
+        return await self._database.read(
+            f"SELECT id, total_chunks FROM jobs WHERE {_TO_START} AND claimed_until < ? {sizes} "
+            "ORDER BY id LIMIT ?",
+            (now_ms(), limit),
+        )
+
+    async def _claim_starts(self, chosen: Sequence[Row], places: Places) -> list[PendingStart]:
+        """Claim all of the chosen that nobody has taken meanwhile, or none for want of places."""
+        skip_locked, now = self._database.skip_locked, now_ms()
+        # Gateways claim one after another, or two of them would fill the same place. Whose
+        # turn it is holds the ledger's one row of identity until the claim is committed.
+        turn = f"SELECT id FROM ledger_identity {skip_locked}"
+        has_turn, rows = await self._database.write(
+            Statement(turn),
+            Statement(
+                f"WITH turn AS MATERIALIZED ({turn}), "
+                f"under_way AS MATERIALIZED ({_UNDER_WAY}), taken AS MATERIALIZED ("
+                f"SELECT id FROM jobs WHERE id IN ({placeholders(len(chosen))}) "
+                f"AND {_TO_START} AND claimed_until < ? ORDER BY id {skip_locked}) "
+                "UPDATE jobs SET workflow_started_at = ?, claimed_until = ? "
+                "WHERE id IN (SELECT id FROM taken) AND EXISTS (SELECT 1 FROM turn) "
+                "AND EXISTS (SELECT 1 FROM under_way WHERE jobs <= ? AND large <= ?) "
+                "RETURNING id, tenant, total_chunks, spec, controls",
+                (
+                    *(job_id for job_id, _ in chosen),
+                    now,
+                    now,
+                    now + CLAIM_MS,
+                    places.total - len(chosen),
+                    # Small jobs are not kept from their places by large ones over the share.
+                    places.large - large if (large := _large_of(chosen)) else places.total,
+                ),
+            ),
+        )
+        if rows and not has_turn:
+            # The turn became free between the two statements: what was counted may be old.
+            await self.forget_workflow([row[0] for row in rows])
+            return []
+        return [
+            PendingStart(
+                id=job_id,
+                tenant=tenant,
+                total_chunks=total_chunks,
+                spec_text=spec,
+                controls_text=controls,
+            )
+            for job_id, tenant, total_chunks, spec, controls in sorted(
+                rows, key=lambda row: str(row[0])
+            )
+        ]
+
+    async def forget_workflow(self, job_ids: Iterable[str], *, wait_ms: int = 0) -> None:
+        """Note that these have no workflow: those still pending are started again.
+
+        Where `wait_ms` is given, not before so long.
+        """
+        until = now_ms() + wait_ms if wait_ms else 0
+        await self._write_each(
+            "workflow_started_at = CASE WHEN state = 'pending' THEN NULL "
+            "ELSE workflow_started_at END, "
+            "claimed_until = CASE WHEN state = 'pending' THEN ? ELSE 0 END",
+            [(until, job_id) for job_id in sorted(job_ids)],
+        )
+
+    async def release(self, job_ids: Iterable[str]) -> None:
+        """Let go of claimed jobs: started ones, and those that could not be compared."""
+        await self._write_each("claimed_until = 0", [(job_id,) for job_id in sorted(job_ids)])
+
+    async def to_check(self, *, unchecked_since: int, limit: int) -> list[tuple[str, JobState]]:
+        """Claim unfinished jobs that were not compared with their workflows since then.
+
+        Jobs whose cancellation was just asked for come first.
+        """
+        now = now_ms()
+        (rows,) = await self._database.write(
+            Statement(
+                "WITH taken AS MATERIALIZED ("
+                f"SELECT id FROM jobs WHERE state IN {UNFINISHED} AND checked_at < ? "
+                "AND claimed_until < ? "
+                "AND (workflow_started_at IS NOT NULL OR state = 'cancelling') "
+                f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "
+                "UPDATE jobs SET claimed_until = ? WHERE id IN (SELECT id FROM taken) "
+                "RETURNING checked_at, id, state",
+                (unchecked_since, now, limit, now + CLAIM_MS),
+            )
+        )
+        return [(job_id, JobState.read(state)) for _, job_id, state in sorted(rows)]
+
+    async def mark_checked(self, jobs: Iterable[tuple[str, JobState]]) -> None:
+        """Note that these were compared in the states they were claimed in, and release them."""
+        now = now_ms()
+        await self._write_each(
+            # One that was cancelled meanwhile is to be looked at again, at once.
+            "claimed_until = 0, checked_at = CASE WHEN state = ? THEN ? ELSE checked_at END",
+            [(state, now, job_id) for job_id, state in sorted(jobs)],
+        )
+
+    async def _write_each(self, changes: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Change jobs; the last value of each row is the job's id."""
+        if rows:
+            which = f"SELECT id FROM jobs WHERE id = ? {self._database.skip_locked}"
+            await self._database.write(
+                Batch(f"UPDATE jobs SET {changes} WHERE id IN ({which})", rows)
+            )
+
+
+def _choose(waiting: Sequence[Row], free: int, free_large: int) -> list[Row]:
+    """The oldest for which there is a place."""
+    chosen: list[Row] = []
+    for job in waiting:
+        if len(chosen) >= free:
+            break
+        if job[1] <= LARGE_JOB_CHUNKS or _large_of(chosen) < free_large:
+            chosen.append(job)
+    return chosen
+
+
+def _large_of(jobs: Sequence[Row]) -> int:
+    return sum(total_chunks > LARGE_JOB_CHUNKS for _, total_chunks in jobs)
