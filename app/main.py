@@ -10,16 +10,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import documentation, problems
-from app.hosts import AllowedHosts
-from app.housekeeping import Housekeeping
+from app.answers.rendered import RenderedJobs
+from app.documentation import openapi
+from app.http import problems
+from app.http.hosts import AllowedHosts
+from app.http.protection import Protection
+from app.http.serving import Server
 from app.intake.uploads import Uploads
-from app.orchestration import Orchestration
-from app.protection import Protection
-from app.rendered import RenderedJobs
-from app.routes import catalog, children, health, jobs, uploads
+from app.loops.housekeeping import Housekeeping
+from app.loops.orchestration import Orchestration
+from app.routes import catalog, children, health, items, jobs
 from app.services import Services
-from app.serving import Server
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
 from contract.version import VERSION
@@ -90,10 +91,10 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    for router in (jobs.router, uploads.router, children.router, catalog.router, health.router):
+    for router in (jobs.router, items.router, children.router, catalog.router, health.router):
         app.include_router(router)
     problems.install(app)
-    documentation.install(app)
+    openapi.install(app)
     return app
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.errors import NotFound
-from app.housekeeping import Housekeeping
+from app.answers.rendered import RenderedJobs
+from app.http.errors import NotFound
 from app.intake.uploads import Uploads
-from app.orchestration import Orchestration
-from app.rendered import RenderedJobs
+from app.loops.housekeeping import Housekeeping
+from app.loops.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from ledger.connect import Ledger

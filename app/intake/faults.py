@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from app.errors import Fault, InvalidJob, pointer
+from app.http.errors import Fault, InvalidJob, pointer
 
 
 def refuse(code: str, place: str, message: str) -> NoReturn:

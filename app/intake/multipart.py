@@ -7,7 +7,7 @@ from email.message import Message
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 
-from app.errors import BodyTooLarge, MalformedRequest
+from app.http.errors import BodyTooLarge, MalformedRequest
 from contract.settings import GatewaySettings
 
 JOB = "job"

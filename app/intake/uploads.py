@@ -8,18 +8,18 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from app import submission
-from app.body import decode_body
-from app.certainty import recorded_with_certainty, with_certainty
-from app.errors import JobNotReceiving, RequestTimeout, pointer
-from app.idempotency import earlier_job
-from app.intake.cutting import Cut
+from app.http.errors import JobNotReceiving, RequestTimeout, pointer
+from app.http.idempotency import earlier_job
+from app.intake import submission
+from app.intake.body import decode_body
+from app.intake.certainty import recorded_with_certainty, with_certainty
 from app.intake.faults import ITEMS, refuse, refuse_limit
-from app.intake.formats import Encoded, recognise
+from app.intake.items.cutting import Cut
+from app.intake.items.formats import Encoded, recognise
+from app.intake.items.parsing import chunks_of
+from app.intake.job_request import JobRequest
 from app.intake.multipart import Form
-from app.intake.reading import chunks_of
-from app.intake.reception import receive
-from app.schemas import JobRequest
+from app.intake.pipeline import receive
 from contract.failures import Failure, FailureType
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.settings import GatewaySettings

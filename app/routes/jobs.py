@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app import cursor, errors, examples, idempotency, prefer, views
-from app.problems import responses
-from app.recording import record
-from app.rendered import RenderedJob
+from app.answers import views
+from app.answers.rendered import RenderedJob
+from app.documentation import examples
+from app.http import cursor, errors, idempotency, prefer
+from app.http.problems import responses
+from app.intake.recording import record
 from app.services import Services, ServicesOf
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState

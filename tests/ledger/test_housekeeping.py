@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.housekeeping import Housekeeping
 from app.intake.uploads import Uploads
+from app.loops.housekeeping import Housekeeping
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from contract.states import JobState

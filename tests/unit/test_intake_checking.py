@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.errors import InvalidJob
-from app.intake.checking import Checker
+from app.http.errors import InvalidJob
+from app.intake.items.item_check import Checker
 from contract import json_values
 from contract.settings import GatewaySettings
 from tests.unit.any_json import values

@@ -4,8 +4,14 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidJob
-from app.submission import AUTO_WORKFLOW_CHUNKS, parse, resolve_execution, to_controls, to_spec
+from app.http.errors import InvalidJob
+from app.intake.submission import (
+    AUTO_WORKFLOW_CHUNKS,
+    parse,
+    resolve_execution,
+    to_controls,
+    to_spec,
+)
 from contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 

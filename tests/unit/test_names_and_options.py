@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidJob
-from app.schemas import JobRequest
-from app.submission import check_names, parse
+from app.http.errors import InvalidJob
+from app.intake.job_request import JobRequest
+from app.intake.submission import check_names, parse
 from contract.settings import GatewaySettings
 from ledger.catalog import CatalogEntry, Published
 from workers.registry import Registry

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidJob
-from app.submission import DEFAULT_CHUNK_SIZE, parse, split
+from app.http.errors import InvalidJob
+from app.intake.submission import DEFAULT_CHUNK_SIZE, parse, split
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
 from tests.unit.any_json import exactly, values

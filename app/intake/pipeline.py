@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect
 
-from app.errors import MalformedRequest, RequestTimeout
+from app.http.errors import MalformedRequest, RequestTimeout
 from ledger.records import NewChunk
 
 BUFFER_BYTES: Final = 256 * 1024

@@ -8,10 +8,10 @@ from typing import Any, Final, NoReturn
 import jsonschema
 import pydantic
 
-from app.errors import Fault, InvalidJob, pointer
-from app.intake import cutting
-from app.intake.cutting import Cut
-from app.schemas import JobRequest, Retry
+from app.http.errors import Fault, InvalidJob, pointer
+from app.intake.items import cutting
+from app.intake.items.cutting import Cut
+from app.intake.job_request import JobRequest, Retry
 from contract import json_values
 from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings

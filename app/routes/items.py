@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app import errors, examples, views
-from app.intake import formats
+from app.answers import views
+from app.documentation import examples
+from app.http import errors
+from app.http.problems import responses
+from app.intake.items import formats
 from app.intake.uploads import not_receiving
-from app.problems import responses
 from app.services import ServicesOf
 from contract.states import JobState
 

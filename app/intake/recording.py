@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from fastapi import Request
 
-from app import idempotency, submission
-from app.body import check_not_compressed, decode_body, read_body
-from app.certainty import NOTHING_RECORDED, recorded_with_certainty
-from app.errors import Unavailable
+from app.http import idempotency
+from app.http.errors import Unavailable
+from app.intake import submission
+from app.intake.body import check_not_compressed, decode_body, read_body
+from app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
+from app.intake.job_request import JobRequest
 from app.intake.multipart import boundary_of
-from app.schemas import JobRequest
 from app.services import Services
 from contract.job_spec import Execution, JobSpec
 from contract.names import DEFAULT_TENANT, new_job_id

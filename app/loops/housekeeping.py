@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from app.intake.uploads import Uploads
-from app.rounds import Rounds
+from app.loops.rounds import Rounds
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.records import now_ms

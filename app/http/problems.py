@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from app.errors import (
+from app.http.errors import (
     CODES,
     InternalError,
     MalformedRequest,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from app.errors import Unavailable
+from app.http.errors import Unavailable
 from contract.names import DEFAULT_TENANT
 from ledger.database import LedgerUnavailable, UniqueViolation
 from ledger.jobs import Jobs

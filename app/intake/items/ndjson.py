@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from app.intake.checking import Checker
 from app.intake.faults import ITEMS, refuse_limit
+from app.intake.items.item_check import Checker
 
 _BLANK = b" \t\r"
 

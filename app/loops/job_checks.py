@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from app.adoption import Adoption
-from app.each_apart import EachApart
-from app.rounds import Rounds
-from app.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
+from app.loops.adoption import Adoption
+from app.loops.each_apart import EachApart
+from app.loops.rounds import Rounds
+from app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
 from contract.failures import Failure, FailureType
 from contract.states import JobState
 from ledger.connect import Ledger

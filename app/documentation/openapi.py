@@ -15,10 +15,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app import views
-from app.errors import ForeignOrigin, UnknownHost
-from app.problems import ProblemView, responses
-from app.schemas import JobRequest
+from app.answers import views
+from app.http.errors import ForeignOrigin, UnknownHost
+from app.http.problems import ProblemView, responses
+from app.intake.job_request import JobRequest
 
 _ASSETS_AT = "/docs/assets"
 _PAGE = f"""<!DOCTYPE html>
@@ -122,7 +122,7 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
 
 
 def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
-    """What app/protection.py answers before a route is looked for."""
+    """What app/http/protection.py answers before a route is looked for."""
     for path in document["paths"].values():
         for method, operation in path.items():
             added = responses(UnknownHost)

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.errors import BodyTooLarge, MalformedRequest, RequestTimeout, UnsupportedMediaType
+from app.http.errors import BodyTooLarge, MalformedRequest, RequestTimeout, UnsupportedMediaType
 from contract import json_values
 from contract.settings import GatewaySettings
 

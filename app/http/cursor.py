@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from app.errors import MalformedRequest
+from app.http.errors import MalformedRequest
 
 _DIGEST_BYTES = 8
 

@@ -2,7 +2,7 @@
 
 import re
 
-from app.errors import KeyReused, MalformedRequest
+from app.http.errors import KeyReused, MalformedRequest
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey
 

@@ -8,9 +8,9 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from app.each_apart import EachApart
-from app.rounds import Rounds
-from app.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
+from app.loops.each_apart import EachApart
+from app.loops.rounds import Rounds
+from app.loops.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
 from contract.names import JOB_WORKFLOW, job_task_queue
 from contract.wire import JobInput, JobRef
 from ledger.connect import Ledger

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from app.intake import csv_rows, json_array, ndjson
-from app.intake.checking import Checker
-from app.intake.cutting import Cut, chunks
-from app.intake.expansion import expanded
-from app.intake.formats import Encoded, Format
+from app.intake.items import csv_table, json_array, ndjson
+from app.intake.items.cutting import Cut, chunks
+from app.intake.items.decompression import expanded
+from app.intake.items.formats import Encoded, Format
+from app.intake.items.item_check import Checker
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
 
@@ -23,6 +23,6 @@ def _items(
     blocks: Iterator[bytes], which: Format, limits: GatewaySettings
 ) -> Iterator[list[bytes]]:
     if which is Format.CSV:
-        return csv_rows.items(blocks, limits.max_item_bytes)
+        return csv_table.items(blocks, limits.max_item_bytes)
     read = ndjson.items if which is Format.NDJSON else json_array.items
     return read(blocks, Checker(limits), limits.max_item_bytes)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.errors import pointer
+from app.http.errors import pointer
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk

@@ -14,9 +14,9 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
-from app.job_checks import JobChecks
-from app.job_starts import JobStarts
-from app.temporal_calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
+from app.loops.job_checks import JobChecks
+from app.loops.job_starts import JobStarts
+from app.loops.temporal_calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
 from contract.names import chunk_task_queue, job_task_queue
 from ledger.connect import Ledger
 

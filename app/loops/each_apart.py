@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.temporal_calls import CallRefused
+from app.loops.temporal_calls import CallRefused
 
 Entry = TypeVar("Entry")
 
