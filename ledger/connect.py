@@ -11,7 +11,7 @@ from ledger.closing import Closing
 from ledger.database import Database
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
-from ledger.receiving import Receiving
+from ledger.recording import Recording
 from ledger.retention import Retention
 from ledger.starting import Starting
 from ledger.uploads import Uploads
@@ -33,7 +33,7 @@ class Ledger:
     closing: Closing
     catalog: Catalog
     retention: Retention
-    receiving: Receiving
+    recording: Recording
     uploads: Uploads
     starting: Starting
 
@@ -49,7 +49,7 @@ class Ledger:
             Closing(database),
             Catalog(database),
             Retention(database),
-            Receiving(database),
+            Recording(database),
             Uploads(database),
             Starting(database),
         )

@@ -1,7 +1,7 @@
-"""Jobs in the ledger: recorded, listed, started, cancelled, closed."""
+"""Jobs in the ledger: found, listed, opened, cancelled."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contract.failures import Failure
@@ -9,15 +9,9 @@ from contract.job_spec import Controls, JobSpec
 from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
-from ledger.database import Batch, Database, Row, Statement, UniqueViolation
-from ledger.records import (
-    ChunkCounts,
-    ErrorGroup,
-    IdempotencyKey,
-    JobRecord,
-    NewChunk,
-    now_ms,
-)
+from ledger.database import Database, Row, Statement
+from ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
+from ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
     "jobs.id, jobs.state, run, spec, total_chunks, total_items, "
@@ -33,16 +27,6 @@ class Terms:
     controls: Controls
 
 
-class KeyTaken(Exception):
-    """The idempotency key belongs to another job already, which is named."""
-
-    def __init__(self, job_id: str, body_hash: bytes) -> None:
-        """Keep the job that has the key, and the hash of the body it came with."""
-        super().__init__(job_id)
-        self.job_id = job_id
-        self.body_hash = body_hash
-
-
 class Jobs:
     """Operations on jobs. Every method raises LedgerUnavailable when the database is away."""
 
@@ -52,72 +36,6 @@ class Jobs:
         self._error_groups = counting.RunningErrorGroups(database)
 
     # --- for the gateway -------------------------------------------------------------
-
-    async def create(
-        self,
-        *,
-        job_id: str,
-        tenant: str,
-        spec: JobSpec,
-        controls: Controls,
-        chunks: Sequence[NewChunk],
-        key: IdempotencyKey | None = None,
-        keep_ms: int | None = None,
-    ) -> None:
-        """Record a job with all its chunks, or nothing of it.
-
-        `keep_ms` is how long to keep it once it has finished, where it asks for that.
-
-        Raises KeyTaken where the idempotency key has a job already.
-        """
-        created_at = now_ms()
-        script: list[Statement | Batch] = [
-            Statement(
-                "INSERT INTO jobs (id, tenant, state, run, spec, controls, total_chunks, "
-                "total_items, created_at, checked_at, keep_ms) "
-                "VALUES (?, ?, 'pending', 1, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    job_id,
-                    tenant,
-                    spec.to_json(controls),
-                    controls.to_json(),
-                    len(chunks),
-                    sum(chunk.item_count for chunk in chunks),
-                    created_at,
-                    created_at,
-                    keep_ms,
-                ),
-            ),
-            Batch(
-                "INSERT INTO job_labels (tenant, name, value, job_id) VALUES (?, ?, ?, ?)",
-                [(tenant, name, value, job_id) for name, value in controls.labels.items()],
-            ),
-            Batch(
-                "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
-                "VALUES (?, ?, ?, 'pending', ?)",
-                [(job_id, index, tenant, chunk.item_count) for index, chunk in enumerate(chunks)],
-            ),
-            Batch(
-                "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
-                [(job_id, index, tenant, chunk.body) for index, chunk in enumerate(chunks)],
-            ),
-        ]
-        if key is not None:
-            # First, so that of two racing requests the second waits and then fails here.
-            script.insert(
-                0,
-                Statement(
-                    "INSERT INTO idempotency_keys (tenant, name, body_hash, job_id, created_at) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (tenant, key.key, key.body_hash, job_id, created_at),
-                ),
-            )
-        try:
-            await self._database.write(*script)
-        except UniqueViolation:
-            if key is None:
-                raise
-            await self._raise_key_taken(tenant, key.key)
 
     async def find(self, job_id: str, tenant: str) -> JobRecord | None:
         """The job, or None where this tenant has none of that id."""
@@ -176,8 +94,8 @@ class Jobs:
         (rows,) = await self._database.write(
             Statement(
                 # Never compared in this state: that its workflow hears of it comes first.
-                "UPDATE jobs SET state = 'cancelling', checked_at = 0 WHERE id = ? AND tenant = ? "
-                "AND state IN ('pending', 'running', 'paused') RETURNING id",
+                f"UPDATE jobs SET {CANCEL.change}, checked_at = 0 WHERE id = ? AND tenant = ? "
+                f"AND {CANCEL.condition} RETURNING id",
                 (job_id, tenant),
             )
         )
@@ -201,9 +119,9 @@ class Jobs:
         """
         opened, rows = await self._database.write(
             Statement(
-                "UPDATE jobs SET state = 'running', started_at = ?, "
+                f"UPDATE jobs SET {OPEN.change}, started_at = ?, "
                 "workflow_started_at = COALESCE(workflow_started_at, ?) "
-                "WHERE id = ? AND state = 'pending' RETURNING id",
+                f"WHERE id = ? AND {OPEN.condition} RETURNING id",
                 (now := now_ms(), now, job_id),
             ),
             Statement("SELECT state FROM jobs WHERE id = ?", (job_id,)),
@@ -214,14 +132,6 @@ class Jobs:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
         counts = (await counting.running_counts(self._database, {job_id: 0}))[job_id]
         return counts.succeeded, counts.failed
-
-    async def _raise_key_taken(self, tenant: str, key: str) -> None:
-        rows = await self._database.read(
-            "SELECT job_id, body_hash FROM idempotency_keys WHERE tenant = ? AND name = ?",
-            (tenant, key),
-        )
-        job_id, body_hash = rows[0]
-        raise KeyTaken(job_id, bytes(body_hash))
 
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row[0]: row[4] for row in rows if row[9] is None}

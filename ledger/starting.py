@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from contract.job_spec import Controls, JobSpec
 from contract.names import JobId, TenantId
 from contract.states import JobState
-from ledger.closing import UNFINISHED
 from ledger.database import Batch, Database, Row, Statement, Value, placeholders
 from ledger.records import now_ms
+from ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
 
 LARGE_JOB_CHUNKS = 100
 """A job of more chunks is large. A smaller one is done in two turns of the default window."""
@@ -28,7 +28,7 @@ LARGE_JOBS_SHARE = 3 / 4
 CLAIM_MS = 10_000
 """Twice as long as a call to Temporal may take; a dead gateway's jobs wait this long."""
 
-_TO_START = "state = 'pending' AND workflow_started_at IS NULL"
+_TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL"
 # In the words of the index that holds just these.
 _UNDER_WAY = (
     "SELECT COUNT(*) AS jobs, "
@@ -165,9 +165,9 @@ class Starting:
         """
         until = now_ms() + wait_ms if wait_ms else 0
         await self._write_each(
-            "workflow_started_at = CASE WHEN state = 'pending' THEN NULL "
+            f"workflow_started_at = CASE WHEN {OPEN.condition} THEN NULL "
             "ELSE workflow_started_at END, "
-            "claimed_until = CASE WHEN state = 'pending' THEN ? ELSE 0 END",
+            f"claimed_until = CASE WHEN {OPEN.condition} THEN ? ELSE 0 END",
             [(until, job_id) for job_id in sorted(job_ids)],
         )
 
@@ -184,9 +184,9 @@ class Starting:
         (rows,) = await self._database.write(
             Statement(
                 "WITH taken AS MATERIALIZED ("
-                f"SELECT id FROM jobs WHERE state IN {UNFINISHED} AND checked_at < ? "
+                f"SELECT id FROM jobs WHERE {in_states(UNFINISHED)} AND checked_at < ? "
                 "AND claimed_until < ? "
-                "AND (workflow_started_at IS NOT NULL OR state = 'cancelling') "
+                f"AND (workflow_started_at IS NOT NULL OR state = '{CANCEL.after}') "
                 f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "
                 "UPDATE jobs SET claimed_until = ? WHERE id IN (SELECT id FROM taken) "
                 "RETURNING checked_at, id, state",

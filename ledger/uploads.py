@@ -12,8 +12,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contract.names import JobId, TenantId
 from ledger.database import Batch, Database, Statement, Value
 from ledger.records import NewChunk, now_ms
+from ledger.transitions import SEAL
 
 WHOLE = 0
 """The part of data that comes with its job: there is no job yet while it arrives."""
@@ -23,7 +25,7 @@ MAX_CHUNKS_A_STEP = 200
 
 _DROPPED = -1  # instead of its part
 JOB_IS_RECEIVING = (
-    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = uploads.job_id AND jobs.state = 'receiving')"
+    f"EXISTS (SELECT 1 FROM jobs WHERE jobs.id = uploads.job_id AND jobs.{SEAL.condition})"
 )
 IS_OPEN = (
     "uploads.job_id = ? AND uploads.number = ? AND uploads.is_complete = 0 "
@@ -44,7 +46,7 @@ class TooManyReceived(Exception):
 class Upload:
     """One sending of one part of a job's data."""
 
-    job_id: str
+    job_id: JobId
     number: int
 
     @property
@@ -53,7 +55,7 @@ class Upload:
         return self.number * MAX_CHUNKS_AN_UPLOAD
 
     @property
-    def id(self) -> tuple[str, int]:
+    def id(self) -> tuple[JobId, int]:
         """What its rows are found by."""
         return self.job_id, self.number
 
@@ -65,7 +67,7 @@ class Uploads:
         """Work on this database."""
         self._database = database
 
-    async def begin(self, job_id: str, tenant: str, part: int) -> Upload:
+    async def begin(self, job_id: JobId, tenant: TenantId, part: int) -> Upload:
         """Begin to send a part; raises UploadGone where the job is not receiving.
 
         With the part WHOLE it is the data of a job yet to be created.
@@ -79,12 +81,12 @@ class Uploads:
             return upload
         _, begun = await self._database.write(
             Statement(
-                "UPDATE jobs SET checked_at = ? WHERE id = ? AND state = 'receiving'",
+                f"UPDATE jobs SET checked_at = ? WHERE id = ? AND {SEAL.condition}",
                 (now, job_id),
             ),
             Statement(
                 f"INSERT INTO uploads {columns} SELECT ?, ?, ?, ?, 0, 0, 0, ? FROM jobs "
-                "WHERE id = ? AND tenant = ? AND state = 'receiving' RETURNING number",
+                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} RETURNING number",
                 (*row, job_id, tenant),
             ),
         )
@@ -136,7 +138,7 @@ class Uploads:
         _, completed, *_ = await self._database.write(
             # First: of several that complete at a time, each sees the one before.
             Statement(
-                "UPDATE jobs SET checked_at = ? WHERE id = ? AND state = 'receiving'",
+                f"UPDATE jobs SET checked_at = ? WHERE id = ? AND {SEAL.condition}",
                 (now_ms(), upload.job_id),
             ),
             Statement(
@@ -161,7 +163,7 @@ class Uploads:
                 "FROM uploads WHERE uploads.job_id = jobs.id AND is_complete = 1), "
                 "total_items = (SELECT COALESCE(SUM(item_count), 0) "
                 "FROM uploads WHERE uploads.job_id = jobs.id AND is_complete = 1) "
-                "WHERE id = ? AND state = 'receiving'",
+                f"WHERE id = ? AND {SEAL.condition}",
                 (upload.job_id,),
             ),
         )

@@ -24,9 +24,10 @@ from ledger.records import (
     now_ms,
     output_of,
 )
+from ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
 _BEGIN = (
-    "UPDATE chunks SET state = 'running', stage_attempts = stage_attempts + 1, "
+    f"UPDATE chunks SET {BEGIN.change}, stage_attempts = stage_attempts + 1, "
     # A chunk's attempts are its runs from the client's view: moving on to the
     # next stage is no further attempt, repeating a stage is.
     "attempts = attempts + CASE WHEN attempts = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
@@ -115,7 +116,7 @@ class Work:
         """
         await self._database.write(
             Statement(
-                f"UPDATE chunks SET {TAKEN_BACK} WHERE job_id = ? AND state = 'running'",
+                f"UPDATE chunks SET {TAKEN_BACK} WHERE job_id = ? AND {TAKE_BACK.condition}",
                 (job_id,),
             )
         )
@@ -181,8 +182,8 @@ class Work:
         await self._database.write(
             # First, while the run is not noted yet: done again it would take the run's own.
             Statement(
-                "UPDATE chunks SET state = 'pending', fence = fence + 1, block = NULL "
-                "WHERE job_id = ? AND state = 'running' AND block = ? "
+                f"UPDATE chunks SET {TAKE_BACK.change}, fence = fence + 1, block = NULL "
+                f"WHERE job_id = ? AND {TAKE_BACK.condition} AND block = ? "
                 f"AND NOT {_BLOCK_IS_FENCED}",
                 (job_id, run.block, job_id, str(run.block), run.number - 1),
             ),
@@ -269,22 +270,21 @@ class Work:
         await self._database.write(
             # First, so that the rows are locked: a success on its way keeps its result.
             Statement(
-                "UPDATE chunks SET fence = fence + 1 "
-                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                f"UPDATE chunks SET fence = fence + 1 WHERE job_id = ? {which}AND {LOSE.condition}",
                 (job_id, *chosen),
             ),
             # All their items count as failed, so none may show a result.
             Statement(
                 f"DELETE FROM results WHERE job_id = ? {which}AND EXISTS ("
                 " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
-                " AND chunks.idx = results.idx AND state IN ('pending', 'running'))",
+                f" AND chunks.idx = results.idx AND {LOSE.condition})",
                 (job_id, *chosen),
             ),
             Statement(
-                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
+                f"UPDATE chunks SET {LOSE.change}, finished_at = ?, items_failed = item_count, "
                 "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
                 "due_at = NULL "
-                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                f"WHERE job_id = ? {which}AND {LOSE.condition}",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),
         )

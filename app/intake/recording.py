@@ -18,7 +18,7 @@ from contract.job_spec import Execution, JobSpec
 from contract.names import DEFAULT_TENANT, new_job_id
 from ledger.catalog import Kind
 from ledger.database import LedgerUnavailable
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, NewChunk
 
 Check = Callable[[JobRequest], None]
@@ -62,25 +62,15 @@ async def _record_json(
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)
     controls, job_id = submission.to_controls(job), new_job_id()
-    if chunks is None:
-        write = services.ledger.receiving.open(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            key=key,
-            keep_ms=job.keep_ms,
-        )
-    else:
-        write = services.ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            chunks=chunks,
-            key=key,
-            keep_ms=job.keep_ms,
-        )
+    new_job = NewJob(
+        id=job_id,
+        tenant=DEFAULT_TENANT,
+        spec=spec,
+        controls=controls,
+        key=key,
+        keep_ms=job.keep_ms,
+    )
+    write = services.ledger.recording.record(new_job, chunks)
     try:
         await recorded_with_certainty(services.ledger.jobs, job_id, write)
     except KeyTaken as taken:

@@ -23,11 +23,11 @@ from app.intake.pipeline import receive
 from contract.failures import Failure, FailureType
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.settings import GatewaySettings
-from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, JobRecord, NewChunk, now_ms
+from ledger.transitions import SEAL
 from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
@@ -157,14 +157,15 @@ class Uploads:
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
             execution = submission.resolve_execution(whole.request.execution, stored.chunks)
-            write = self._ledger.receiving.create_job(
-                upload,
+            new_job = NewJob(
+                id=upload.job_id,
                 tenant=DEFAULT_TENANT,
                 spec=submission.to_spec(whole.request, execution),
                 controls=submission.to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
+            write = self._ledger.recording.record(new_job, upload)
             await recorded_with_certainty(self._ledger.jobs, upload.job_id, write)
         except KeyTaken as taken:
             await self._drop(upload)
@@ -181,19 +182,19 @@ class Uploads:
 
         Raises InvalidJob where it has none.
         """
-        if job.state is not JobState.RECEIVING:
+        if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
-        write = self._ledger.receiving.seal(
+        write = self._ledger.recording.seal(
             job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
         )
 
         async def is_sealed() -> bool:
             state = await self._ledger.jobs.state(job.id, DEFAULT_TENANT)
-            return state is not JobState.RECEIVING
+            return state not in SEAL.before
 
         if_unknown = (
             "The ledger went away while the job was sealed, so it is unknown whether it is. "
@@ -215,7 +216,7 @@ class Uploads:
                 "and the job was not sealed; what had arrived is deleted"
             ),
         )
-        closed = await self._ledger.receiving.close_unsealed(
+        closed = await self._ledger.closing.close_unsealed(
             failure, silent_since=now - round(limits.seal_timeout_seconds * 1000)
         )
         for job_id in closed:

@@ -220,7 +220,7 @@ async def cancel_job(
     """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
     if purge:
         return await _purge(services, job_id)
-    if await services.ledger.receiving.cancel(job_id, DEFAULT_TENANT):
+    if await services.ledger.closing.discard(job_id, DEFAULT_TENANT):
         services.housekeeping.kick()
     else:
         await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, StageSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
 from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
+from ledger.recording import NewJob
 from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
 from ledger.starting import Places
 
@@ -42,29 +43,47 @@ def chunks_of(sizes: Sequence[int]) -> list[NewChunk]:
     ]
 
 
+def new_job(
+    job_id: str,
+    *,
+    spec: JobSpec | None = None,
+    controls: Controls | None = None,
+    tenant: TenantId = DEFAULT_TENANT,
+    key: IdempotencyKey | None = None,
+    keep_ms: int | None = None,
+) -> NewJob:
+    return NewJob(
+        id=JobId(job_id),
+        tenant=tenant,
+        spec=spec or a_spec(),
+        controls=controls or Controls(max_concurrency=10),
+        key=key,
+        keep_ms=keep_ms,
+    )
+
+
 async def record(
     ledger: Ledger,
     sizes: Sequence[int] = (1,),
     *,
     spec: JobSpec | None = None,
     controls: Controls | None = None,
-    tenant: str = DEFAULT_TENANT,
+    tenant: TenantId = DEFAULT_TENANT,
     key: IdempotencyKey | None = None,
     job_id: str | None = None,
     keep_ms: int | None = None,
-) -> str:
+) -> JobId:
     """Record a job with chunks of these sizes; its id."""
-    job_id = job_id or new_job_id()
-    await ledger.jobs.create(
-        job_id=job_id,
+    job = new_job(
+        job_id or new_job_id(),
+        spec=spec,
+        controls=controls,
         tenant=tenant,
-        spec=spec or a_spec(),
-        controls=controls or Controls(max_concurrency=10),
-        chunks=chunks_of(sizes),
         key=key,
         keep_ms=keep_ms,
     )
-    return job_id
+    await ledger.recording.record(job, chunks_of(sizes))
+    return job.id
 
 
 async def running(
@@ -73,7 +92,7 @@ async def running(
     *,
     spec: JobSpec | None = None,
     controls: Controls | None = None,
-) -> str:
+) -> JobId:
     """Record and open a job."""
     job_id = await record(ledger, sizes, spec=spec, controls=controls)
     assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
@@ -109,6 +128,7 @@ async def closed(
     ledger: Ledger, job_id: str, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
 ) -> None:
     """Close a job, whose open chunks are cancelled."""
+    await ledger.jobs.open(job_id)
     await ledger.closing.settle(job_id)
     assert await ledger.closing.close(job_id, state, error=None, result=result)
 

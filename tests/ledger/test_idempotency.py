@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, TenantId, new_job_id
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerFailure
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey
 from tests.ledger.jobs_recorded import labelled, record
 
+OTHER = TenantId("other")
 KEY = IdempotencyKey(key="invoice 7", body_hash=b"\x00\xffhash")
 
 
@@ -29,9 +30,9 @@ async def test_a_key_that_is_taken_names_its_job_and_the_hash_of_its_body(ledger
 
 async def test_two_tenants_may_use_the_same_key(ledger: Ledger) -> None:
     ours = await record(ledger, key=KEY)
-    theirs = await record(ledger, key=KEY, tenant="other")
+    theirs = await record(ledger, key=KEY, tenant=OTHER)
     assert await all_jobs(ledger) == [ours]
-    assert await all_jobs(ledger, "other") == [theirs]
+    assert await all_jobs(ledger, OTHER) == [theirs]
 
 
 async def test_jobs_without_a_key_do_not_meet(ledger: Ledger) -> None:

@@ -11,12 +11,12 @@ from ledger.database import UniqueViolation
 from ledger.jobs import Terms
 from ledger.records import ChunkCounts, ErrorGroup
 from tests.ledger.jobs_recorded import (
-    a_spec,
     chunks_of,
     closed,
     fail,
     found,
     labelled,
+    new_job,
     new_token,
     record,
     running,
@@ -72,13 +72,7 @@ async def test_a_job_whose_last_input_cannot_be_written_leaves_nothing(ledger: L
     chunks = chunks_of([1, 1])
     object.__setattr__(chunks[1], "body", None)
     with pytest.raises(Exception, match=r"(?i)null"):
-        await ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=a_spec(),
-            controls=Controls(),
-            chunks=chunks,
-        )
+        await ledger.recording.record(new_job(job_id), chunks)
     assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
     assert await ledger.chunks.find(job_id, 0) is None
     await record(ledger, [1], job_id=job_id)

@@ -8,27 +8,25 @@ import pytest
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, JobId, new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk, now_ms
 from ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
-from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled
+from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled, new_job
 
 NEVER = Failure(type="NeverSealed", message="too late")
 TABLES = ("uploads", "received_chunks", "inputs", "chunks")
 
 
-async def receiving(ledger: Ledger, *, key: IdempotencyKey | None = None) -> str:
+async def receiving(ledger: Ledger, *, key: IdempotencyKey | None = None) -> JobId:
     job_id = new_job_id()
-    await ledger.receiving.open(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
-    )
+    await ledger.recording.record(new_job(job_id, controls=labelled({"a": "b"}), key=key), None)
     return job_id
 
 
-async def started(ledger: Ledger, job_id: str, part: int, *words: str) -> Upload:
+async def started(ledger: Ledger, job_id: JobId, part: int, *words: str) -> Upload:
     """An upload with a chunk for each word, not complete."""
     upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, part)
     for number, word in enumerate(words):
@@ -39,20 +37,20 @@ async def started(ledger: Ledger, job_id: str, part: int, *words: str) -> Upload
 
 
 async def send(
-    ledger: Ledger, job_id: str, part: int, *words: str, most: int = 1000
+    ledger: Ledger, job_id: JobId, part: int, *words: str, most: int = 1000
 ) -> tuple[int, int]:
     upload = await started(ledger, job_id, part, *words)
     return await ledger.uploads.complete(upload, part, max_chunks=most, max_items=most)
 
 
-async def seal(ledger: Ledger, job_id: str) -> bool:
+async def seal(ledger: Ledger, job_id: JobId) -> bool:
     job = await found(ledger, job_id)
-    return await ledger.receiving.seal(
+    return await ledger.recording.seal(
         job_id, DEFAULT_TENANT, job.spec, job.controls, job.total_chunks
     )
 
 
-async def words_of(ledger: Ledger, job_id: str) -> list[str]:
+async def words_of(ledger: Ledger, job_id: JobId) -> list[str]:
     """What the chunks of a job hold, in order."""
     assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
     total = (await found(ledger, job_id)).total_chunks
@@ -60,7 +58,7 @@ async def words_of(ledger: Ledger, job_id: str) -> list[str]:
     return [json.loads(attempt.input)[0] for attempt in attempts]
 
 
-async def rows(ledger: Ledger, job_id: str) -> dict[str, int]:
+async def rows(ledger: Ledger, job_id: JobId) -> dict[str, int]:
     counts = {}
     for table in TABLES:
         sql = f"SELECT COUNT(*) FROM {table} WHERE job_id = ?"
@@ -117,10 +115,10 @@ async def test_sealing_is_done_once_and_never_with_other_data_than_was_seen(
     ledger: Ledger,
 ) -> None:
     job_id = await receiving(ledger)
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 0)
+    assert not await ledger.recording.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 0)
     await send(ledger, job_id, 1, "a")
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 2)
-    assert not await ledger.receiving.seal(job_id, "another", a_spec(), Controls(), 1)
+    assert not await ledger.recording.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 2)
+    assert not await ledger.recording.seal(job_id, "another", a_spec(), Controls(), 1)
     assert (await rows(ledger, job_id))["chunks"] == 0
     sealed = await asyncio.gather(*(seal(ledger, job_id) for _ in range(3)))
     assert sorted(sealed) == [False, False, True]
@@ -173,9 +171,9 @@ async def test_a_cancelled_one_is_closed_at_once_and_its_data_goes(ledger: Ledge
     job_id = await receiving(ledger)
     await send(ledger, job_id, 1, "a", "b")
     await started(ledger, job_id, 2, "c")
-    assert not await ledger.receiving.cancel(job_id, "another")
-    assert await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
-    assert not await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
+    assert not await ledger.closing.discard(job_id, "another")
+    assert await ledger.closing.discard(job_id, DEFAULT_TENANT)
+    assert not await ledger.closing.discard(job_id, DEFAULT_TENANT)
     job = await found(ledger, job_id)
     assert (job.state, job.total_chunks, job.error) == (JobState.CANCELLED, 0, None)
     assert not await seal(ledger, job_id)
@@ -190,8 +188,8 @@ async def test_one_without_data_for_too_long_is_closed(ledger: Ledger) -> None:
     limit = now_ms() + 1
     await asyncio.sleep(0.005)
     await send(ledger, fresh, 1, "a")
-    assert await ledger.receiving.close_unsealed(NEVER, silent_since=limit) == [silent]
-    assert await ledger.receiving.close_unsealed(NEVER, silent_since=limit) == []
+    assert await ledger.closing.close_unsealed(NEVER, silent_since=limit) == [silent]
+    assert await ledger.closing.close_unsealed(NEVER, silent_since=limit) == []
     job = await found(ledger, silent)
     assert (job.state, job.error, job.total_items) == (JobState.FAILED, NEVER, 0)
     assert (await found(ledger, fresh)).state is JobState.RECEIVING
@@ -219,13 +217,7 @@ async def test_data_that_comes_as_a_whole_makes_a_job_only_at_its_end(ledger: Le
     job_id = new_job_id()
     upload = await started(ledger, job_id, WHOLE, "a", "b")
     assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
-    await ledger.receiving.create_job(
-        upload,
-        tenant=DEFAULT_TENANT,
-        spec=a_spec(),
-        controls=labelled({"team": "data"}),
-        keep_ms=None,
-    )
+    await ledger.recording.record(new_job(job_id, controls=labelled({"team": "data"})), upload)
     job = await found(ledger, job_id)
     assert (job.state, job.total_chunks, job.total_items) == (JobState.PENDING, 2, 2)
     listed = await ledger.jobs.page(
@@ -240,10 +232,9 @@ async def test_a_dropped_upload_makes_no_job_and_takes_no_key(ledger: Ledger) ->
     upload = await started(ledger, new_job_id(), WHOLE, "a")
     await ledger.uploads.drop(upload)
     key = IdempotencyKey(key="k", body_hash=b"1")
+    job = new_job(upload.job_id, controls=labelled({"a": "b"}), key=key)
     with pytest.raises(UploadGone):
-        await ledger.receiving.create_job(
-            upload, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
-        )
+        await ledger.recording.record(job, upload)
     assert await ledger.jobs.find(upload.job_id, DEFAULT_TENANT) is None
     await receiving(ledger, key=key)
 
@@ -253,14 +244,7 @@ async def test_of_two_with_one_key_the_second_gets_the_first(ledger: Ledger) -> 
     uploads = [await started(ledger, new_job_id(), WHOLE, "a") for _ in range(2)]
     made = await asyncio.gather(
         *(
-            ledger.receiving.create_job(
-                upload,
-                tenant=DEFAULT_TENANT,
-                spec=a_spec(),
-                controls=Controls(),
-                key=key,
-                keep_ms=5,
-            )
+            ledger.recording.record(new_job(upload.job_id, key=key, keep_ms=5), upload)
             for upload in uploads
         ),
         return_exceptions=True,
@@ -280,7 +264,7 @@ async def test_much_data_is_deleted_in_steps(ledger: Ledger) -> None:
     upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, 1)
     chunks = [NewChunk(item_count=1, body=b"[1]")] * 450
     await ledger.uploads.add(upload, 0, chunks)
-    await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
+    await ledger.closing.discard(job_id, DEFAULT_TENANT)
     await ledger.uploads.drop_abandoned(silent_since=0)
     left = []
     while await ledger.uploads.delete_some():

@@ -10,7 +10,16 @@ from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import Statement
 from ledger.records import NewChunk
-from tests.ledger.jobs_recorded import a_spec, closed, found, labelled, record, running, succeed
+from tests.ledger.jobs_recorded import (
+    a_spec,
+    closed,
+    found,
+    labelled,
+    new_job,
+    record,
+    running,
+    succeed,
+)
 
 Change = Callable[[Ledger, str], Awaitable[Any]]
 
@@ -54,16 +63,14 @@ async def test_a_new_job_has_the_first_and_opening_raises_it(ledger: Ledger) -> 
 
 async def test_every_part_that_comes_and_the_seal_raise_it(ledger: Ledger) -> None:
     job_id, controls = new_job_id(), labelled({})
-    await ledger.receiving.open(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=controls
-    )
+    await ledger.recording.record(new_job(job_id, controls=controls), None)
     revisions = [await revision_of(ledger, job_id)]
     for part in (1, 2):
         upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, part)
         await ledger.uploads.add(upload, 0, [NewChunk(item_count=1, body=b"[1]")])
         await ledger.uploads.complete(upload, part, max_chunks=9, max_items=9)
         revisions.append(await revision_of(ledger, job_id))
-    assert await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), controls, 2)
+    assert await ledger.recording.seal(job_id, DEFAULT_TENANT, a_spec(), controls, 2)
     revisions.append(await revision_of(ledger, job_id))
     assert sorted(set(revisions)) == revisions
 

@@ -306,9 +306,9 @@ async def test_there_is_no_outlook_where_nothing_may_be_claimed(ledger: Ledger) 
         await ledger.jobs.open(job_id)
     await ledger.work.take_over(fenced, SECOND_RUN)
     await ledger.jobs.request_cancel(stopped, DEFAULT_TENANT)
-    states = {fenced: None, stopped: JobState.CANCELLING, waiting: JobState.PENDING, "none": None}
-    for job_id, state in states.items():
-        assert await ledger.work.outlook(job_id, FIRST_RUN, limit=5) == Outlook(
+    states = {fenced: None, stopped: JobState.CANCELLING, waiting: JobState.PENDING}
+    for job, state in [*states.items(), ("none", None)]:
+        assert await ledger.work.outlook(job, FIRST_RUN, limit=5) == Outlook(
             job_state=state, ready=0, due_in_seconds=None
         )
 

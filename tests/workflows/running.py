@@ -34,6 +34,7 @@ from contract.settings import WorkerSettings
 from contract.states import ChunkState
 from contract.wire import JobInput, JobRef, Pace
 from ledger.connect import Ledger, connect
+from ledger.recording import NewJob
 from ledger.records import ChunkRecord, JobRecord, NewChunk
 from workers.main import build_workers
 from workers.processor import Processor
@@ -169,14 +170,9 @@ class Fanfold:
         )
         controls = Controls(max_concurrency=max_concurrency, tolerated_failures=tolerated_failures)
         job_id = new_job_id()
-        await self.ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            chunks=[
-                NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks
-            ],
+        await self.ledger.recording.record(
+            NewJob(id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=controls),
+            [NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks],
         )
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(

@@ -18,6 +18,7 @@ from contract.states import ChunkState
 from contract.wire import BlockInput, BlockOutcome, JobRef
 from ledger.connect import Ledger, connect
 from ledger.database import Statement
+from ledger.recording import NewJob
 from ledger.records import ChunkRecord, NewChunk
 from tests.workflows.gate import Gate
 from tests.workflows.running import until
@@ -52,9 +53,8 @@ async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
     spec = JobSpec(stages=stages, is_staged=len(stages) > 1, execution=Execution.ACTIVITY)
     job_id = new_job_id()
     bodies = [NewChunk(item_count=1, body=b"[%d]" % index) for index in range(chunks)]
-    await ledger.jobs.create(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=Controls(), chunks=bodies
-    )
+    job = NewJob(id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=Controls())
+    await ledger.recording.record(job, bodies)
     await ledger.jobs.open(job_id)
     return job_id
 

@@ -11,13 +11,13 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from app.loops.orchestration import Orchestration
 from contract.failures import FailureType
-from contract.job_spec import Controls, StageSpec
+from contract.job_spec import StageSpec
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from contract.wire import JobInput
 from devstack.running import free_ports
 from ledger.starting import Places
-from tests.ledger.jobs_recorded import a_spec, chunks_of, claimed_starts
+from tests.ledger.jobs_recorded import chunks_of, claimed_starts, new_job
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate
 from tests.workflows.running import Fanfold, until
@@ -84,13 +84,7 @@ async def test_jobs_that_cannot_be_started_keep_no_other_from_start_check_or_can
     unreadable = await fanfold.record([[1]], DOUBLE)
     rows(ledger_url, f"UPDATE jobs SET spec = 'no JSON' WHERE id = '{unreadable.job.id}'")
     too_long = "job_" + "x" * 2_000
-    await fanfold.ledger.jobs.create(
-        job_id=too_long,
-        tenant=DEFAULT_TENANT,
-        spec=a_spec(),
-        controls=Controls(),
-        chunks=chunks_of([1]),
-    )
+    await fanfold.ledger.recording.record(new_job(too_long), chunks_of([1]))
     good = await fanfold.record([[1]], DOUBLE)
     gone = await fanfold.record([[1]], DOUBLE)
     await fanfold.ledger.jobs.open(gone.job.id)
