@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from contract.failures import Failure
 from contract.states import JobState
 from ledger import counting
-from ledger.database import Database, Statement, Value
+from ledger.database import Statement, Value
 from ledger.records import ChunkCounts, ErrorGroup, now_ms
+from ledger.tenancy import OfTenant
 from ledger.transitions import (
     CLOSE_CANCELLED,
     DISCARD,
@@ -27,12 +28,15 @@ _CHUNK_IS_OPEN = (
     "EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id "
     f"AND chunks.{in_states(OPEN_CHUNK)})"
 )
-_RECEIVES_NOTHING = (
+RECEIVES_NOTHING = (
     f"{DISCARD.condition} AND checked_at < ? AND NOT EXISTS (SELECT 1 FROM uploads "
     "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
 )
 _IS_CANCELLED = CLOSE_CANCELLED.condition
-_IS_CLOSED = "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.finished_at IS NOT NULL)"
+_IS_CLOSED = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
+    "AND jobs.finished_at IS NOT NULL)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +66,12 @@ class _End:
         return json.dumps(summary, ensure_ascii=False)
 
 
-class Closing:
+class Closing(OfTenant):
     """Operations that end a job. Every method raises LedgerUnavailable."""
-
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
 
     async def counts(self, job_id: str) -> ChunkCounts:
         """Chunks by state and items by outcome, counted from the rows."""
-        return await counting.counted(self._database, job_id)
+        return await counting.counted(self._database, job_id, self._tenant)
 
     async def settle(self, job_id: str) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
@@ -81,8 +81,8 @@ class Closing:
         await self._database.write(
             Statement(
                 f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, due_at = NULL, "
-                f"fence = fence + 1 WHERE job_id = ? AND {SETTLE.condition}",
-                (now_ms(), job_id),
+                f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition}",
+                (now_ms(), job_id, self._tenant),
             )
         )
         return await self.counts(job_id)
@@ -102,29 +102,24 @@ class Closing:
             state=state,
             error=error,
             counts=counts,
-            errors=await counting.error_groups(self._database, job_id),
+            errors=await counting.error_groups(self._database, job_id, self._tenant),
             result=result,
         )
         allowed = in_states((*may_close(state), JobState.CANCELLING))
         _, is_closed = await self._end(job_id, f"{allowed} AND NOT {_CHUNK_IS_OPEN}", (), end)
         return is_closed
 
-    async def discard(self, job_id: str, tenant: str) -> bool:
+    async def discard(self, job_id: str) -> bool:
         """Cancel a job that was not sealed; whether it was this call that did so."""
         end = _End(state=DISCARD.after, error=None, counts=ChunkCounts())
-        ended, _ = await self._end(job_id, f"{DISCARD.condition} AND tenant = ?", (tenant,), end)
+        ended, _ = await self._end(job_id, DISCARD.condition, (), end)
         return ended
 
-    async def close_unsealed(self, failure: Failure, *, silent_since: int) -> list[str]:
-        """Close the jobs that got no data since then and were not sealed; their ids."""
-        since = (silent_since, silent_since)
-        found = await self._database.read(f"SELECT id FROM jobs WHERE {_RECEIVES_NOTHING}", since)
+    async def give_up(self, job_id: str, failure: Failure, *, silent_since: int) -> bool:
+        """Close a job that got no data since then and was not sealed; whether this call did."""
         end = _End(state=GIVE_UP.after, error=failure, counts=ChunkCounts())
-        return [
-            job_id
-            for (job_id,) in found
-            if (await self._end(job_id, _RECEIVES_NOTHING, since, end))[0]
-        ]
+        ended, _ = await self._end(job_id, RECEIVES_NOTHING, (silent_since, silent_since), end)
+        return ended
 
     async def _end(
         self, job_id: str, which: str, parameters: Sequence[Value], end: _End
@@ -133,7 +128,7 @@ class Closing:
 
         Whether this call did so, and whether the job has one now.
         """
-        may_end, this = f"id = ? AND {which}", (job_id, *parameters)
+        may_end, this = f"id = ? AND tenant = ? AND {which}", (job_id, self._tenant, *parameters)
         now = now_ms()
         script = [
             # Nobody else closes it between here and the end of the transaction.
@@ -166,9 +161,9 @@ class Closing:
             script.append(
                 Statement(
                     f"DELETE FROM {table} WHERE job_id = ? {rows}AND {_IS_CLOSED}",
-                    (job_id, job_id),
+                    (job_id, job_id, self._tenant),
                 )
             )
-        script.append(Statement(f"SELECT 1 WHERE {_IS_CLOSED}", (job_id,)))
+        script.append(Statement(f"SELECT 1 WHERE {_IS_CLOSED}", (job_id, self._tenant)))
         answers = await self._database.write(*script)
         return bool(answers[closing]), bool(answers[-1])

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
+from contract.names import TenantId
 from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
 from ledger.database import Database, Row, Statement
 from ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
+from ledger.retention import remove
+from ledger.tenancy import JOB_IS_OURS, OfTenant
 from ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
@@ -27,46 +30,52 @@ class Terms:
     controls: Controls
 
 
-class Jobs:
+class Jobs(OfTenant):
     """Operations on jobs. Every method raises LedgerUnavailable when the database is away."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
-        self._error_groups = counting.RunningErrorGroups(database)
+    def __init__(
+        self,
+        database: Database,
+        tenant: TenantId,
+        error_groups: counting.RunningErrorGroups,
+    ) -> None:
+        """Work on this database, for this tenant; what is remembered is of all tenants."""
+        super().__init__(database, tenant)
+        self._error_groups = error_groups
 
     # --- for the gateway -------------------------------------------------------------
 
-    async def find(self, job_id: str, tenant: str) -> JobRecord | None:
+    async def find(self, job_id: str) -> JobRecord | None:
         """The job, or None where this tenant has none of that id."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND tenant = ?", (job_id, tenant)
+            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return (await self._records(rows))[0] if rows else None
 
-    async def state(self, job_id: str, tenant: str) -> JobState | None:
+    async def state(self, job_id: str) -> JobState | None:
         """The job's state alone: what a waiting client's poll costs."""
         rows = await self._database.read(
-            "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, tenant)
+            "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return JobState.read(rows[0][0]) if rows else None
 
     async def result(self, job_id: str) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
-        rows = await self._database.read("SELECT body FROM job_results WHERE job_id = ?", (job_id,))
+        rows = await self._database.read(
+            "SELECT body FROM job_results WHERE job_id = ? AND tenant = ?", (job_id, self._tenant)
+        )
         return bytes(rows[0][0]) if rows else None
 
     async def page(
         self,
         *,
-        tenant: str,
         state: JobState | None,
         labels: Mapping[str, str],
         before: str | None,
         limit: int,
     ) -> list[JobRecord]:
         """At most `limit` jobs, newest first, that come after the job `before`."""
-        where, parameters = ["jobs.tenant = ?"], [tenant]
+        where, parameters = ["jobs.tenant = ?"], [str(self._tenant)]
         if state is not None:
             where.append("jobs.state = ?")
             parameters.append(state)
@@ -86,7 +95,7 @@ class Jobs:
         )
         return await self._records(rows)
 
-    async def request_cancel(self, job_id: str, tenant: str) -> bool:
+    async def request_cancel(self, job_id: str) -> bool:
         """Mark an unfinished job as cancelling, which no chunk starts after.
 
         Returns whether it was this call that did so.
@@ -96,16 +105,26 @@ class Jobs:
                 # Never compared in this state: that its workflow hears of it comes first.
                 f"UPDATE jobs SET {CANCEL.change}, checked_at = 0 WHERE id = ? AND tenant = ? "
                 f"AND {CANCEL.condition} RETURNING id",
-                (job_id, tenant),
+                (job_id, self._tenant),
             )
         )
         return bool(rows)
+
+    async def purge(self, job_id: str) -> bool:
+        """Remove a finished job, at once for everyone who asks; whether there was one.
+
+        Its labels and its idempotency key go with it; its data is deleted in steps.
+        """
+        this = (job_id, self._tenant)
+        return bool(await remove(self._database, "id = ? AND tenant = ?", [job_id], this))
 
     # --- for the workers -------------------------------------------------------------
 
     async def terms(self, job_id: str) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
-        rows = await self._database.read("SELECT spec, controls FROM jobs WHERE id = ?", (job_id,))
+        rows = await self._database.read(
+            "SELECT spec, controls FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
+        )
         if not rows:
             return None
         spec, controls = rows[0]
@@ -121,17 +140,21 @@ class Jobs:
             Statement(
                 f"UPDATE jobs SET {OPEN.change}, started_at = ?, "
                 "workflow_started_at = COALESCE(workflow_started_at, ?) "
-                f"WHERE id = ? AND {OPEN.condition} RETURNING id",
-                (now := now_ms(), now, job_id),
+                f"WHERE id = ? AND tenant = ? AND {OPEN.condition} RETURNING id",
+                (now := now_ms(), now, job_id, self._tenant),
             ),
-            Statement("SELECT state FROM jobs WHERE id = ?", (job_id,)),
+            Statement("SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)),
         )
         return bool(opened), JobState.read(rows[0][0]) if rows else None
 
     async def outcome_counts(self, job_id: str) -> tuple[int, int]:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
-        counts = (await counting.running_counts(self._database, {job_id: 0}))[job_id]
-        return counts.succeeded, counts.failed
+        ((succeeded, failed),) = await self._database.read(
+            "SELECT COALESCE(SUM(succeeded), 0), COALESCE(SUM(failed), 0) FROM job_counts "
+            f"WHERE job_id = ? AND {JOB_IS_OURS}",
+            (job_id, job_id, self._tenant),
+        )
+        return int(succeeded), int(failed)
 
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row[0]: row[4] for row in rows if row[9] is None}

@@ -17,7 +17,9 @@ from ledger.transitions import FAIL, SUCCEED, TAKE_BACK
 
 Script = tuple[Statement, ...]
 
-_HOLDS_ATTEMPT = f"WHERE job_id = ? AND idx = ? AND {TAKE_BACK.condition} AND fence = ?"
+_HOLDS_ATTEMPT = (
+    f"WHERE job_id = ? AND idx = ? AND {TAKE_BACK.condition} AND fence = ? AND tenant = ?"
+)
 TAKEN_BACK = (
     f"{TAKE_BACK.change}, attempts = attempts - CASE WHEN stage_attempts > 0 "
     "AND (stage = 0 OR stage_attempts > 1) THEN 1 ELSE 0 END, stage_attempts = "
@@ -128,8 +130,8 @@ def failure_columns(failure: Failure) -> tuple[str, str, int]:
     return failure.type, failure.message, int(failure.retryable)
 
 
-def _held(attempt: Attempt) -> tuple[str, int, int]:
-    return attempt.job_id, attempt.index, attempt.fence
+def _held(attempt: Attempt) -> tuple[str, int, int, str]:
+    return attempt.job_id, attempt.index, attempt.fence, attempt.tenant
 
 
 def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) -> Statement:
@@ -140,7 +142,7 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
-        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? "
+        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? AND tenant = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
         (
@@ -150,5 +152,6 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
             attempt.index,
             state,
             attempt.fence,
+            attempt.tenant,
         ),
     )

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from contract.job_spec import Controls, JobSpec
 from contract.names import JobId, TenantId
 from contract.states import ChunkState
-from ledger.database import Batch, Database, Statement, UniqueViolation, Value
+from ledger.database import Batch, Statement, UniqueViolation, Value
 from ledger.records import IdempotencyKey, NewChunk, now_ms
+from ledger.tenancy import OfTenant
 from ledger.transitions import RECEIVE, RECORD, SEAL
 from ledger.uploads import IS_OPEN, Upload, UploadGone
 
 _CHUNK = f"'{ChunkState.PENDING}'"
 # Of a job that is being sealed, once it is.
 _IS_SEALED = (
-    "uploads.job_id = ? AND uploads.is_complete = 1 AND EXISTS (SELECT 1 FROM jobs "
+    "uploads.job_id = ? AND uploads.tenant = ? AND uploads.is_complete = 1 "
+    "AND EXISTS (SELECT 1 FROM jobs "
     f"WHERE jobs.id = uploads.job_id AND jobs.state = '{SEAL.after}')"
 )
 
@@ -40,7 +42,6 @@ class NewJob:
     """A job to be recorded."""
 
     id: JobId
-    tenant: TenantId
     spec: JobSpec
     controls: Controls
     key: IdempotencyKey | None = None
@@ -52,12 +53,8 @@ Data = Sequence[NewChunk] | Upload | None
 """A job's chunks, or the upload that has stored them; None where it gets them afterwards."""
 
 
-class Recording:
+class Recording(OfTenant):
     """Operations that record a job. Every method raises LedgerUnavailable."""
-
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
 
     async def record(self, job: NewJob, data: Data) -> None:
         """Record a job with all its chunks, ready to start, or nothing of it.
@@ -66,17 +63,15 @@ class Recording:
         already, and UploadGone.
         """
         try:
-            *_, last = await self._database.write(*_script(job, data))
+            *_, last = await self._database.write(*_script(job, self._tenant, data))
         except UniqueViolation:
             if job.key is not None:
-                await self._raise_key_taken(job.tenant, job.key)
+                await self._raise_key_taken(job.key)
             raise
         if isinstance(data, Upload) and not last:
             raise UploadGone
 
-    async def seal(
-        self, job_id: str, tenant: str, spec: JobSpec, controls: Controls, total_chunks: int
-    ) -> bool:
+    async def seal(self, job_id: str, spec: JobSpec, controls: Controls, total_chunks: int) -> bool:
         """Make the complete parts the job's chunks, in order, and let it start.
 
         False, having done nothing, where the job is not receiving or does not have that
@@ -87,28 +82,28 @@ class Recording:
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, checked_at = ? WHERE id = ? "
                 f"AND tenant = ? AND {SEAL.condition} AND total_chunks = ? AND total_chunks > 0 "
                 "RETURNING id",
-                (spec.to_json(controls), now_ms(), job_id, tenant, total_chunks),
+                (spec.to_json(controls), now_ms(), job_id, self._tenant, total_chunks),
             ),
-            *_chunks_of_uploads(_IS_SEALED, (job_id,)),
+            *_chunks_of_uploads(_IS_SEALED, (job_id, self._tenant)),
         )
         return bool(sealed)
 
-    async def _raise_key_taken(self, tenant: str, key: IdempotencyKey) -> None:
+    async def _raise_key_taken(self, key: IdempotencyKey) -> None:
         rows = await self._database.read(
             "SELECT job_id, body_hash FROM idempotency_keys WHERE tenant = ? AND name = ?",
-            (tenant, key.key),
+            (self._tenant, key.key),
         )
         for job_id, body_hash in rows:
             raise KeyTaken(job_id, bytes(body_hash)) from None
 
 
-def _script(job: NewJob, data: Data) -> list[Statement | Batch]:
+def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
     now, move = now_ms(), RECORD if data is not None else RECEIVE
     # Of an upload that was given up meanwhile, nothing is recorded.
     source, upload = "", tuple[Value, ...]()
     totals, sums = "?, ?", tuple[Value, ...]((0, 0))
     if isinstance(data, Upload):
-        source, upload = f"FROM uploads WHERE {IS_OPEN}", data.id
+        source, upload = f"FROM uploads WHERE {IS_OPEN}", (*data.id, tenant)
         totals, sums = "chunk_count, item_count", ()
     elif data is not None:
         sums = len(data), sum(chunk.item_count for chunk in data)
@@ -118,7 +113,7 @@ def _script(job: NewJob, data: Data) -> list[Statement | Batch]:
         claim = Statement(
             "INSERT INTO idempotency_keys (tenant, name, body_hash, job_id, created_at) "
             f"SELECT ?, ?, ?, ?, ? {source}",
-            (job.tenant, job.key.key, job.key.body_hash, job.id, now, *upload),
+            (tenant, job.key.key, job.key.body_hash, job.id, now, *upload),
         )
         script.append(claim)
     script += [
@@ -127,33 +122,30 @@ def _script(job: NewJob, data: Data) -> list[Statement | Batch]:
             "keep_ms, total_chunks, total_items) "
             f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), {totals} {source}",
             (
-                *(job.id, job.tenant, job.spec.to_json(job.controls), job.controls.to_json()),
+                *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json()),
                 *(now, now, job.keep_ms, *sums, *upload),
             ),
         ),
         Batch(
             f"INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? {source}",
-            [
-                (job.tenant, name, value, job.id, *upload)
-                for name, value in job.controls.labels.items()
-            ],
+            [(tenant, name, value, job.id, *upload) for name, value in job.controls.labels.items()],
         ),
     ]
     if isinstance(data, Upload):
-        return [*script, *_chunks_of_uploads(IS_OPEN, data.id)]
-    return [*script, *_chunks_of_rows(job, data or ())]
+        return [*script, *_chunks_of_uploads(IS_OPEN, upload)]
+    return [*script, *_chunks_of_rows(job.id, tenant, data or ())]
 
 
-def _chunks_of_rows(job: NewJob, chunks: Sequence[NewChunk]) -> list[Batch]:
+def _chunks_of_rows(job_id: JobId, tenant: TenantId, chunks: Sequence[NewChunk]) -> list[Batch]:
     return [
         Batch(
             "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
             f"VALUES (?, ?, ?, {_CHUNK}, ?)",
-            [(job.id, index, job.tenant, chunk.item_count) for index, chunk in enumerate(chunks)],
+            [(job_id, index, tenant, chunk.item_count) for index, chunk in enumerate(chunks)],
         ),
         Batch(
             "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
-            [(job.id, index, job.tenant, chunk.body) for index, chunk in enumerate(chunks)],
+            [(job_id, index, tenant, chunk.body) for index, chunk in enumerate(chunks)],
         ),
     ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
-from contract.names import JobId
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from contract.states import ChunkState, JobState
 from ledger.database import Row
@@ -123,6 +123,7 @@ class Attempt:
     """The right to run a stage of a chunk once; only its holder may record the outcome."""
 
     job_id: str
+    tenant: TenantId
     index: int
     stage: int
     number: int

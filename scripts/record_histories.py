@@ -139,7 +139,7 @@ class Recorder:
 
     async def cancel(self, job_id: str) -> None:
         """Cancel as the gateway does."""
-        await self.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+        await self.ledger.of(DEFAULT_TENANT).jobs.request_cancel(job_id)
         await self.client.get_workflow_handle(job_id).cancel()
 
     async def terminate_first_shard(self, job_id: str) -> None:
@@ -178,8 +178,8 @@ class Recorder:
         )
         job_id = new_job_id()
         chunks = [NewChunk(item_count=1, body=f"[{value}]".encode()) for value in scenario.values]
-        job = NewJob(id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=controls)
-        await self.ledger.recording.record(job, chunks)
+        job = NewJob(id=job_id, spec=spec, controls=controls)
+        await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
             JobInput.of(ref, len(chunks), spec, controls),

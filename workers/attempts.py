@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from contract.failures import Failure, FailureType
 from contract.job_spec import RetrySpec, StageSpec
+from contract.wire import JobRef
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
@@ -63,21 +64,21 @@ class Attempts:
         self._ledger = ledger
         self._processors = processors
         self._max_result_bytes = max_result_bytes
-        self._terms: dict[str, Terms] = {}
+        self._terms: dict[JobRef, Terms] = {}
 
-    async def terms(self, job_id: str) -> Terms:
+    async def terms(self, job: JobRef) -> Terms:
         """What the job was asked to do, remembered: every chunk of the job asks for it.
 
         Raises NoSuchJob.
         """
-        if job_id not in self._terms:
-            terms = await self._ledger.jobs.terms(job_id)
+        if job not in self._terms:
+            terms = await self._ledger.of(job.tenant).jobs.terms(job.id)
             if terms is None:
-                raise NoSuchJob(job_id)
+                raise NoSuchJob(job.id)
             if len(self._terms) >= _REMEMBERED_JOBS:
                 self._terms.pop(next(iter(self._terms)))
-            self._terms[job_id] = terms
-        return self._terms[job_id]
+            self._terms[job] = terms
+        return self._terms[job]
 
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""
@@ -113,12 +114,12 @@ class Attempts:
         )
         return Ending(script, failure, seconds=seconds)
 
-    async def is_tolerance_exceeded(self, job_id: str, terms: Terms) -> bool:
+    async def is_tolerance_exceeded(self, job: JobRef, terms: Terms) -> bool:
         """Whether the job bears no more failures, by the outcomes recorded so far."""
         tolerance = terms.controls.tolerated_failures
         if tolerance is None:
             return False
-        succeeded, failed = await self._ledger.jobs.outcome_counts(job_id)
+        succeeded, failed = await self._ledger.of(job.tenant).jobs.outcome_counts(job.id)
         return tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=False)
 
     async def _execute(self, attempt: Attempt, stage: StageSpec) -> Outcome:

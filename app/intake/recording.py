@@ -15,7 +15,7 @@ from app.intake.job_request import JobRequest
 from app.intake.multipart import boundary_of
 from app.services import Services
 from contract.job_spec import Execution, JobSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import new_job_id
 from ledger.catalog import Kind
 from ledger.database import LedgerUnavailable
 from ledger.recording import KeyTaken, NewJob
@@ -37,7 +37,9 @@ async def _record(request: Request, services: Services, key_name: str | None) ->
     if boundary is not None:
         check_not_compressed(request)
         check = await _check_of_names(services)
-        return await services.uploads.receive_form(boundary, request.stream(), check, key_name)
+        return await services.uploads.receive_form(
+            services.tenant, boundary, request.stream(), check, key_name
+        )
     body = await read_body(request, services.settings)
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
@@ -64,15 +66,14 @@ async def _record_json(
     controls, job_id = submission.to_controls(job), new_job_id()
     new_job = NewJob(
         id=job_id,
-        tenant=DEFAULT_TENANT,
         spec=spec,
         controls=controls,
         key=key,
         keep_ms=job.keep_ms,
     )
-    write = services.ledger.recording.record(new_job, chunks)
+    write = services.tenant.recording.record(new_job, chunks)
     try:
-        await recorded_with_certainty(services.ledger.jobs, job_id, write)
+        await recorded_with_certainty(services.tenant.jobs, job_id, write)
     except KeyTaken as taken:
         return idempotency.earlier_job(taken, key), taken.job_id != job_id
     return job_id, False

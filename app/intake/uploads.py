@@ -21,9 +21,9 @@ from app.intake.job_request import JobRequest
 from app.intake.multipart import Form
 from app.intake.pipeline import receive
 from contract.failures import Failure, FailureType
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import new_job_id
 from contract.settings import GatewaySettings
-from ledger.connect import Ledger
+from ledger.connect import Ledger, TenantLedger
 from ledger.database import LedgerUnavailable
 from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, JobRecord, NewChunk, now_ms
@@ -83,7 +83,12 @@ class Uploads:
         self._threads.shutdown(wait=False)
 
     async def receive_part(
-        self, job: JobRecord, part: int, encoded: Encoded, pieces: AsyncIterator[bytes]
+        self,
+        tenant: TenantLedger,
+        job: JobRecord,
+        part: int,
+        encoded: Encoded,
+        pieces: AsyncIterator[bytes],
     ) -> tuple[int, int]:
         """Store one part of a receiving job's data; its chunks and items.
 
@@ -96,17 +101,17 @@ class Uploads:
 
         self._note_running()
         try:
-            upload = await self._ledger.uploads.begin(job.id, DEFAULT_TENANT, part)
+            upload = await tenant.uploads.begin(job.id, part)
             try:
-                await self._store(upload, pieces, make)
-                return await self._ledger.uploads.complete(
+                await self._store(tenant, upload, pieces, make)
+                return await tenant.uploads.complete(
                     upload,
                     part,
                     max_chunks=self._limits.max_chunks,
                     max_items=self._limits.max_items,
                 )
             except BaseException:
-                await self._drop(upload)
+                await self._drop(tenant, upload)
                 raise
         except UploadGone:
             raise not_receiving() from None
@@ -120,6 +125,7 @@ class Uploads:
 
     async def receive_form(
         self,
+        tenant: TenantLedger,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
         check: Callable[[JobRequest], None],
@@ -148,10 +154,10 @@ class Uploads:
             return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
 
         self._note_running()
-        upload = await self._ledger.uploads.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
+        upload = await tenant.uploads.begin(new_job_id(), WHOLE)
         key: IdempotencyKey | None = None
         try:
-            stored = await self._store(upload, pieces, make)
+            stored = await self._store(tenant, upload, pieces, make)
             if whole.request is None or not stored.chunks:
                 refuse("invalid_job", ITEMS, "there are no items")
             if key_name is not None:
@@ -159,25 +165,24 @@ class Uploads:
             execution = submission.resolve_execution(whole.request.execution, stored.chunks)
             new_job = NewJob(
                 id=upload.job_id,
-                tenant=DEFAULT_TENANT,
                 spec=submission.to_spec(whole.request, execution),
                 controls=submission.to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
-            write = self._ledger.recording.record(new_job, upload)
-            await recorded_with_certainty(self._ledger.jobs, upload.job_id, write)
+            write = tenant.recording.record(new_job, upload)
+            await recorded_with_certainty(tenant.jobs, upload.job_id, write)
         except KeyTaken as taken:
-            await self._drop(upload)
+            await self._drop(tenant, upload)
             return earlier_job(taken, key), taken.job_id != upload.job_id
         except UploadGone:
             raise RequestTimeout("body_timeout", "The data came too slowly.") from None
         except BaseException:
-            await self._drop(upload)
+            await self._drop(tenant, upload)
             raise
         return upload.job_id, False
 
-    async def seal(self, job: JobRecord) -> bool:
+    async def seal(self, tenant: TenantLedger, job: JobRecord) -> bool:
         """Let a receiving job start with the data it has; whether it was this call that did so.
 
         Raises InvalidJob where it has none.
@@ -188,12 +193,10 @@ class Uploads:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
-        write = self._ledger.recording.seal(
-            job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
-        )
+        write = tenant.recording.seal(job.id, spec, job.controls, job.total_chunks)
 
         async def is_sealed() -> bool:
-            state = await self._ledger.jobs.state(job.id, DEFAULT_TENANT)
+            state = await tenant.jobs.state(job.id)
             return state not in SEAL.before
 
         if_unknown = (
@@ -216,13 +219,13 @@ class Uploads:
                 "and the job was not sealed; what had arrived is deleted"
             ),
         )
-        closed = await self._ledger.closing.close_unsealed(
+        closed = await self._ledger.abandoned.close_unsealed(
             failure, silent_since=now - round(limits.seal_timeout_seconds * 1000)
         )
         for job_id in closed:
             _log.info("job %s was never sealed", job_id)
         silence_ms = _ABANDONED_AFTER_MS + round(limits.body_timeout_seconds * 1000)
-        await self._ledger.uploads.drop_abandoned(silent_since=now - silence_ms)
+        await self._ledger.abandoned.drop_uploads(silent_since=now - silence_ms)
         return False
 
     def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
@@ -232,6 +235,7 @@ class Uploads:
 
     async def _store(
         self,
+        tenant: TenantLedger,
         upload: Upload,
         pieces: AsyncIterator[bytes],
         make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
@@ -243,7 +247,7 @@ class Uploads:
                 refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
             first = stored.chunks
             stored.chunks += len(batch)
-            await self._ledger.uploads.add(upload, first, batch)
+            await tenant.uploads.add(upload, first, batch)
 
         await receive(
             pieces,
@@ -261,10 +265,10 @@ class Uploads:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _drop(self, upload: Upload) -> None:
+    async def _drop(self, tenant: TenantLedger, upload: Upload) -> None:
         """Delete what was stored, even when the request is being cancelled."""
         try:
-            await asyncio.shield(self._ledger.uploads.drop(upload))
+            await asyncio.shield(tenant.uploads.drop(upload))
         except LedgerUnavailable:
             _log.warning("an upload that failed is deleted later: the ledger is away")
 

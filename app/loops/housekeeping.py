@@ -43,7 +43,7 @@ class Housekeeping:
             self._expire_jobs,
             ledger.retention.delete_some,
             uploads.tidy,
-            ledger.uploads.delete_some,
+            ledger.abandoned.delete_some,
             ledger.database.give_space_back,
         )
 

@@ -76,7 +76,9 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    chunks, items = await services.uploads.receive_part(job, part, encoded, request.stream())
+    chunks, items = await services.uploads.receive_part(
+        services.tenant, job, part, encoded, request.stream()
+    )
     return views.PartView(part=part, items=items, chunks=chunks)
 
 
@@ -98,7 +100,7 @@ async def seal_job(job_id: str, services: ServicesOf) -> Response:
     """Make the parts that are whole the job's items, in the order of their numbers."""
     job = await services.job(job_id)
     while job.state in SEAL.before:
-        if await services.uploads.seal(job):
+        if await services.uploads.seal(services.tenant, job):
             services.orchestration.kick()
         job = await services.job(job_id)
     if job.state.is_terminal and not job.total_chunks:
