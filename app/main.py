@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.answers.rendered import RenderedJobs
-from app.documentation import openapi
+from app.documentation import openapi, swagger_ui
 from app.http import problems
 from app.http.hosts import AllowedHosts
 from app.http.protection import Protection
@@ -46,11 +46,12 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 max_running_jobs=given.max_running_jobs,
                 interval_seconds=given.reconcile_interval_seconds,
             )
-            receiving = Uploads(ledger, given)
+            uploads = Uploads(ledger, given)
             housekeeping = Housekeeping(
                 ledger,
-                receiving,
                 retention_hours=given.retention_hours,
+                seal_timeout_seconds=given.seal_timeout_seconds,
+                body_timeout_seconds=given.body_timeout_seconds,
                 interval_seconds=given.reconcile_interval_seconds,
             )
             app.state.services = Services(
@@ -58,7 +59,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 ledger=ledger,
                 orchestration=orchestration,
                 housekeeping=housekeeping,
-                uploads=receiving,
+                uploads=uploads,
                 rendered=RenderedJobs(),
                 stopping=stopping,
                 workflows_url=(
@@ -77,7 +78,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 for loop in loops:
                     loop.cancel()
                 await asyncio.wait(loops)
-                await receiving.close()
+                await uploads.close()
 
     app = FastAPI(
         title="Fanfold",
@@ -95,6 +96,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
+    swagger_ui.install(app)
     return app
 
 

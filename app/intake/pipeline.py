@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Final, TypeVar
+from typing import Final
 
 from starlette.requests import ClientDisconnect
 
@@ -23,7 +23,6 @@ BATCH_CHUNKS: Final = 1000
 SIGN_OF_LIFE_SECONDS: Final = 60
 """What comes so slowly that no batch fills is told from what nobody sends any more."""
 
-Result = TypeVar("Result")
 Store = Callable[[list[NewChunk]], Awaitable[None]]
 """Stores the next chunks; without any it says that more may follow."""
 
@@ -82,7 +81,7 @@ class _Buffer:
             yield block
 
 
-async def receive(
+async def store_chunks(
     pieces: AsyncIterator[bytes],
     make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
     store: Store,

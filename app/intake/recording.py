@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 
 from fastapi import Request
 
-from app.http import idempotency
 from app.http.errors import Unavailable
-from app.intake import submission
+from app.http.idempotency import earlier_job
 from app.intake.body import check_not_compressed, decode_body, read_body
 from app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
+from app.intake.items.splitting import split
 from app.intake.job_request import JobRequest
 from app.intake.multipart import boundary_of
-from app.services import Services
+from app.intake.spec import resolve_execution, to_controls, to_spec
+from app.intake.uploads import Uploads
+from app.intake.validation import check_names, validate
 from contract.job_spec import Execution, JobSpec
 from contract.names import DEFAULT_TENANT, new_job_id
+from contract.settings import GatewaySettings
 from ledger.catalog import Kind
+from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.jobs import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk
@@ -24,46 +28,47 @@ from ledger.records import IdempotencyKey, NewChunk
 Check = Callable[[JobRequest], None]
 
 
-async def record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
+async def record(
+    request: Request,
+    ledger: Ledger,
+    uploads: Uploads,
+    limits: GatewaySettings,
+    key_name: str | None,
+) -> tuple[str, bool]:
     """The job's id, and whether an earlier request had made it already; raises a Problem."""
     try:
-        return await _record(request, services, key_name)
+        boundary = boundary_of(request.headers.get("content-type", ""))
+        if boundary is not None:
+            check_not_compressed(request)
+            check = await _check_of_names(ledger)
+            return await uploads.record_form(boundary, request.stream(), check, key_name)
+        return await _record_body(ledger, limits, await read_body(request, limits), key_name)
     except LedgerUnavailable as error:  # before the write that would have recorded the job
         raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
 
 
-async def _record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
-    boundary = boundary_of(request.headers.get("content-type", ""))
-    if boundary is not None:
-        check_not_compressed(request)
-        check = await _check_of_names(services)
-        return await services.uploads.receive_form(boundary, request.stream(), check, key_name)
-    body = await read_body(request, services.settings)
+async def _record_body(
+    ledger: Ledger, limits: GatewaySettings, body: bytes, key_name: str | None
+) -> tuple[str, bool]:
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
     )
-    return await _record_json(services, body, key)
-
-
-async def _record_json(
-    services: Services, body: bytes, key: IdempotencyKey | None
-) -> tuple[str, bool]:
-    check = await _check_of_names(services)
+    check = await _check_of_names(ledger)
 
     def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
-        request = submission.parse(decode_body(body), services.settings)
+        request = validate(decode_body(body), limits)
         check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
-            return request, submission.to_spec(request, Execution(request.execution)), None
-        chunks = submission.split(request, services.settings)
-        execution = submission.resolve_execution(request.execution, len(chunks))
-        return request, submission.to_spec(request, execution), chunks
+            return request, to_spec(request, Execution(request.execution)), None
+        chunks = split(request, limits)
+        execution = resolve_execution(request.execution, len(chunks))
+        return request, to_spec(request, execution), chunks
 
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)
-    controls, job_id = submission.to_controls(job), new_job_id()
+    controls, job_id = to_controls(job), new_job_id()
     if chunks is None:
-        write = services.ledger.receiving.open(
+        write = ledger.receiving.open(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
             spec=spec,
@@ -72,7 +77,7 @@ async def _record_json(
             keep_ms=job.keep_ms,
         )
     else:
-        write = services.ledger.jobs.create(
+        write = ledger.jobs.create(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
             spec=spec,
@@ -82,15 +87,15 @@ async def _record_json(
             keep_ms=job.keep_ms,
         )
     try:
-        await recorded_with_certainty(services.ledger.jobs, job_id, write)
+        await recorded_with_certainty(ledger.jobs, job_id, write)
     except KeyTaken as taken:
-        return idempotency.earlier_job(taken, key), taken.job_id != job_id
+        return earlier_job(taken, key), taken.job_id != job_id
     return job_id, False
 
 
-async def _check_of_names(services: Services) -> Check:
+async def _check_of_names(ledger: Ledger) -> Check:
     """Refuses names and options that no worker knows, as of now."""
-    catalog = services.ledger.catalog
+    catalog = ledger.catalog
     processors = await catalog.published(Kind.PROCESSOR)
     reducers = await catalog.published(Kind.REDUCER)
-    return lambda request: submission.check_names(request, processors, reducers)
+    return lambda request: check_names(request, processors, reducers)

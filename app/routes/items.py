@@ -76,7 +76,7 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    chunks, items = await services.uploads.receive_part(job, part, encoded, request.stream())
+    chunks, items = await services.uploads.store_part(job, part, encoded, request.stream())
     return views.PartView(part=part, items=items, chunks=chunks)
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from app.http.errors import pointer
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
+
+DEFAULT_CHUNK_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP_WINDOW = 31  # zlib's number for: a gzip header, and the largest window
 
 
-def expanded(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Iterator[bytes]:
+def decompressed(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Iterator[bytes]:
     """The data in blocks, without a byte order mark.
 
     Raises MalformedRequest for what is not gzip, and BodyTooLarge where there is more than

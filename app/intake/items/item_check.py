@@ -26,7 +26,7 @@ _KINDS = bytes.maketrans(b"123456789E", b"000000000e")
 _LARGE = (b"e000", b"e+000", b"0" * 200)
 
 
-class Checker:
+class ItemCheck:
     """Checks texts against the rules and the limits."""
 
     def __init__(self, limits: GatewaySettings) -> None:

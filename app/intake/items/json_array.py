@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
-from app.intake.items.item_check import Checker
+from app.intake.items.item_check import ItemCheck
 
 _TEXTS_AT_ONCE = 500
 _BYTES_AT_ONCE = 256 * 1024
@@ -57,7 +57,9 @@ class _Window:
                 return ""
 
 
-def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Iterator[list[bytes]]:
+def items(
+    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int
+) -> Iterator[list[bytes]]:
     """The elements' texts as they came."""
     index = 0
     texts: list[bytes] = []

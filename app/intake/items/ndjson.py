@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from app.intake.faults import ITEMS, refuse_limit
-from app.intake.items.item_check import Checker
+from app.intake.items.item_check import ItemCheck
 
 _BLANK = b" \t\r"
 
 
-def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Iterator[list[bytes]]:
+def items(
+    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int
+) -> Iterator[list[bytes]]:
     """The items' texts as they came, without the blanks around them. Empty lines are none."""
     index, line_count = 0, 0
     for lines in _lines(blocks, 2 * max_item_bytes):
@@ -36,7 +38,7 @@ def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
         refuse_limit(ITEMS, "bytes a line", max_bytes, "twice FANFOLD_MAX_ITEM_BYTES")
 
 
-def _checked(lines: list[bytes], checker: Checker, index: int, line_count: int) -> list[bytes]:
+def _checked(lines: list[bytes], checker: ItemCheck, index: int, line_count: int) -> list[bytes]:
     texts = [text for line in lines if (text := line.strip(_BLANK))]
 
     def place(offset: int) -> str:
