@@ -30,9 +30,9 @@ from ledger.migrate import migrate
 
 
 def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> FastAPI:
-    """The gateway as an ASGI app; its lifespan opens the ledger and looks after the jobs.
+    """The gateway as an ASGI app; its lifespan opens the ledger and runs the loops.
 
-    Once `stopping` is set, requests that wait for the end of a job wait no longer.
+    Once `stopping` is set, requests no longer wait for jobs to finish.
     """
 
     @asynccontextmanager
@@ -68,8 +68,8 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                     else None
                 ),
             )
-            # What is there now stays: looking through it for garbage, again and again, would
-            # keep clients waiting for tens of milliseconds.
+            # Objects made so far stay. Scanning them for garbage again and again would delay
+            # requests by tens of milliseconds.
             gc.freeze()
             loops = [asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)]
             try:
@@ -106,14 +106,14 @@ def main() -> int:
     allow_long_integers()
     try:
         given = settings.load(settings.GatewaySettings)
-        migrate(given.ledger)  # here, where a ledger that is not there is one clear line
+        migrate(given.ledger)  # here, so that an absent ledger is one clear line
         stopping = asyncio.Event()
         app = Protection(
             create_app(given, stopping), AllowedHosts(given.http_host, given.allowed_hosts)
         )
         server = Server(app, host=given.http_host, port=given.http_port, stopping=stopping)
-        # uvicorn raises the signal that stopped it once more when it is done; without a
-        # handler of ours a clean stop would look like a death.
+        # uvicorn raises the signal again once it has stopped; without a handler of our own
+        # a clean stop would look like a crash.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         server.run()

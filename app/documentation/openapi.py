@@ -13,7 +13,7 @@ from app.http.problems import ProblemView, responses
 from app.intake.job_request import JobRequest
 
 _REFERENCE = "#/components/schemas/{model}"
-# Answered as text made by hand, so FastAPI does not see their models.
+# Routes answer these as ready JSON text, so FastAPI does not see the models.
 _MODELS = (JobRequest, ProblemView, views.JobView, views.ChildView, views.ChildPageView)
 
 
@@ -58,7 +58,7 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
 
 
 def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
-    """What app/http/protection.py answers before a route is looked for."""
+    """What app/http/protection.py answers before any route is looked for."""
     for path in document["paths"].values():
         for method, operation in path.items():
             added = responses(UnknownHost)

@@ -1,4 +1,4 @@
-"""Records the job of a request, whichever way its data comes."""
+"""Records the job of a request: with its data as JSON, in a form, or to follow in parts."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ async def record(
     limits: GatewaySettings,
     key_name: str | None,
 ) -> tuple[str, bool]:
-    """The job's id, and whether an earlier request had made it already; raises a Problem."""
+    """Record the job; its id, and whether an earlier request had recorded it. Raises a Problem."""
     try:
         boundary = boundary_of(request.headers.get("content-type", ""))
         if boundary is not None:
@@ -94,7 +94,7 @@ async def _record_body(
 
 
 async def _check_of_names(ledger: Ledger) -> Check:
-    """Refuses names and options that no worker knows, as of now."""
+    """A check that refuses names and options that no worker knows now."""
     catalog = ledger.catalog
     processors = await catalog.published(Kind.PROCESSOR)
     reducers = await catalog.published(Kind.REDUCER)

@@ -1,4 +1,4 @@
-"""Uploads: data on its way into the ledger, kept as a whole or not at all."""
+"""Uploads: data that streams in, by form or in parts, stored as a whole or not at all."""
 
 import asyncio
 import hashlib
@@ -31,8 +31,8 @@ from ledger.records import IdempotencyKey, JobRecord, NewChunk
 from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
-"""So many are parsed at a time; further ones wait, and so do those who send them."""
-# On top of what the server allows its requests when it stops.
+"""Uploads parsed at a time; the clients of further ones wait."""
+# On top of the time that the server gives its requests when it stops.
 _LAST_SECONDS: Final = 3.0
 
 _log = logging.getLogger("fanfold.gateway")
@@ -47,19 +47,19 @@ class _Stored:
 
 @dataclass(slots=True)
 class _Whole:
-    """What the thread has found in a form."""
+    """What the thread found in a form."""
 
     request: JobRequest | None = None
     job_hash: bytes = b""
     items_hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def body_hash(self) -> bytes:
-        """Of the two parts' bytes, whatever stands between them."""
+        """The hash of the two parts' bytes, whatever is between them."""
         return hashlib.sha256(self.job_hash + self.items_hash.digest()).digest()
 
 
 class Uploads:
-    """Takes uploads in, in threads of its own."""
+    """Stores uploads, each parsed in a thread."""
 
     def __init__(self, ledger: Ledger, limits: GatewaySettings) -> None:
         """Work on this ledger, within these limits."""
@@ -71,9 +71,9 @@ class Uploads:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Let uploads that are being given up delete what they stored, and let go of the threads.
+        """Let cancelled uploads delete what they stored, then release the threads.
 
-        What takes longer is found, and deleted, by another gateway or after a restart.
+        What takes longer is deleted by another gateway, or after a restart.
         """
         if self._running:
             await asyncio.wait(self._running, timeout=_LAST_SECONDS)
@@ -82,7 +82,7 @@ class Uploads:
     async def store_part(
         self, job: JobRecord, part: int, encoded: Encoded, pieces: AsyncIterator[bytes]
     ) -> tuple[int, int]:
-        """Store one part of a receiving job's data; its chunks and items.
+        """Store one part of a receiving job's data; how many chunks and items it has.
 
         Raises a Problem, having changed nothing.
         """
@@ -174,9 +174,9 @@ class Uploads:
         return upload.job_id, False
 
     async def seal(self, job: JobRecord) -> bool:
-        """Let a receiving job start with the data it has; whether it was this call that did so.
+        """Seal a receiving job, so that it starts with the data it has; whether this call did so.
 
-        Raises InvalidJob where it has none.
+        Raises InvalidJob if it has none.
         """
         if job.state is not JobState.RECEIVING:
             return False
@@ -200,7 +200,7 @@ class Uploads:
         return True if sealed is None else sealed
 
     def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
-        # As large as a chunk of a job in one body can be: so much is held in memory.
+        # No larger than a chunk of a job in one JSON body: it is held in memory.
         most = self._limits.max_body_bytes
         return Cut(size, min(max_chunk_bytes, most) if max_chunk_bytes else None, most)
 
@@ -229,7 +229,7 @@ class Uploads:
         return stored
 
     def _note_running(self) -> None:
-        """Note that this request sends data, until it is answered."""
+        """Remember this request until it is answered: `close` waits for it."""
         task = asyncio.current_task()
         if task is not None and task not in self._running:
             self._running.add(task)
@@ -244,7 +244,7 @@ class Uploads:
 
 
 def not_receiving() -> JobNotReceiving:
-    """The answer where data comes for a job that takes none."""
+    """The error for data that comes for a job that takes none."""
     detail = "The job takes no data: it is sealed or closed, or never was one with a source."
     return JobNotReceiving("job_not_receiving", detail)
 

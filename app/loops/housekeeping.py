@@ -1,7 +1,7 @@
-"""Deletes what nobody is to have any more, a little at a time, beside all else.
+"""Deletes expired, purged and abandoned data, a little at a time.
 
-Every gateway does so; that several are at the same work at once harms nothing. What
-fails is found again in the next round.
+Every gateway does so, and several may do the same work at once without harm. What fails
+is found again in the next round.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ _ABANDONED_AFTER_SECONDS = 15 * 60
 _SHORTEST_PAUSE_SECONDS = 0.005
 
 Step = Callable[[], Awaitable[bool]]
-"""Does some of a piece of work; whether there may be more of it."""
+"""Does some of its work; whether there may be more."""
 
 
 class Housekeeping:
-    """Carries out what retention asks for."""
+    """A loop that deletes data, and closes jobs that were never sealed."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Housekeeping:
         count = await self._ledger.retention.expire(finished_before=now_ms() - self._retention_ms)
         if count:
             _log.info("deleting %d finished jobs whose time is over", count)
-            # Their data first: what waits to be deleted stays short.
+            # Their data first, so that few jobs wait for the deletion of their data.
             await _to_the_end(self._ledger.retention.delete_some)
         return bool(count)
 
@@ -108,7 +108,7 @@ def _ms_before_now(seconds: float) -> int:
 
 
 async def _to_the_end(step: Step) -> None:
-    """Repeat the step until nothing is left, at rest at least half of the time."""
+    """Repeat the step until nothing is left, resting as long as it works, or longer."""
     started = time.monotonic()
     while await step():
         await asyncio.sleep(max(time.monotonic() - started, _SHORTEST_PAUSE_SECONDS))

@@ -1,4 +1,4 @@
-"""Data that comes after its job: sent in parts, then sealed."""
+"""/jobs/{job_id}/items and /seal: a job's items in parts, sent after the job."""
 
 from typing import Annotated, Any
 

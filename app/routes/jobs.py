@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, list, poll, cancel."""
+"""/jobs: submits, lists, shows, cancels and removes jobs."""
 
 from typing import Annotated, Any
 

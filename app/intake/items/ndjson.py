@@ -1,4 +1,4 @@
-"""Items one a line."""
+"""Items as NDJSON: one a line."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def items(
 
 
 def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
-    """The lines, many at a time; of one that does not end, as much as is more than allowed."""
+    """The lines, many at a time; of a line without an end, as much as is over the limit."""
     begun: list[bytes] = []
     begun_bytes = 0
     for block in blocks:
@@ -34,7 +34,7 @@ def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
         if begun_bytes > max_bytes:
             break
     yield [b"".join(begun)]
-    if begun_bytes > max_bytes:  # of blanks, or it was refused
+    if begun_bytes > max_bytes:  # only blanks, or the item was refused
         refuse_limit(ITEMS, "bytes a line", max_bytes, "twice FANFOLD_MAX_ITEM_BYTES")
 
 

@@ -1,4 +1,4 @@
-"""From bytes as they arrive to chunks: the whole way, for each format."""
+"""From bytes as they arrive to chunks, in whichever format."""
 
 from collections.abc import Iterator
 
