@@ -74,10 +74,7 @@ class Orchestration:
             )
             try:
                 answer = await call(asked)
-            except (
-                CallRefused,
-                NoSuchWorkflow,
-            ) as error:  # there may be no such namespace
+            except (CallRefused, NoSuchWorkflow) as error:  # no such namespace, perhaps
                 raise TemporalUnavailable(str(error)) from error
             if not answer.pollers:
                 idle.append(queue)
