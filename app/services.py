@@ -1,4 +1,4 @@
-"""What the routes work with, hung on the app once at start-up."""
+"""The services that routes call, built once at start-up."""
 
 import asyncio
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Services:
     uploads: Uploads
     rendered: RenderedJobs
     stopping: asyncio.Event
-    """Set once the gateway is to stop: who waits for a job's end is answered with what is there."""
+    """Set when the gateway stops: clients that wait for a job get it as it is."""
     workflows_url: str | None
-    """Where Temporal's web UI shows workflows by id, where it is known."""
+    """Where Temporal's web UI shows workflows by id, if known."""
 
     @property
     def tenant(self) -> TenantLedger:

@@ -111,9 +111,9 @@ class Jobs(OfTenant):
         return bool(rows)
 
     async def purge(self, job_id: str) -> bool:
-        """Remove a finished job, at once for everyone who asks; whether there was one.
+        """Remove a finished job with its labels and its idempotency key; whether there was one.
 
-        Its labels and its idempotency key go with it; its data is deleted in steps.
+        Its data is deleted afterwards, in steps.
         """
         this = (job_id, self._tenant)
         return bool(await remove(self._database, "id = ? AND tenant = ?", [job_id], this))

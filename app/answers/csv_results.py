@@ -1,9 +1,9 @@
 """Results as CSV (RFC 4180): a row for each item of a chunk whose result is an array.
 
 Any other result, and a chunk without one, is one row. The fields of an item that is an
-object are columns; anything else is in the column `value`. What the columns are has to
-be known before the first row: the client names them, or they are those of the first
-results, and what later items have besides is JSON text in the last column, `more`.
+object are columns; anything else is in the column `value`. The columns must be known
+before the first row: the client names them, or they are taken from the first results,
+and further fields of later items go into the last column, `more`, as JSON.
 """
 
 import csv
@@ -16,7 +16,7 @@ from ledger.records import ChunkOutput, ChunkRecord
 
 Child = tuple[ChunkRecord, ChunkOutput]
 
-# What the ledger holds was checked on its way in.
+# The ledger holds valid JSON only.
 _decode = json.JSONDecoder().decode
 
 HEAD = ("index", "item", "state", "error")
@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 500
 async def csv_rows(
     children: AsyncIterator[Child], columns: Sequence[str] | None
 ) -> AsyncIterator[bytes]:
-    """The text, header first; `columns` are fields of items, None for those of the first ones."""
+    """The CSV text, header first. `columns` names fields; None takes those of the first results."""
     first: list[Child] = []
     if columns is None:
         sampled_bytes = 0
@@ -74,7 +74,7 @@ class _Table:
         return self._taken()
 
     def rows(self, chunk: ChunkRecord, output: ChunkOutput) -> Iterator[bytes]:
-        """The chunk's lines, so many at once."""
+        """The chunk's lines, some hundreds at a time."""
         error = f"{chunk.error.type}: {chunk.error.message}" if chunk.error else None
         result = _decode(output.body.decode()) if output.body else None
         state = chunk.state.value
@@ -92,7 +92,7 @@ class _Table:
 
     def _fields(self, item: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
         fields = item if type(item) is dict else {VALUE: item}
-        # Text, numbers and null are what the writer writes as they are to be.
+        # The writer renders text, numbers and null correctly by itself.
         cells = [
             value if type(value := fields.get(column)) in _PLAIN else _json(value)
             for column in self._columns
@@ -113,7 +113,7 @@ class _Table:
 
 
 def _columns_of(children: Iterable[Child]) -> list[str]:
-    """The fields of these items, in the order in which they come up."""
+    """The fields of these items, in order of appearance."""
     found: dict[str, None] = {}
     for _, output in children:
         result = _decode(output.body.decode()) if output.body else []

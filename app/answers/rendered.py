@@ -1,7 +1,6 @@
-"""Jobs ready to be sent: rendering one costs several times what sending it does.
+"""A cache of rendered jobs: rendering one costs several times as much as sending it.
 
-A finished job never changes, and clients ask for it again. A running one changes all the
-time, but nobody can tell an answer from one that is some milliseconds old.
+A finished job never changes. A running one may be shown as it was some milliseconds ago.
 """
 
 import time
@@ -27,10 +26,10 @@ class RenderedJob:
 
 
 class RenderedJobs:
-    """The most recently asked for, within a bound of bytes.
+    """The jobs last asked for, within a bound of bytes.
 
-    In which state the job is, and whether it is there at all, is asked of the ledger at
-    every request all the same: who cancelled a job sees it cancelled.
+    The caller still asks the ledger for the job's state at every request: a client that
+    cancelled a job sees it cancelled.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class RenderedJobs:
         self._bytes = 0
 
     def get(self, job_id: str) -> RenderedJob | None:
-        """The job, where it is remembered and may still be so."""
+        """The job, if it is here and not too old."""
         job = self._jobs.get(job_id)
         if job is None:
             return None
@@ -50,7 +49,7 @@ class RenderedJobs:
         return job
 
     def remember(self, job_id: str, job: RenderedJob) -> None:
-        """Keep the job; those not asked for the longest make room."""
+        """Keep the job; drops those that were not asked for the longest."""
         if job_id in self._jobs:
             self._forget(job_id)
         if len(job.body) > MAX_BYTES_OF_ONE:

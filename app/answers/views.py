@@ -1,7 +1,7 @@
-"""What a client gets back: jobs and children, as the HTTP contract has them.
+"""The JSON of jobs and children, as the HTTP contract has it.
 
-Results are spliced into the answer as the JSON text the ledger holds. They are never
-parsed here, so they cost nothing and leave exactly as they were recorded.
+Results are put into the answer as the JSON text that the ledger holds. They are never
+parsed here: that costs nothing, and they leave exactly as they were recorded.
 """
 
 from datetime import UTC, datetime
@@ -297,7 +297,7 @@ def catalog_entry(entry: CatalogEntry) -> CatalogEntryView:
 
 
 def etag(job: JobRecord) -> str:
-    """Changes whenever something about the job does, but for its progress over time."""
+    """Changes whenever the job does; not with its rate and ETA, which change by themselves."""
     counts = job.counts
     revision = (
         job.revision,
@@ -311,7 +311,7 @@ def etag(job: JobRecord) -> str:
 
 
 def _with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
-    """A JSON object with fields of ready JSON text added; None and nothing are null."""
+    """The JSON object with fields of ready JSON text added; None and an empty text are null."""
     added = b"".join(
         b',"%b":%b' % (name.encode(), text or b"null") for name, text in fields.items()
     )

@@ -1,4 +1,4 @@
-"""What the API's documentation shows: requests that run as they stand, and answers to them."""
+"""Examples in the API's documentation: requests that run as they are, and answers."""
 
 from typing import Any
 

@@ -1,88 +1,24 @@
-"""Swagger UI without a CDN, and the OpenAPI document.
+"""The OpenAPI document: FastAPI's own, corrected where it cannot know what is answered."""
 
-The page's assets come from the pinned package `fastapi-offline`, of which only the
-static files are used.
-"""
-
-import importlib.util
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from app.answers import views
 from app.http.errors import ForeignOrigin, UnknownHost
 from app.http.problems import ProblemView, responses
 from app.intake.job_request import JobRequest
 
-_ASSETS_AT = "/docs/assets"
-_PAGE = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Fanfold</title>
-<link rel="stylesheet" href="{_ASSETS_AT}/swagger-ui.css">
-<link rel="icon" href="{_ASSETS_AT}/favicon.png">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="{_ASSETS_AT}/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
-</body>
-</html>
-"""
-# A file of its own, so that the page needs no script inside it. Without the validatorUrl
-# the page asks swagger.io whether the document is valid.
-_START = """SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#swagger-ui",
-  layout: "BaseLayout",
-  deepLinking: true,
-  showExtensions: true,
-  showCommonExtensions: true,
-  tryItOutEnabled: true,
-  validatorUrl: null,
-  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
-});
-"""
-_PAGE_HEADERS = {
-    # Scripts from here alone, and none within the page; Swagger UI sets styles of elements,
-    # and has its icons in data: URLs.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _REFERENCE = "#/components/schemas/{model}"
-# Answered as text made by hand, so FastAPI does not see their models.
+# Routes answer these as ready JSON text, so FastAPI does not see the models.
 _MODELS = (JobRequest, ProblemView, views.JobView, views.ChildView, views.ChildPageView)
 
 
 def install(app: FastAPI) -> None:
-    """Serve /docs and its assets, and describe the models that FastAPI does not see."""
-    app.mount(_ASSETS_AT, StaticFiles(directory=_assets_directory()), name="docs-assets")
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(_PAGE, headers=_PAGE_HEADERS)
-
-    @app.get("/docs/start.js", include_in_schema=False)
-    async def start() -> Response:
-        return Response(_START, media_type="text/javascript")
-
+    """Have /openapi.json describe the models that FastAPI does not see."""
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
 
 
@@ -122,7 +58,7 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
 
 
 def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
-    """What app/http/protection.py answers before a route is looked for."""
+    """What app/http/protection.py answers before any route is looked for."""
     for path in document["paths"].values():
         for method, operation in path.items():
             added = responses(UnknownHost)
@@ -143,10 +79,3 @@ def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
         for name, schema in public["components"]["schemas"].items()
     }
     return public
-
-
-def _assets_directory() -> Path:
-    spec = importlib.util.find_spec("fastapi_offline")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("the package fastapi-offline, which carries Swagger UI, is missing")
-    return Path(spec.origin).parent / "static"

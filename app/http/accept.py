@@ -1,4 +1,4 @@
-"""What a client would rather have, as its `Accept...` headers say (RFC 9110, section 12)."""
+"""Content negotiation by `Accept` and `Accept-Encoding` (RFC 9110, section 12)."""
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
@@ -20,14 +20,14 @@ def weights(header: str | None) -> dict[str, float]:
 
 
 def wants_gzip(accept_encoding: str | None) -> bool:
-    """Whether gzip is asked for, and not less than the plain bytes."""
+    """Whether gzip is accepted, and preferred no less than the plain bytes."""
     wanted = weights(accept_encoding)
     gzip = wanted.get("gzip", wanted.get("*", 0.0))
     return gzip > 0 and gzip >= wanted.get("identity", 0.0)
 
 
 def wants_csv(accept: str | None) -> bool:
-    """Whether CSV is named, and not less wanted than NDJSON is."""
+    """Whether CSV is named, and preferred no less than NDJSON."""
     wanted = weights(accept)
     csv = wanted.get(CSV, 0.0)
     return csv > 0 and csv >= wanted.get(NDJSON, 0.0)

@@ -1,4 +1,4 @@
-"""Opaque page cursors: a position, bound to the filters of the listing it belongs to."""
+"""Opaque page cursors: a position, bound to the filters of its listing."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ def encode(position: str | int, filters: list[Any]) -> str:
 
 
 def decode(cursor: str, filters: list[Any]) -> Any:  # noqa: ANN401 - what encode was given
-    """The position in a cursor; raises MalformedRequest where it is not of this listing."""
+    """The position in a cursor; raises MalformedRequest if it is of another listing."""
     try:
         raw = base64.b64decode(
             cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True
@@ -36,6 +36,6 @@ def decode(cursor: str, filters: list[Any]) -> Any:  # noqa: ANN401 - what encod
 
 
 def _digest(text: bytes, filters: list[Any]) -> bytes:
-    # Not a secret: a cursor opens nothing that its request could not ask for anyway.
+    # Not a secret: a cursor gives access to nothing that its request could not ask for.
     scope = json.dumps(filters, sort_keys=True).encode()
     return hashlib.blake2b(text + b"\n" + scope, digest_size=_DIGEST_BYTES).digest()

@@ -1,8 +1,8 @@
 """Which hosts the gateway answers for, by the `Host` header of a request.
 
-A page of a foreign site can lead its own name to this machine's address (DNS rebinding),
-and then speak to the gateway as if it were its own server. What it cannot change is the
-name: the browser sends it as `Host`. An address in place of a name cannot be rebound.
+A page of a foreign site can point its own name to this machine's address (DNS rebinding),
+and then talk to the gateway as if to its own server. It cannot change the name, which the
+browser sends as `Host`. An address in place of a name cannot be rebound.
 """
 
 import re
@@ -17,7 +17,7 @@ _ANY = "*"
 
 
 class AllowedHosts:
-    """Localhost always, addresses where the gateway listens to more than that, and the named."""
+    """Localhost, the configured names, and IP addresses if the gateway listens beyond loopback."""
 
     def __init__(self, listens_on: str, named: Iterable[str]) -> None:
         """Where the gateway listens, and the names it is known by.
@@ -55,7 +55,7 @@ def host_in(header: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what listens there can be reached from this machine alone."""
+    """Whether what listens there can only be reached from this machine."""
     address = _address(host)
     return host.lower() == _LOCALHOST if address is None else address.is_loopback
 

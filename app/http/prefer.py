@@ -22,10 +22,10 @@ def wait_seconds(header: str | None) -> int | None:
 async def until_finished(
     jobs: Jobs, job_id: str, *, seconds: float, stopping: asyncio.Event
 ) -> None:
-    """Return once the job is in a terminal state, after so many seconds, or when we stop.
+    """Return when the job has finished, the time is up, or the gateway stops.
 
-    The ledger is asked, not Temporal, whose long polls are few. The pauses grow with
-    the time waited, so a short job is answered at once and a long one costs little.
+    Polls the ledger, since Temporal allows few long polls. The pauses grow with the time
+    waited: a short job is answered at once, and a long one costs little.
     """
     started = time.monotonic()
     deadline = started + seconds

@@ -1,4 +1,4 @@
-"""Renders every error as application/problem+json, in one place."""
+"""Renders every error as application/problem+json (RFC 9457)."""
 
 import logging
 from dataclasses import asdict
@@ -99,7 +99,7 @@ def install(app: FastAPI) -> None:
         _log.warning("the ledger is unavailable: %s", error)
         detail = "The ledger cannot be reached. Try again in a moment."
         if request.method not in _SAFE_METHODS:
-            # Jobs are recorded with certainty; all other changes may be asked for again.
+            # POST /jobs finds out by itself (app/intake/certainty.py); all else may be repeated.
             detail = (
                 "The ledger cannot be reached, so it is unknown whether this took effect. "
                 "Try again in a moment: to ask twice is safe."

@@ -1,10 +1,10 @@
-"""Keeps web pages of other sites away from the gateway, before anything else is looked at.
+"""Keeps web pages of other sites away from the gateway, before any route is looked for.
 
 A browser lets any page send a form to any address, the reader's own machine included,
-and there is no password that would stop it. What it cannot change are the headers by
-which the browser says where a request comes from and which host it is for.
+and there is no password that would stop it. But a page cannot change the headers by which
+the browser says where a request comes from and which host it is for.
 
-Pure ASGI, and around the whole app: it stands in the way of every request, polls too.
+Pure ASGI around the whole app, because every request passes here, polls too.
 """
 
 import functools
@@ -16,15 +16,15 @@ from app.http.errors import ForeignOrigin, Problem, UnknownHost
 from app.http.hosts import AllowedHosts, host_in
 from app.http.problems import render
 
-# What these ask for changes nothing, and no other site can read the answers.
+# These change nothing, and no other site can read the answers.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-# Each page, proxy or health check uses one; a client that makes them up fills no memory.
+# Each page, proxy or health check uses one; a client that makes them up cannot fill memory.
 _HOSTS_REMEMBERED = 256
 
 
 class Protection:
-    """Answers requests for unknown hosts and writes of other sites' pages by itself."""
+    """Answers requests for unknown hosts, and writes from other sites' pages, itself."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         """Stand in front of this app, which answers for these hosts."""

@@ -1,4 +1,4 @@
-"""The HTTP server, and how it stops: whoever waits gets an answer first."""
+"""The HTTP server. When it stops, clients that wait get an answer first."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from app.http.problems import render
 # A client that polls every five seconds must find its connection still open.
 _KEEP_ALIVE_SECONDS = 75
 _SHUTDOWN_SECONDS = 5
-# Also of what uvicorn answers by itself: no browser takes an answer for anything else.
+# On uvicorn's own answers too: browsers must not guess another type.
 _HEADERS = [("X-Content-Type-Options", "nosniff")]
 
 
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         self._stopping = stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests end, those that only wait at once; then the app."""
+        """End the requests, those that wait for a job at once; then stop the app."""
         self._stopping.set()
         await super().shutdown(sockets)
 
@@ -61,8 +61,8 @@ class _Answered:
         except asyncio.CancelledError:
             if scope["type"] != "http" or not self._stopping.is_set():
                 raise
-            # An answer that has begun ends without its closing chunk, by which a client
-            # knows that it is not whole.
+            # An answer that has begun ends without its closing chunk: so the client knows
+            # that it is not whole.
             if not has_begun:
                 await render(_stopping())(scope, receive, send)
 

@@ -1,8 +1,8 @@
-"""Long answers: sent in pieces, compressed on the way, with others served in between.
+"""Streams long answers: in pieces, compressed on the way, without blocking other requests.
 
-A generator whose source never waits would keep the event loop to itself: SQLite's rows
-are read in it. So every few milliseconds everybody else has a turn, which is also when a
-client that hung up is noticed.
+SQLite's rows are read in the event loop, so a generator over them never waits, and would
+block all others. So it yields to them every few milliseconds, which is also when a client
+that hung up is noticed.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator
 
 PIECE_BYTES = 64 * 1024
-# So long others wait for a turn, or as long as the source takes for one part.
+# Other requests wait this long at most, or as long as the source takes for one part.
 _TURN_SECONDS = 0.002
 
 # On results of jobs level 6 saves a fifth more, and takes three times as long.
@@ -20,7 +20,7 @@ _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
 async def in_pieces(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes, small parts put together."""
+    """The same bytes, with small parts joined."""
     waiting: list[bytes] = []
     waiting_bytes = 0
     turn_began = time.monotonic()
@@ -38,13 +38,13 @@ async def in_pieces(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def gzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces as one gzip stream; each can be expanded as soon as it arrives."""
+    """The pieces as one gzip stream; each can be decompressed as soon as it arrives."""
     compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
 
     def compress(piece: bytes) -> bytes:
         return compressor.compress(piece) + compressor.flush(zlib.Z_SYNC_FLUSH)
 
     async for piece in pieces:
-        # In a thread, which zlib leaves the interpreter to others in.
+        # In a thread: zlib releases the interpreter lock.
         yield await asyncio.to_thread(compress, piece)
     yield compressor.flush()

@@ -1,4 +1,4 @@
-"""Reads a JSON body under a limit of bytes and of time, before anything else looks at it."""
+"""Reads a JSON body under a limit of bytes and of time."""
 
 import asyncio
 from typing import Any
@@ -10,8 +10,8 @@ from app.http.errors import BodyTooLarge, MalformedRequest, RequestTimeout, Unsu
 from contract import json_values
 from contract.settings import GatewaySettings
 
-# A client or proxy that is still sending does not listen yet: an answer that comes with a
-# closed connection may never be read. So much of what is too much is read and dropped.
+# A client or proxy that is still sending may never read an answer that comes with a closed
+# connection. So this much of an oversized body is read and dropped.
 _DRAINED_BYTES = 64 * 1024 * 1024
 
 

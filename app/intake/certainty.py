@@ -1,7 +1,7 @@
-"""Says truthfully what became of a write when the ledger went away in the middle of it.
+"""Finds out whether a write was committed, where the ledger went away during it.
 
-A database that goes away at the moment of a commit may have committed or not: only the
-rows know. So they are looked at, by the job's id, before the client is told anything.
+A database that goes away during a commit may have committed or not: only the rows tell.
+So they are looked up, by the job's id, before the client gets an answer.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from ledger.uploads import UploadGone
 
 NOTHING_RECORDED = "The ledger cannot be reached; nothing was recorded. Try again in a moment."
 
-# Over a second and a half: what a lost connection had under way is committed, or not, by then.
+# A second and a half in all: by then the lost transaction is committed or rolled back.
 _PAUSES_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8)
 _PATIENCE_SECONDS = 2.5
 
@@ -29,10 +29,10 @@ Written = TypeVar("Written")
 async def with_certainty(
     write: Awaitable[Written], is_written: Callable[[], Awaitable[bool]], *, if_unknown: str
 ) -> Written | None:
-    """What the write gives; None where it was only found afterwards that it was written.
+    """What the write gives; None if it went unanswered, but is found to have been written.
 
-    Raises Unavailable where it was not, or where that stays unknown, with the detail
-    `if_unknown`. Any other error of the write is raised as it is.
+    Raises Unavailable if it was not written, or, with the detail `if_unknown`, if that
+    stays unknown. Any other error of the write is raised as it is.
     """
     try:
         return await write
@@ -44,8 +44,8 @@ async def with_certainty(
         if not found:
             raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
     except (UniqueViolation, UploadGone):
-        # A group of writes whose commit went unanswered is written again, one by one. What
-        # is in the way then may be what the first time wrote.
+        # Where a commit goes unanswered, the ledger writes its scripts again. Then the
+        # conflict may be with the rows that the first time wrote.
         if not await _look(is_written, (0.0,)):
             raise
     return None
@@ -68,7 +68,7 @@ async def recorded_with_certainty(jobs: Jobs, job_id: str, write: Awaitable[None
 async def _look(
     is_written: Callable[[], Awaitable[bool]], pauses_seconds: tuple[float, ...]
 ) -> bool | None:
-    """Whether it is written, as of the last look; None where the ledger does not say."""
+    """Whether it is written, as of the last look; None if the ledger did not answer."""
     found: bool | None = None
     with suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):

@@ -1,4 +1,4 @@
-"""What a client sends: the job request, as the HTTP contract has it."""
+"""The job request, as the HTTP contract has it."""
 
 from typing import Annotated, Any, Literal, Self
 

@@ -1,7 +1,7 @@
-"""Hands what a client sends to a thread that makes chunks of it, and the chunks to a store.
+"""Feeds what a client sends to a thread that makes chunks of it, and stores these in batches.
 
-Whoever is ahead waits: the client for the thread, the thread for the store. A few
-megabytes are on the way at any moment, and the event loop only passes them on.
+With backpressure: the client waits for the thread, the thread for the store. At most a few
+megabytes are in memory, and the event loop only passes them on.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Final, TypeVar
+from typing import Final
 
 from starlette.requests import ClientDisconnect
 
@@ -21,19 +21,18 @@ BUFFER_BYTES: Final = 256 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024
 BATCH_CHUNKS: Final = 1000
 SIGN_OF_LIFE_SECONDS: Final = 60
-"""What comes so slowly that no batch fills is told from what nobody sends any more."""
+"""How often an upload too slow to fill a batch is touched: else it would look abandoned."""
 
-Result = TypeVar("Result")
 Store = Callable[[list[NewChunk]], Awaitable[None]]
-"""Stores the next chunks; without any it says that more may follow."""
+"""Stores the next chunks; an empty list only says that the upload goes on."""
 
 
 class _BrokenOff(Exception):
-    """Nothing more comes, and what came is of no use."""
+    """The upload has failed: nothing more of it is read."""
 
 
 class _Buffer:
-    """From the event loop to one thread; the event loop is told when there is room."""
+    """A bounded buffer from the event loop to one thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -66,7 +65,7 @@ class _Buffer:
             self._changed.notify()
 
     def blocks(self) -> Iterator[bytes]:
-        """In the thread: all that is there, again and again, until the end."""
+        """In the thread: what has arrived, block by block, until the end."""
         while True:
             with self._changed:
                 while not (self._pieces or self._is_ended or self._is_broken):
@@ -82,7 +81,7 @@ class _Buffer:
             yield block
 
 
-async def receive(
+async def store_chunks(
     pieces: AsyncIterator[bytes],
     make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
     store: Store,
@@ -90,10 +89,10 @@ async def receive(
     threads: Executor,
     longest_silence_seconds: float,
 ) -> None:
-    """Let `make` have what the client sends, in a thread, and store the chunks it makes.
+    """Run `make` in a thread over what the client sends, and store the chunks that it yields.
 
-    Raises what `make` and `store` raise; RequestTimeout where the client falls silent;
-    MalformedRequest where it goes away. Nothing runs any more when this returns.
+    Raises what `make` and `store` raise, RequestTimeout if the client falls silent, and
+    MalformedRequest if it disconnects. The thread has ended when this returns.
     """
     loop = asyncio.get_running_loop()
     buffer = _Buffer()

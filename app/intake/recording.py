@@ -1,4 +1,4 @@
-"""Records the job of a request, whichever way its data comes."""
+"""Records the job of a request: with its data as JSON, in a form, or to follow in parts."""
 
 import asyncio
 import hashlib
@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 
 from fastapi import Request
 
-from app.http import idempotency
 from app.http.errors import Unavailable
-from app.intake import submission
+from app.http.idempotency import earlier_job
 from app.intake.body import check_not_compressed, decode_body, read_body
 from app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
+from app.intake.items.splitting import split
 from app.intake.job_request import JobRequest
 from app.intake.multipart import boundary_of
-from app.services import Services
+from app.intake.spec import resolve_execution, to_controls, to_spec
+from app.intake.uploads import Uploads
+from app.intake.validation import check_names, validate
 from contract.job_spec import Execution, JobSpec
 from contract.names import new_job_id
-from ledger.catalog import Kind
+from contract.settings import GatewaySettings
+from ledger.catalog import Catalog, Kind
+from ledger.connect import TenantLedger
 from ledger.database import LedgerUnavailable
 from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, NewChunk
@@ -24,64 +28,58 @@ from ledger.records import IdempotencyKey, NewChunk
 Check = Callable[[JobRequest], None]
 
 
-async def record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
-    """The job's id, and whether an earlier request had made it already; raises a Problem."""
+async def record(
+    request: Request,
+    tenant: TenantLedger,
+    catalog: Catalog,
+    uploads: Uploads,
+    limits: GatewaySettings,
+    key_name: str | None,
+) -> tuple[str, bool]:
+    """Record the job; its id, and whether an earlier request had recorded it. Raises a Problem."""
     try:
-        return await _record(request, services, key_name)
+        boundary = boundary_of(request.headers.get("content-type", ""))
+        if boundary is not None:
+            check_not_compressed(request)
+            check = await _check_of_names(catalog)
+            return await uploads.record_form(tenant, boundary, request.stream(), check, key_name)
+        body = await read_body(request, limits)
+        check = await _check_of_names(catalog)
+        return await _record_body(tenant, limits, body, check, key_name)
     except LedgerUnavailable as error:  # before the write that would have recorded the job
         raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
 
 
-async def _record(request: Request, services: Services, key_name: str | None) -> tuple[str, bool]:
-    boundary = boundary_of(request.headers.get("content-type", ""))
-    if boundary is not None:
-        check_not_compressed(request)
-        check = await _check_of_names(services)
-        return await services.uploads.receive_form(
-            services.tenant, boundary, request.stream(), check, key_name
-        )
-    body = await read_body(request, services.settings)
+async def _record_body(
+    tenant: TenantLedger, limits: GatewaySettings, body: bytes, check: Check, key_name: str | None
+) -> tuple[str, bool]:
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
     )
-    return await _record_json(services, body, key)
-
-
-async def _record_json(
-    services: Services, body: bytes, key: IdempotencyKey | None
-) -> tuple[str, bool]:
-    check = await _check_of_names(services)
 
     def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
-        request = submission.parse(decode_body(body), services.settings)
+        request = validate(decode_body(body), limits)
         check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
-            return request, submission.to_spec(request, Execution(request.execution)), None
-        chunks = submission.split(request, services.settings)
-        execution = submission.resolve_execution(request.execution, len(chunks))
-        return request, submission.to_spec(request, execution), chunks
+            return request, to_spec(request, Execution(request.execution)), None
+        chunks = split(request, limits)
+        execution = resolve_execution(request.execution, len(chunks))
+        return request, to_spec(request, execution), chunks
 
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)
-    controls, job_id = submission.to_controls(job), new_job_id()
-    new_job = NewJob(
-        id=job_id,
-        spec=spec,
-        controls=controls,
-        key=key,
-        keep_ms=job.keep_ms,
-    )
-    write = services.tenant.recording.record(new_job, chunks)
+    controls, job_id = to_controls(job), new_job_id()
+    new_job = NewJob(id=job_id, spec=spec, controls=controls, key=key, keep_ms=job.keep_ms)
+    write = tenant.recording.record(new_job, chunks)
     try:
-        await recorded_with_certainty(services.tenant.jobs, job_id, write)
+        await recorded_with_certainty(tenant.jobs, job_id, write)
     except KeyTaken as taken:
-        return idempotency.earlier_job(taken, key), taken.job_id != job_id
+        return earlier_job(taken, key), taken.job_id != job_id
     return job_id, False
 
 
-async def _check_of_names(services: Services) -> Check:
-    """Refuses names and options that no worker knows, as of now."""
-    catalog = services.ledger.catalog
+async def _check_of_names(catalog: Catalog) -> Check:
+    """A check that refuses names and options that no worker knows now."""
     processors = await catalog.published(Kind.PROCESSOR)
     reducers = await catalog.published(Kind.REDUCER)
-    return lambda request: submission.check_names(request, processors, reducers)
+    return lambda request: check_names(request, processors, reducers)

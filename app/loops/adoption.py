@@ -1,8 +1,8 @@
-"""Jobs that the release before has started go on in this one (docs/decisions/0018-adoption.md).
+"""Takes over jobs that the release before has started (docs/decisions/0018-adoption.md).
 
-Each release can only replay workflows of its own, so its workers poll task queues of
-their own. What a gateway of the release before starts lies on other queues, and once the
-last of its workers is gone, nobody looks there.
+A release can only replay its own workflows, so its workers poll task queues of their own.
+What the release before has started is on other queues, and stops once the last of its
+workers is gone.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ class Adoption:
         self._task_queue = job_task_queue(ledger.id)
 
     async def adopt(self, tenant: TenantId, found: WorkflowExecutionDescription) -> bool:
-        """Replace the open workflow of a tenant's job where it has to be; whether that was done.
+        """Replace a job's open workflow if the release before started it; whether it was.
 
-        Not before a worker of this release is there to go on: the workers of the release
-        before may still be at it. Raises RPCError.
+        Only once a worker of this release is there: until then those of the release before
+        may still work on it. Raises RPCError.
         """
         if found.task_queue == self._task_queue or not await self._has_worker():
             return False
@@ -50,8 +50,8 @@ class Adoption:
         ref = JobRef(id=job.id, tenant=tenant, ledger=self._ledger.id)
         given = JobInput.of(ref, job.total_chunks, job.spec, job.controls)
         try:
-            # One step of the server ends the one and starts the other: a gateway that looks
-            # in between would take the job for one that was closed outside Fanfold.
+            # The server ends the one and starts the other in one step. A gateway that looked
+            # in between would close the job as one whose workflow was closed outside Fanfold.
             await self._client.start_workflow(
                 JOB_WORKFLOW,
                 dataclasses.replace(given, replaced_run=found.run_id),

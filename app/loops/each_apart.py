@@ -1,4 +1,4 @@
-"""Many jobs in one round, each on its own: an error at one keeps no other from its turn."""
+"""Handles many jobs in one round; an error at one does not affect the others."""
 
 import asyncio
 import logging
@@ -24,11 +24,11 @@ class Attempted(Generic[Entry]):
 
     done: list[Entry] = field(default_factory=list)
     failed: list[Entry] = field(default_factory=list)
-    """For reasons of their own, which were logged."""
+    """Each for a reason of its own, which was logged."""
     unreached: list[Entry] = field(default_factory=list)
-    """Because what they need cannot be reached right now."""
+    """Temporal or the ledger could not be reached."""
     unavailable: Exception | None = None
-    """Why, where there are such."""
+    """Why entries were not reached."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class EachApart:
         unavailable: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what is done, in words, and the errors that no other entry would be spared."""
+        """Take what is done, in words, and the errors that would hit all other entries too."""
         self._what = what
         self._unavailable = unavailable
         self._clock = clock
@@ -89,6 +89,6 @@ class EachApart:
         _log.error(
             "%s %s failed: %s (the same error is not logged again for %g seconds)",
             *(self._what, name, error, seconds),
-            # What is foreseen says itself what to do; of a defect it has to be known where.
+            # A refused call says what to do; a defect needs its traceback.
             exc_info=None if isinstance(error, CallRefused) else error,
         )

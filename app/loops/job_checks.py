@@ -1,4 +1,4 @@
-"""Compares unfinished jobs with their workflows: cancels, closes, has them started again."""
+"""Compares unfinished jobs with their workflows; cancels, closes or restarts them."""
 
 import logging
 from collections.abc import Callable
@@ -20,8 +20,8 @@ _log = logging.getLogger("fanfold.gateway")
 
 _UNAVAILABLE = (TemporalUnavailable, LedgerUnavailable)
 _AT_ONCE = 20
-# How often a job is compared with its workflow: the longest that one terminated in
-# Temporal's own UI stays running, or cancelling, here.
+# How often a job is compared with its workflow. A job whose workflow was terminated in
+# Temporal's own UI stays running, or cancelling, this long at most.
 _CHECK_AGAIN_AFTER_MS = 5_000
 
 _OPEN = {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW}
@@ -79,14 +79,14 @@ class JobChecks:
             await self._miss(job)
             return
         except ValueError:
-            return  # paused in Temporal's own way, a status that this SDK cannot read
+            return  # paused in Temporal, a status that this SDK cannot read
         if description.status is not None and description.status not in _OPEN:
             how = description.status.name.lower().replace("_", " ")
             await self._close(job, f"its workflow was {how} outside Fanfold")
         elif await call(self._adoption.adopt(job.tenant, description)):
-            return  # one that is being cancelled ends as soon as it is opened
+            return  # a job that is being cancelled ends as soon as it is opened
         elif job.state is JobState.CANCELLING:
-            # Again at every check: whether an earlier one arrived is not worth knowing.
+            # Again at every check: finding out whether an earlier one arrived would cost more.
             await call(handle.cancel(rpc_timeout=RPC_TIMEOUT))
 
     async def _miss(self, job: UnfinishedJob) -> None:

@@ -1,4 +1,4 @@
-"""Starts the workflows of recorded jobs, as many as there are places for."""
+"""Starts the workflows of recorded jobs, up to the bound on running jobs."""
 
 import logging
 import time
@@ -22,8 +22,8 @@ _log = logging.getLogger("fanfold.gateway")
 _UNAVAILABLE = (TemporalUnavailable, LedgerUnavailable)
 _AT_ONCE = 20
 _TRY_AGAIN_AFTER = timedelta(seconds=10)
-# While jobs wait for a place: a job's end is seen within this time, at the cost of a
-# query or two, or less often where these would take more than this share of the time.
+# While jobs wait for a place, the ledger is asked this often, or less often where that
+# would take more than this share of the time.
 _PLACES_PAUSE_SECONDS = 0.05
 _PLACES_SHARE = 0.1
 
@@ -77,7 +77,7 @@ class JobStarts:
     async def _start(self, job: PendingStart) -> None:
         ref = JobRef(id=job.id, tenant=job.tenant, ledger=self._ledger_id)
         started = self._client.start_workflow(
-            # By name: which code runs is the workers' affair.
+            # By name: the gateway does not import the workers' code.
             JOB_WORKFLOW,
             JobInput.of(ref, job.total_chunks, job.spec, job.controls),
             id=job.id,

@@ -1,9 +1,7 @@
-"""The gateway's side of Temporal.
+"""The gateway's side of Temporal: starts jobs, cancels them, closes those without a workflow.
 
-Whatever was recorded is carried out from here, by any gateway: workflows of recorded
-jobs are started, cancellations delivered, jobs whose workflow was closed outside
-Fanfold closed. All of it may be repeated without harm, so nothing depends on the
-process that took the request staying alive, or on Temporal being up at that moment.
+Any gateway does so for any recorded job, and all of it may be repeated without harm. So
+nothing depends on the process that took the request, or on Temporal being up just then.
 """
 
 import asyncio
@@ -24,7 +22,7 @@ _PROBE_TIMEOUT = timedelta(seconds=2)
 
 
 class Orchestration:
-    """Carries out what the ledger says has to happen in Temporal."""
+    """Brings about in Temporal what the ledger says: two loops, and checks for readiness."""
 
     def __init__(
         self, client: Client, ledger: Ledger, *, max_running_jobs: int, interval_seconds: float
@@ -32,7 +30,7 @@ class Orchestration:
         """Take the client, which may be a lazy one, the bound, and how often to look."""
         self._client = client
         self._task_queues = (job_task_queue(ledger.id), chunk_task_queue(ledger.id))
-        # Apart, so that whatever keeps one from going on does not keep the other.
+        # Two loops, so that neither holds up the other.
         self._starts = JobStarts(
             client,
             ledger,
@@ -76,7 +74,7 @@ class Orchestration:
             )
             try:
                 answer = await call(asked)
-            except (CallRefused, NoSuchWorkflow) as error:  # the namespace is not there, say
+            except (CallRefused, NoSuchWorkflow) as error:  # no such namespace, perhaps
                 raise TemporalUnavailable(str(error)) from error
             if not answer.pollers:
                 idle.append(queue)

@@ -1,7 +1,6 @@
-"""Work that a gateway does over and over, beside its requests: at an interval, or when kicked.
+"""A loop of rounds beside the requests: one at each interval, or at once when kicked.
 
-What a round could not do is found again in the next: so a round may fail, and the loop
-goes on.
+A round may fail: what it could not do is found again in the next one.
 """
 
 import asyncio
@@ -22,10 +21,10 @@ class Rounds:
         unavailable: tuple[type[Exception], ...],
         interval_seconds: float,
     ) -> None:
-        """Take what a round does, in words too, and which errors say that it has to wait.
+        """Take what a round does, in words too, and the errors that mean: try again later.
 
-        A round may answer after how many seconds the next one is to come, where that is
-        sooner than the interval.
+        A round may return the seconds until the next one, if that is sooner than the
+        interval.
         """
         self._do_round = do_round
         self._what = what
@@ -59,7 +58,7 @@ class Rounds:
                 _log.warning("%s has to wait: %s", self._what, error)
             self._was_available = False
         except Exception:  # noqa: BLE001 - logged
-            # A defect must not end the loop: what was promised would never be done again.
+            # A defect must not end the loop: nothing would start it again.
             _log.exception("%s failed", self._what)
         else:
             if not self._was_available:

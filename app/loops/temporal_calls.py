@@ -1,4 +1,4 @@
-"""Calls to Temporal, and what their errors mean for what comes next."""
+"""Calls to Temporal; sorts their errors by what to do next."""
 
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -21,15 +21,15 @@ _NO_RIGHTS = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
 
 class TemporalUnavailable(Exception):
-    """Temporal cannot be reached right now: no other call would fare better."""
+    """Temporal cannot be reached right now; any other call would fail too."""
 
 
 class NoSuchWorkflow(Exception):
-    """Temporal answers that it knows no workflow of this id."""
+    """Temporal knows no workflow of this id."""
 
 
 class CallRefused(Exception):
-    """Temporal answers that it does not do this; the message says what to do about it."""
+    """Temporal refuses the call; the message says what to do about it."""
 
 
 async def call(asked: Awaitable[Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""What the workers know, over HTTP: processors and reducers."""
+"""GET /processors and /reducers: what the workers know."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel

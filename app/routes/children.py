@@ -1,4 +1,4 @@
-"""A job's children over HTTP: listed, looked at, streamed."""
+"""/jobs/{job_id}/children and /results: lists, shows and streams a job's children."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Liveness and readiness."""
+"""/livez and /readyz: liveness and readiness."""
 
 from typing import Any, Literal
 

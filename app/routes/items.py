@@ -1,4 +1,4 @@
-"""Data that comes after its job: sent in parts, then sealed."""
+"""/jobs/{job_id}/items and /seal: a job's items in parts, sent after the job."""
 
 from typing import Annotated, Any
 
@@ -76,7 +76,7 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    chunks, items = await services.uploads.receive_part(
+    chunks, items = await services.uploads.store_part(
         services.tenant, job, part, encoded, request.stream()
     )
     return views.PartView(part=part, items=items, chunks=chunks)

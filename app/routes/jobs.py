@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, list, poll, cancel."""
+"""/jobs: submits, lists, shows, cancels and removes jobs."""
 
 from typing import Annotated, Any
 
@@ -89,7 +89,14 @@ async def submit(
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
     key_name = idempotency.key_name(idempotency_key)
-    job_id, is_replayed = await record(request, services, key_name)
+    job_id, is_replayed = await record(
+        request,
+        services.tenant,
+        services.ledger.catalog,
+        services.uploads,
+        services.settings,
+        key_name,
+    )
     services.orchestration.kick()
     headers = {"Location": f"/jobs/{job_id}"}
     if is_replayed:

@@ -112,7 +112,7 @@ def statuses() -> dict[str, int]:
             if not isinstance(first, ast.Constant) or first.value not in CODES:
                 continue
             callee = ast.unparse(node.func).rpartition(".")[2]
-            # app/intake/submission.py and app/intake/ refuse by functions of their own.
+            # app/intake/ refuses by functions of its own.
             refuses = callee.lstrip("_").startswith("refuse")
             status = InvalidJob.status if refuses else by_name[callee]
             assert found.setdefault(str(first.value), status) == status

@@ -224,7 +224,8 @@ class Life:
         answer = await write.again()
         if has_no_effect:
             assert await self.everything() == before
-        elif isinstance(answer, Attempt):
+        elif isinstance(answer, Attempt) and answer not in self.attempts:
+            # Given twice, it is one attempt all the same, which comes to one thing.
             self.attempts.append(answer)
 
     # --- what there is to see ---------------------------------------------------------

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.intake.uploads import Uploads
 from app.loops.housekeeping import Housekeeping
 from contract.settings import GatewaySettings
 from contract.states import JobState
@@ -32,9 +31,13 @@ async def finished(ledger: Ledger, chunks: int = 1) -> str:
 async def looking_after(
     ledger: Ledger, *, interval_seconds: float = 0.02
 ) -> AsyncIterator[Housekeeping]:
-    uploads = Uploads(ledger, GatewaySettings())
+    settings = GatewaySettings()
     housekeeping = Housekeeping(
-        ledger, uploads, retention_hours=1, interval_seconds=interval_seconds
+        ledger,
+        retention_hours=1,
+        seal_timeout_seconds=settings.seal_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        interval_seconds=interval_seconds,
     )
     running_loop = asyncio.create_task(housekeeping.run())
     try:
@@ -42,7 +45,6 @@ async def looking_after(
     finally:
         running_loop.cancel()
         await asyncio.wait([running_loop])
-        await uploads.close()
 
 
 async def until_only(url: str, *job_ids: str) -> None:

@@ -12,7 +12,7 @@ _quoted: Callable[[str], str] = encoder.encode_basestring
 
 
 class _Lines:
-    """The lines of the text, which the reader of rows draws on."""
+    """The lines of the text, as csv.reader takes them."""
 
     def __init__(self, blocks: Iterator[bytes], max_row_bytes: int) -> None:
         self._blocks = blocks
@@ -64,7 +64,7 @@ class _Lines:
 
 def items(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[list[bytes]]:
     """The rows' JSON texts. Empty lines are no rows."""
-    # Of this process: a field of a row can only be longer where the row is refused anyway.
+    # The process's limit. A longer field can only be in a row that is refused anyway.
     csv.field_size_limit(max(csv.field_size_limit(), max_item_bytes + 1))
     lines = _Lines(blocks, max_item_bytes)
     rows = csv.reader(lines, strict=True)

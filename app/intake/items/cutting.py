@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from app.http.errors import pointer
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
+
+DEFAULT_CHUNK_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Cut:
     max_chunk_bytes: int | None
     """A chunk is closed before its JSON text grows past this."""
     refused_above_bytes: int | None = None
-    """A chunk whose JSON text is larger is more than a gateway holds in memory."""
+    """A chunk whose JSON text is larger is refused: a gateway does not hold it in memory."""
 
 
 def chunks(
@@ -48,7 +51,7 @@ def _groups(items: Iterable[Sequence[bytes]], cut: Cut) -> Iterator[list[bytes]]
     index = 0
     for texts in items:
         if most is None or group_bytes + _bytes_of(texts) <= most:
-            # No chunk can become too large with these: they are taken many at a time.
+            # These cannot make a chunk too large, so they are taken many at a time.
             start = 0
             while start < len(texts):
                 taken = texts[start : start + cut.size - len(group)]

@@ -1,4 +1,4 @@
-"""Bytes as they were before compression, under a limit."""
+"""Decompresses data as it arrives, under a limit of bytes."""
 
 import zlib
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from app.http.errors import BodyTooLarge, MalformedRequest
 
 BLOCK_BYTES = 256 * 1024
 LEAST_BYTES = 64 * 1024
-"""Smaller blocks are put together: each costs those who read them a beginning anew."""
+"""Smaller blocks are joined: each one has a fixed cost for the parsers."""
 _BOM = b"\xef\xbb\xbf"
 _GZIP_WINDOW = 31  # zlib's number for: a gzip header, and the largest window
 
 
-def expanded(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Iterator[bytes]:
+def decompressed(blocks: Iterator[bytes], *, is_gzip: bool, max_bytes: int) -> Iterator[bytes]:
     """The data in blocks, without a byte order mark.
 
-    Raises MalformedRequest for what is not gzip, and BodyTooLarge where there is more than
-    `max_bytes` of data: however small it came, no more than that is ever made of it.
+    Raises MalformedRequest for what is not gzip, and BodyTooLarge as soon as there are more
+    than `max_bytes` of data, however small they are compressed.
     """
     plain = _gunzipped(blocks) if is_gzip else blocks
     size, waiting_bytes = 0, 0
@@ -48,7 +48,7 @@ def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
             left = block
             while left:
                 if member.eof:
-                    # What follows a file is another one, or zeros that fill up a tape's block.
+                    # Another gzip file may follow, or zeros as padding.
                     left = left.lstrip(b"\0")
                     if not left:
                         break

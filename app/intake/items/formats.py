@@ -1,4 +1,4 @@
-"""Which format data has: told by its media type, else by its file's name."""
+"""Recognises the format of data, by its media type or else by its file's name."""
 
 from dataclasses import dataclass
 from enum import Enum

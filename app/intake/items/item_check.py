@@ -1,9 +1,9 @@
-"""Decides whether texts are items: the same rules as for the items of a JSON job.
+"""Checks that texts are items, by the same rules as for the items of a JSON body.
 
-`contract.json_values` has the rules. It takes a text apart and puts it together again,
-at some 40 MB a second. Here many texts are first read at once by a stricter and five
-times faster parser. What that passes is an item by all rules; whatever it refuses, or
-could have overlooked, is judged one by one by the rules themselves.
+`contract.json_values` has the rules. It parses a text and writes it again, at some 40 MB
+a second. Here many texts are first parsed together by a parser that is stricter and five
+times faster. What it accepts is valid by all rules; what it refuses, or could have
+overlooked, is checked one by one by the rules themselves.
 """
 
 import secrets
@@ -21,27 +21,26 @@ Place = Callable[[int], str]
 """Says where the n-th of these texts was, as the start of a message: `line 18: `."""
 
 # A number overflows only with an exponent of three digits, or with more than two hundred
-# digits. All digits made zeros, there are few strings to search for.
+# digits. With every digit replaced by a zero, there are few strings to search for.
 _KINDS = bytes.maketrans(b"123456789E", b"000000000e")
 _LARGE = (b"e000", b"e+000", b"0" * 200)
 
 
-class Checker:
+class ItemCheck:
     """Checks texts against the rules and the limits."""
 
     def __init__(self, limits: GatewaySettings) -> None:
         """Take the limits of an item."""
         self._max_bytes = limits.max_item_bytes
         self._max_depth = limits.max_nesting_depth
-        # Between two texts stands a string that no client knows. If the array of them all
-        # has it in every second place, then each text is one value: the string is there as
-        # often as it was put in, so no text can have closed the array, or begun what
-        # another one ended.
+        # A string that no client knows goes between any two texts. If the parsed array has
+        # it in every second place, then each text is one value: the string is there as often
+        # as it was put in, so no text closed the array, or began a value that another ended.
         self._mark = "".join(secrets.choice(string.ascii_lowercase) for _ in range(32))
         self._between = f',"{self._mark}",'.encode()
 
     def check(self, texts: Sequence[bytes], first: int, place: Place = lambda _: "") -> None:
-        """Refuse what is no item, naming its index, which for the first text is `first`."""
+        """Refuse a text that is no item, by its index; that of the first text is `first`."""
         if not self._surely_items(texts):
             for offset, text in enumerate(texts):
                 self._judge(text, first + offset, partial(place, offset))
@@ -66,7 +65,7 @@ class Checker:
         kinds = document.translate(_KINDS)
         if not any(large in kinds for large in _LARGE):
             return True
-        # Perhaps a number, more often part of a text: written again, infinity has a name.
+        # Perhaps a number, more often part of a string: an overflow is written as Infinity.
         return b"Infinity" not in pydantic_core.to_json(values)
 
     def _judge(self, text: bytes, index: int, place: Callable[[], str]) -> None:

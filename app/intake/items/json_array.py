@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
-from app.intake.items.item_check import Checker
+from app.intake.items.item_check import ItemCheck
 
 _TEXTS_AT_ONCE = 500
 _BYTES_AT_ONCE = 256 * 1024
-# But for strings, which are told by their message, no token is longer where it is cut off.
+# No token but a string is longer; a string that is cut off is known by the parser's message.
 _LONGEST_TOKEN = 16
 
 _scan = json.JSONDecoder().raw_decode
@@ -28,9 +28,9 @@ class _Window:
         self.is_last = False
 
     def grow(self) -> bool:
-        """Take as much more as there is already; False at the end.
+        """Double the text that is not read yet; False at the end.
 
-        So an item is read a few times at most, however small the blocks are. Raises
+        So an item is scanned a few times at most, however small the blocks are. Raises
         UnicodeDecodeError.
         """
         if self.is_last:
@@ -47,7 +47,7 @@ class _Window:
         return True
 
     def next_character(self) -> str:
-        """The next one that is not blank, where the window then is; empty at the end."""
+        """Move to the next character that is not blank, and give it; empty at the end."""
         while True:
             found = _skip_blanks(self.text, self.at)
             self.at = found.end() if found else self.at
@@ -57,7 +57,9 @@ class _Window:
                 return ""
 
 
-def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Iterator[list[bytes]]:
+def items(
+    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int
+) -> Iterator[list[bytes]]:
     """The elements' texts as they came."""
     index = 0
     texts: list[bytes] = []
@@ -99,14 +101,14 @@ def _elements(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[bytes]:
 
 
 def _element(window: _Window, index: int, max_item_bytes: int) -> bytes:
-    """The element that begins here; then the window is behind it."""
+    """The element that begins here; moves the window behind it."""
     while True:
         text, start = window.text, window.at
         end, place, problem = _scanned(text, start, index)
         if not problem:
             window.at = end
             return text[start:end].encode()
-        # What is wrong at the very end may go on well in the next block.
+        # An error at the very end may only mean that the rest is in the next block.
         if place < len(text) - _LONGEST_TOKEN:
             refuse("invalid_item", item(index), f"not JSON: {problem}")
         if len(text) - start > max_item_bytes + _LONGEST_TOKEN:
@@ -116,7 +118,7 @@ def _element(window: _Window, index: int, max_item_bytes: int) -> bytes:
 
 
 def _scanned(text: str, start: int, index: int) -> tuple[int, int, str]:
-    """Where the element ends; or else where something is wrong, and what."""
+    """Where the element ends; or else where the error is, and what it is."""
     try:
         _, end = _scan(text, start)
     except json.JSONDecodeError as error:

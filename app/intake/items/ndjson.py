@@ -1,14 +1,16 @@
-"""Items one a line."""
+"""Items as NDJSON: one a line."""
 
 from collections.abc import Iterator
 
 from app.intake.faults import ITEMS, refuse_limit
-from app.intake.items.item_check import Checker
+from app.intake.items.item_check import ItemCheck
 
 _BLANK = b" \t\r"
 
 
-def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Iterator[list[bytes]]:
+def items(
+    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int
+) -> Iterator[list[bytes]]:
     """The items' texts as they came, without the blanks around them. Empty lines are none."""
     index, line_count = 0, 0
     for lines in _lines(blocks, 2 * max_item_bytes):
@@ -19,7 +21,7 @@ def items(blocks: Iterator[bytes], checker: Checker, max_item_bytes: int) -> Ite
 
 
 def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
-    """The lines, many at a time; of one that does not end, as much as is more than allowed."""
+    """The lines, many at a time; of a line without an end, as much as is over the limit."""
     begun: list[bytes] = []
     begun_bytes = 0
     for block in blocks:
@@ -32,11 +34,11 @@ def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
         if begun_bytes > max_bytes:
             break
     yield [b"".join(begun)]
-    if begun_bytes > max_bytes:  # of blanks, or it was refused
+    if begun_bytes > max_bytes:  # only blanks, or the item was refused
         refuse_limit(ITEMS, "bytes a line", max_bytes, "twice FANFOLD_MAX_ITEM_BYTES")
 
 
-def _checked(lines: list[bytes], checker: Checker, index: int, line_count: int) -> list[bytes]:
+def _checked(lines: list[bytes], checker: ItemCheck, index: int, line_count: int) -> list[bytes]:
     texts = [text for line in lines if (text := line.strip(_BLANK))]
 
     def place(offset: int) -> str:

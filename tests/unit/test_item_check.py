@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.http.errors import InvalidJob
-from app.intake.items.item_check import Checker
+from app.intake.items.item_check import ItemCheck
 from contract import json_values
 from contract.settings import GatewaySettings
 from tests.unit.any_json import values
@@ -74,7 +74,7 @@ def is_item(text: bytes) -> bool:
 def refused_at(texts: list[bytes]) -> int | None:
     """The index of the item that the checker refuses."""
     try:
-        Checker(LIMITS).check(texts, 0)
+        ItemCheck(LIMITS).check(texts, 0)
     except InvalidJob as refused:
         return int(refused.errors[0].pointer.split("/")[2])
     return None
@@ -119,7 +119,7 @@ def test_the_first_text_that_is_no_item_is_the_one_refused(given_texts: list[byt
 
 def test_what_is_wrong_is_said_with_its_place() -> None:
     with pytest.raises(InvalidJob) as refused:
-        Checker(LIMITS).check([b"1", rb'{"a":["\u0000"]}'], 16, lambda offset: f"line {offset}: ")
+        ItemCheck(LIMITS).check([b"1", rb'{"a":["\u0000"]}'], 16, lambda offset: f"line {offset}: ")
     assert refused.value.code == "invalid_value"
     (fault,) = refused.value.errors
     assert (fault.pointer, fault.message) == (
@@ -133,7 +133,7 @@ def test_an_item_over_the_limit_of_bytes_is_refused(size: int) -> None:
     limits = LIMITS.model_copy(update={"max_item_bytes": 10})
     text = b'"' + b"x" * (size - 2) + b'"'
     if size <= 10:
-        Checker(limits).check([text], 0)
+        ItemCheck(limits).check([text], 0)
         return
     with pytest.raises(InvalidJob, match="at most 10 bytes an item"):
-        Checker(limits).check([text], 0)
+        ItemCheck(limits).check([text], 0)
