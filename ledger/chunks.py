@@ -104,19 +104,19 @@ class Chunks(OfTenant):
             f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(indexes))})",
             (job_id, self._tenant, *indexes),
         )
-        return {row[0]: output_of(row[1:]) for row in rows}
+        return {row["idx"]: output_of(row["body"], row["item_errors"]) for row in rows}
 
 
 def _record(row: Row) -> ChunkRecord:
     return ChunkRecord(
-        index=row[0],
-        state=ChunkState.read(row[1]),
-        item_count=row[2],
-        items_failed=row[3],
-        attempts=row[4],
-        error=failure_of(row[5:8]),
-        started_at=row[8],
-        finished_at=row[9],
-        result_bytes=row[10],
-        block=row[11],
+        index=row["idx"],
+        state=ChunkState.read(row["state"]),
+        item_count=row["item_count"],
+        items_failed=row["items_failed"],
+        attempts=row["attempts"],
+        error=failure_of(row),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        result_bytes=row["result_bytes"],
+        block=row["block"],
     )

@@ -106,7 +106,8 @@ class Retention:
         size = f"LENGTH({body})" if body else "0"
         limit = max(1, MAX_ROWS_A_STEP - step.rows)
         rows = await self._database.read(
-            f"SELECT {columns}, {size} FROM {table} WHERE job_id = ? ORDER BY {columns} LIMIT ?",
+            f"SELECT {columns}, {size} AS size FROM {table} WHERE job_id = ? "
+            f"ORDER BY {columns} LIMIT ?",
             (job_id, limit),
         )
         if not rows:
@@ -114,7 +115,7 @@ class Retention:
         taken = 0
         for row in rows:
             taken += 1
-            step.size_bytes += row[-1]
+            step.size_bytes += row["size"]
             if step.size_bytes >= MAX_BYTES_A_STEP:
                 break
         step.rows += taken
@@ -122,7 +123,7 @@ class Retention:
             Statement(
                 f"DELETE FROM {table} WHERE job_id = ? "
                 f"AND ({columns}) <= ({placeholders(len(order))})",
-                (job_id, *rows[taken - 1][:-1]),
+                (job_id, *(rows[taken - 1][column] for column in order)),
             )
         )
         return taken < len(rows) or len(rows) == limit or step.is_full

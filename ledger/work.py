@@ -243,8 +243,9 @@ class Work(OfTenant):
             ),
             Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, self._tenant, index)),
             Statement(
-                "SELECT chunks.state, jobs.state, chunks.stage, error_type, error_message, "
-                "error_retryable, due_at FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
+                "SELECT chunks.state AS chunk_state, jobs.state AS job_state, stage, "
+                "error_type, error_message, error_retryable, due_at "
+                "FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
                 "WHERE chunks.job_id = ? AND chunks.tenant = ? AND chunks.idx = ?",
                 (job_id, self._tenant, index),
             ),
@@ -253,12 +254,13 @@ class Work(OfTenant):
             return self._attempt(job_id, begun[0])
         if not found:
             return None
-        chunk_state, job_state, found_stage, *error, due_at = found[0]
+        (chunk,) = found
+        due_at = chunk["due_at"]
         return NoAttempt(
-            chunk_state=ChunkState.read(chunk_state),
-            job_state=JobState.read(job_state),
-            stage=found_stage,
-            error=failure_of(tuple(error)),
+            chunk_state=ChunkState.read(chunk["chunk_state"]),
+            job_state=JobState.read(chunk["job_state"]),
+            stage=chunk["stage"],
+            error=failure_of(chunk),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
@@ -298,7 +300,7 @@ class Work(OfTenant):
 
     def _attempt(self, job_id: str, row: Row) -> Attempt:
         index, stage, number, fence, item_count, body, kept_body, kept_errors = row
-        kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
+        kept = output_of(kept_body, kept_errors) if kept_body is not None else ChunkOutput()
         return Attempt(
             job_id=job_id,
             tenant=self._tenant,
