@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from ledger.database import Database, placeholders
 from ledger.records import ChunkCounts, ErrorGroup
@@ -59,7 +59,7 @@ async def running_counts(
     return counts
 
 
-async def counted(database: Database, job_id: str, tenant: TenantId) -> ChunkCounts:
+async def counted(database: Database, job_id: JobId, tenant: TenantId) -> ChunkCounts:
     """Chunks by state and items by outcome, counted one by one."""
     rows = await database.read(
         "SELECT state, COUNT(*) AS chunks, SUM(item_count) AS items, "
@@ -136,7 +136,9 @@ def _rank(group: ErrorGroup) -> tuple[int, int]:
     return -group.count, group.first_index
 
 
-async def error_groups(database: Database, job_id: str, tenant: TenantId) -> tuple[ErrorGroup, ...]:
+async def error_groups(
+    database: Database, job_id: JobId, tenant: TenantId
+) -> tuple[ErrorGroup, ...]:
     """The job's failures by type and message, the most frequent first."""
     rows = await database.read(
         "SELECT error_type, error_message, COUNT(*), MIN(idx) "

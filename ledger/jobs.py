@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
@@ -45,21 +45,21 @@ class Jobs(OfTenant):
 
     # --- for the gateway -------------------------------------------------------------
 
-    async def find(self, job_id: str) -> JobRecord | None:
+    async def find(self, job_id: JobId) -> JobRecord | None:
         """The job, or None where this tenant has none of that id."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return (await self._records(rows))[0] if rows else None
 
-    async def state(self, job_id: str) -> JobState | None:
+    async def state(self, job_id: JobId) -> JobState | None:
         """The job's state alone: what a waiting client's poll costs."""
         rows = await self._database.read(
             "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return JobState.read(rows[0]["state"]) if rows else None
 
-    async def result(self, job_id: str) -> bytes | None:
+    async def result(self, job_id: JobId) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
         rows = await self._database.read(
             "SELECT body FROM job_results WHERE job_id = ? AND tenant = ?", (job_id, self._tenant)
@@ -95,7 +95,7 @@ class Jobs(OfTenant):
         )
         return await self._records(rows)
 
-    async def request_cancel(self, job_id: str) -> bool:
+    async def request_cancel(self, job_id: JobId) -> bool:
         """Mark an unfinished job as cancelling, which no chunk starts after.
 
         Returns whether it was this call that did so.
@@ -110,7 +110,7 @@ class Jobs(OfTenant):
         )
         return bool(rows)
 
-    async def purge(self, job_id: str) -> bool:
+    async def purge(self, job_id: JobId) -> bool:
         """Remove a finished job with its labels and its idempotency key; whether there was one.
 
         Its data is deleted afterwards, in steps.
@@ -120,7 +120,7 @@ class Jobs(OfTenant):
 
     # --- for the workers -------------------------------------------------------------
 
-    async def terms(self, job_id: str) -> Terms | None:
+    async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
             "SELECT spec, controls FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
@@ -129,7 +129,7 @@ class Jobs(OfTenant):
             return None
         return _terms(rows[0])
 
-    async def open(self, job_id: str) -> tuple[bool, JobState | None]:
+    async def open(self, job_id: JobId) -> tuple[bool, JobState | None]:
         """Mark a pending job as running.
 
         Whether it was this call that did so, and the state the job has then, None where
@@ -146,7 +146,7 @@ class Jobs(OfTenant):
         )
         return bool(opened), JobState.read(rows[0]["state"]) if rows else None
 
-    async def outcome_counts(self, job_id: str) -> tuple[int, int]:
+    async def outcome_counts(self, job_id: JobId) -> tuple[int, int]:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
         ((succeeded, failed),) = await self._database.read(
             "SELECT COALESCE(SUM(succeeded), 0), COALESCE(SUM(failed), 0) FROM job_counts "

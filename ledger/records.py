@@ -122,7 +122,7 @@ class ChunkOutput:
 class Attempt:
     """The right to run a stage of a chunk once; only its holder may record the outcome."""
 
-    job_id: str
+    job_id: JobId
     tenant: TenantId
     index: int
     stage: int

@@ -7,6 +7,7 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
+from contract.names import JobId
 from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
@@ -70,7 +71,7 @@ class Life:
     """A job of three chunks in two stages, and everything that was ever written of it."""
 
     ledger: Ledger
-    job_id: str
+    job_id: JobId
     attempts: list[Attempt] = field(default_factory=list)
     written: list[Write] = field(default_factory=list)
     counted: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))

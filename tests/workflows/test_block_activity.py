@@ -74,7 +74,7 @@ def begin(
     return environment, asyncio.ensure_future(environment.run(activities.run_block, given))
 
 
-async def chunks_of(ledger: Ledger, job_id: str) -> list[ChunkRecord]:
+async def chunks_of(ledger: Ledger, job_id: JobId) -> list[ChunkRecord]:
     return await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=1000)
 
 
