@@ -23,14 +23,15 @@ class RenderedJob:
     body: bytes
     etag: str
     state: JobState
+    revision: int
     rendered_at: float = field(default_factory=time.monotonic)
 
 
 class RenderedJobs:
     """The most recently asked for, within a bound of bytes.
 
-    In which state the job is, and whether it is there at all, is asked of the ledger at
-    every request all the same: who cancelled a job sees it cancelled.
+    The job's revision is asked of the ledger at every request all the same: who cancelled
+    a job sees it cancelled, and one that was deleted is gone.
     """
 
     def __init__(self) -> None:

@@ -31,6 +31,8 @@ class Terms:
 
     spec: JobSpec
     controls: Controls
+    revision: int
+    """The job's revision that these are of."""
 
 
 class KeyTaken(Exception):
@@ -133,6 +135,13 @@ class Jobs:
         )
         return JobState.read(rows[0][0]) if rows else None
 
+    async def revision(self, job_id: str, tenant: str) -> int | None:
+        """Which revision the job is at; None where this tenant has none of that id."""
+        rows = await self._database.read(
+            "SELECT revision FROM jobs WHERE id = ? AND tenant = ?", (job_id, tenant)
+        )
+        return rows[0][0] if rows else None
+
     async def result(self, job_id: str) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
         rows = await self._database.read("SELECT body FROM job_results WHERE job_id = ?", (job_id,))
@@ -187,11 +196,13 @@ class Jobs:
 
     async def terms(self, job_id: str) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
-        rows = await self._database.read("SELECT spec, controls FROM jobs WHERE id = ?", (job_id,))
+        rows = await self._database.read(
+            "SELECT spec, controls, revision FROM jobs WHERE id = ?", (job_id,)
+        )
         if not rows:
             return None
-        spec, controls = rows[0]
-        return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec))
+        spec, controls, revision = rows[0]
+        return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec), revision)
 
     async def open(self, job_id: str) -> tuple[bool, JobState | None]:
         """Mark a pending job as running.

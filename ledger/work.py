@@ -49,7 +49,8 @@ _ATTEMPT = (
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT body FROM results "
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
-    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END "
+    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
+    "(SELECT revision FROM jobs WHERE jobs.id = chunks.job_id) "
     "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
     # None at a stage that was only reached: the token is of the attempt at the one before.
     "AND chunks.stage_attempts > 0"
@@ -291,7 +292,7 @@ class Work:
 
 
 def _attempt(job_id: str, row: Row) -> Attempt:
-    index, stage, number, fence, item_count, body, kept_body, kept_errors = row
+    index, stage, number, fence, item_count, body, kept_body, kept_errors, revision = row
     kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
     return Attempt(
         job_id=job_id,
@@ -301,6 +302,7 @@ def _attempt(job_id: str, row: Row) -> Attempt:
         fence=fence,
         item_count=item_count,
         input=bytes(body),
+        revision=revision,
         dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
         checkpoint=ChunkOutput(
             body=kept.body,

@@ -65,19 +65,20 @@ class Attempts:
         self._max_result_bytes = max_result_bytes
         self._terms: dict[str, Terms] = {}
 
-    async def terms(self, job_id: str) -> Terms:
-        """What the job was asked to do, remembered: every chunk of the job asks for it.
+    async def terms(self, job_id: str, *, revision: int = 0) -> Terms:
+        """What the job was asked to do, at this revision or a later one.
 
-        Raises NoSuchJob.
+        Remembered, since every chunk of the job asks for it. Raises NoSuchJob.
         """
-        if job_id not in self._terms:
-            terms = await self._ledger.jobs.terms(job_id)
-            if terms is None:
+        known = self._terms.get(job_id)
+        if known is None or known.revision < revision:
+            known = await self._ledger.jobs.terms(job_id)
+            if known is None:
                 raise NoSuchJob(job_id)
             if len(self._terms) >= _REMEMBERED_JOBS:
                 self._terms.pop(next(iter(self._terms)))
-            self._terms[job_id] = terms
-        return self._terms[job_id]
+            self._terms[job_id] = known
+        return known
 
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""

@@ -12,7 +12,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from contract.failures import FailureType
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec
+from contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 from contract.names import DEFAULT_TENANT, JobId, new_job_id
 from contract.states import ChunkState
 from contract.wire import BlockInput, BlockOutcome, JobRef
@@ -352,6 +359,26 @@ async def test_a_block_makes_way_once_its_time_is_over(ledger: Ledger) -> None:
     assert 2 <= len(done) < 500
     # Nothing is left half-way: others go on with the very next chunk.
     assert [chunk.index for chunk in done] == list(range(len(done)))
+
+
+async def test_a_change_of_the_job_holds_for_the_next_attempt_of_a_running_block(
+    ledger: Ledger,
+) -> None:
+    """What a worker remembers of a job goes by its revision."""
+    gate = Gate()
+    once = StageSpec(processor="gate", options={}, retry=RetrySpec(max_attempts=1))
+    job_id = await running_job(ledger, 3, once)
+    async with gate:
+        _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, width=1))
+        await gate.until_inside(0)
+        tolerant = Controls(tolerated_failures=ToleranceSpec(count=0)).to_json()
+        await ledger.database.write(
+            Statement("UPDATE jobs SET controls = ? WHERE id = ?", (tolerant, job_id)),
+            Statement("UPDATE chunks SET state = 'failed' WHERE job_id = ? AND idx = 2", (job_id,)),
+        )
+        gate.open()
+        assert (await outcome).is_tolerance_exceeded
+    assert gate.begun == [0, 1]
 
 
 def _delete(table: str, job_id: str) -> Statement:

@@ -263,6 +263,10 @@ class BlockActivities:
 
     async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
+        if attempt.revision > run.terms.revision:
+            run.terms = await persistently(
+                self._attempts.terms, run.job_id, revision=attempt.revision
+            )
         try:
             if not run.is_over:
                 with run.interruptible():
