@@ -321,8 +321,10 @@ class BlockActivities:
     async def _return_slots(self, run: _Run) -> None:
         """Of a block that makes way, give back the slots of lanes that ended before the last."""
         info, returned = activity.info(), 0
-        assert info.workflow_id is not None  # noqa: S101 - blocks are started by shards
-        shard = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
+        starter = activity.client().get_workflow_handle(
+            info.workflow_id, run_id=info.workflow_run_id
+        )
         while True:
             await run.lane_ended.wait()
             run.lane_ended.clear()
@@ -332,7 +334,7 @@ class BlockActivities:
             ended = run.lanes_ended - returned
             returned += ended
             try:
-                await shard.signal(
+                await starter.signal(
                     BLOCK_SLOTS_RETURNED, BlockSlotsReturned(block=run.given.block, slots=ended)
                 )
             except RPCError as error:

@@ -50,8 +50,11 @@ class ShardWorkflow:
         self._chunks: Children | Blocks
         if shard.execution is Execution.ACTIVITY:
             self._chunks = Blocks(
-                shard,
+                shard.job,
+                shard.tuning,
                 self._window,
+                shard=shard.number,
+                total_chunks=shard.total_chunks,
                 is_going=self._is_going,
                 on_tolerance_exceeded=self._stop_job,
                 on_turn=self._tell_of_slots,
