@@ -10,16 +10,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import documentation, problems
-from app.hosts import AllowedHosts
-from app.housekeeping import Housekeeping
+from app.answers.rendered import RenderedJobs
+from app.documentation import openapi, swagger_ui
+from app.http import problems
+from app.http.hosts import AllowedHosts
+from app.http.protection import Protection
+from app.http.serving import Server
 from app.intake.uploads import Uploads
-from app.orchestration import Orchestration
-from app.protection import Protection
-from app.rendered import RenderedJobs
-from app.routes import catalog, children, health, jobs, uploads
+from app.loops.housekeeping import Housekeeping
+from app.loops.orchestration import Orchestration
+from app.routes import catalog, children, health, items, jobs
 from app.services import Services
-from app.serving import Server
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
 from contract.version import VERSION
@@ -29,9 +30,9 @@ from ledger.migrate import migrate
 
 
 def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> FastAPI:
-    """The gateway as an ASGI app; its lifespan opens the ledger and looks after the jobs.
+    """The gateway as an ASGI app; its lifespan opens the ledger and runs the loops.
 
-    Once `stopping` is set, requests that wait for the end of a job wait no longer.
+    Once `stopping` is set, requests no longer wait for jobs to finish.
     """
 
     @asynccontextmanager
@@ -45,11 +46,12 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 max_running_jobs=given.max_running_jobs,
                 interval_seconds=given.reconcile_interval_seconds,
             )
-            receiving = Uploads(ledger, given)
+            uploads = Uploads(ledger, given)
             housekeeping = Housekeeping(
                 ledger,
-                receiving,
                 retention_hours=given.retention_hours,
+                seal_timeout_seconds=given.seal_timeout_seconds,
+                body_timeout_seconds=given.body_timeout_seconds,
                 interval_seconds=given.reconcile_interval_seconds,
             )
             app.state.services = Services(
@@ -57,7 +59,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 ledger=ledger,
                 orchestration=orchestration,
                 housekeeping=housekeeping,
-                uploads=receiving,
+                uploads=uploads,
                 rendered=RenderedJobs(),
                 stopping=stopping,
                 workflows_url=(
@@ -66,8 +68,8 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                     else None
                 ),
             )
-            # What is there now stays: looking through it for garbage, again and again, would
-            # keep clients waiting for tens of milliseconds.
+            # Objects made so far stay. Scanning them for garbage again and again would delay
+            # requests by tens of milliseconds.
             gc.freeze()
             loops = [asyncio.create_task(loop.run()) for loop in (orchestration, housekeeping)]
             try:
@@ -76,7 +78,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 for loop in loops:
                     loop.cancel()
                 await asyncio.wait(loops)
-                await receiving.close()
+                await uploads.close()
 
     app = FastAPI(
         title="Fanfold",
@@ -90,10 +92,11 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    for router in (jobs.router, uploads.router, children.router, catalog.router, health.router):
+    for router in (jobs.router, items.router, children.router, catalog.router, health.router):
         app.include_router(router)
     problems.install(app)
-    documentation.install(app)
+    openapi.install(app)
+    swagger_ui.install(app)
     return app
 
 
@@ -103,14 +106,14 @@ def main() -> int:
     allow_long_integers()
     try:
         given = settings.load(settings.GatewaySettings)
-        migrate(given.ledger)  # here, where a ledger that is not there is one clear line
+        migrate(given.ledger)  # here, so that an absent ledger is one clear line
         stopping = asyncio.Event()
         app = Protection(
             create_app(given, stopping), AllowedHosts(given.http_host, given.allowed_hosts)
         )
         server = Server(app, host=given.http_host, port=given.http_port, stopping=stopping)
-        # uvicorn raises the signal that stopped it once more when it is done; without a
-        # handler of ours a clean stop would look like a death.
+        # uvicorn raises the signal again once it has stopped; without a handler of our own
+        # a clean stop would look like a crash.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         server.run()

@@ -1,4 +1,4 @@
-"""What the routes work with, hung on the app once at start-up."""
+"""The services that routes call, built once at start-up."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.errors import NotFound
-from app.housekeeping import Housekeeping
+from app.answers.rendered import RenderedJobs
+from app.http.errors import NotFound
 from app.intake.uploads import Uploads
-from app.orchestration import Orchestration
-from app.rendered import RenderedJobs
+from app.loops.housekeeping import Housekeeping
+from app.loops.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from ledger.connect import Ledger
@@ -28,9 +28,9 @@ class Services:
     uploads: Uploads
     rendered: RenderedJobs
     stopping: asyncio.Event
-    """Set once the gateway is to stop: who waits for a job's end is answered with what is there."""
+    """Set when the gateway stops: clients that wait for a job get it as it is."""
     workflows_url: str | None
-    """Where Temporal's web UI shows workflows by id, where it is known."""
+    """Where Temporal's web UI shows workflows by id, if known."""
 
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises NotFound."""

@@ -1,9 +1,9 @@
-"""Deletes finished jobs: gone for clients at once, their data in small steps afterwards.
+"""Deletes finished jobs: for clients at once, their data in small steps afterwards.
 
-A job goes in two parts. Its own row goes in one transaction with all that finds it, and
-its id into `purges`. What remains, which no route can reach, is then deleted so many
-rows and bytes at a time, so that nobody who writes waits long. Every step may be
-repeated, by any process, and several may be at it at once.
+First, in one transaction, the job's row is deleted with its labels and its idempotency
+key, and its id goes into `purges`. Its data, which no route can reach any more, is then
+deleted a bounded number of rows and bytes at a time, so that other writers do not wait
+long. Every step may be repeated, by any process, and several processes may do it at once.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MAX_JOBS_EXPIRED_AT_ONCE = 100
 MAX_JOBS_A_STEP = 20
 MAX_ROWS_A_STEP = 500
 MAX_BYTES_A_STEP = 4 * 1024 * 1024
-"""More only where a single row has more."""
+"""A step deletes more only where a single row has more."""
 
 # Where a job's data is: the table, the columns that order its rows, and the one of size.
 # The chunks first: without them nobody comes to look for the rest.
@@ -52,16 +52,16 @@ class Retention:
         self._database = database
 
     async def purge(self, job_id: str, tenant: str) -> bool:
-        """Remove a finished job, at once for everyone who asks; whether there was one.
+        """Remove a finished job with its labels and its idempotency key; whether there was one.
 
-        Its labels and its idempotency key go with it.
+        Its data is deleted afterwards, by `delete_some`.
         """
         return bool(await self._remove("id = ? AND tenant = ?", [job_id], (job_id, tenant)))
 
     async def expire(self, *, finished_before: int) -> int:
-        """Remove jobs that finished before then, and those whose own time is over.
+        """Remove jobs that finished before then, and those whose own retention has ended.
 
-        A limited number of them, the oldest first; how many.
+        At most MAX_JOBS_EXPIRED_AT_ONCE, the oldest first; how many were removed.
         """
         # One after the other, since each has its index.
         expired = await self._database.read(

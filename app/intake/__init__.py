@@ -1,7 +1,8 @@
-"""Data of any size, taken in while it arrives: expanded, parsed, checked, cut into chunks.
+"""From a request to a recorded job: read, checked, cut into chunks, written to the ledger.
 
-The bytes are handled in a thread of the upload's own, which the event loop feeds through
-a small buffer (`reception`). There one generator draws on the next: `multipart`,
-`expansion`, the formats (`ndjson`, `csv_rows`, `json_array`), `cutting`. Nothing here
-holds more than a few megabytes, whatever passes through.
+`recording` begins here for every request that submits a job. `uploads` takes data of any
+size, in a form or in parts: a thread of the upload's own makes chunks of it, which
+`pipeline` feeds through a small buffer. What becomes of the data there is in `items`.
+
+Imports `app.http`, `contract` and `ledger`.
 """

@@ -1,19 +1,15 @@
-"""How what is wrong with items is said: where in the job, and in which line."""
+"""Refuses a job: says where in its body the fault is, and what is wrong there."""
 
+from collections.abc import Sequence
 from typing import NoReturn
 
-from app.errors import Fault, InvalidJob, pointer
+from app.http.errors import Fault, InvalidJob, pointer
 
+MESSAGES_SHOWN = 3
+"""As many faults are told in one sentence; all of them are in the list of errors."""
 
-def refuse(code: str, place: str, message: str) -> NoReturn:
-    """Refuse the data because of what is at this JSON pointer."""
-    fault = Fault(place, message)
-    raise InvalidJob(code, f"{place}: {message}", (fault,))
-
-
-def refuse_limit(place: str, what: str, limit: int, setting: str, *, line: str = "") -> NoReturn:
-    """Refuse the data because it is over a limit."""
-    refuse("limit_exceeded", place, f"{line}at most {limit} {what} are allowed ({setting})")
+ITEMS = pointer("items")
+"""The JSON pointer to the items as a whole."""
 
 
 def item(index: int, *path: str | int) -> str:
@@ -21,5 +17,17 @@ def item(index: int, *path: str | int) -> str:
     return pointer("items", index, *path)
 
 
-ITEMS = pointer("items")
-"""The JSON pointer to the items as a whole."""
+def refuse_all(code: str, faults: Sequence[Fault]) -> NoReturn:
+    """Refuse the job because of these faults."""
+    told = (f"{fault.pointer or 'the job'}: {fault.message}" for fault in faults[:MESSAGES_SHOWN])
+    raise InvalidJob(code, "; ".join(told), tuple(faults)) from None
+
+
+def refuse(code: str, place: str, message: str) -> NoReturn:
+    """Refuse the job because of what is at this JSON pointer."""
+    refuse_all(code, [Fault(place, message)])
+
+
+def refuse_limit(place: str, what: str, limit: float, setting: str, *, line: str = "") -> NoReturn:
+    """Refuse the job because it is over a limit."""
+    refuse("limit_exceeded", place, f"{line}at most {limit} {what} are allowed ({setting})")

@@ -7,7 +7,7 @@ from email.message import Message
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 
-from app.errors import BodyTooLarge, MalformedRequest
+from app.http.errors import BodyTooLarge, MalformedRequest
 from contract.settings import GatewaySettings
 
 JOB = "job"
@@ -22,12 +22,12 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What the form calls it."""
+        """The part's name in the form."""
         return self._of_disposition("name")
 
     @property
     def file_name(self) -> str:
-        """What its file is called, empty where it is none."""
+        """The file's name; empty if the part is no file."""
         return self._of_disposition("filename")
 
     def _of_disposition(self, parameter: str) -> str:
@@ -42,7 +42,7 @@ Event = Part | bytes | object
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary that a Content-Type names, where it is that of a form."""
+    """The boundary in a Content-Type; None if it is not that of a form."""
     message = Message()
     message["Content-Type"] = content_type
     if message.get_content_type() != "multipart/form-data":

@@ -1,4 +1,4 @@
-"""Uploads: data on its way into the ledger, kept as a whole or not at all."""
+"""Uploads: data that streams in, by form or in parts, stored as a whole or not at all."""
 
 import asyncio
 import hashlib
@@ -8,34 +8,31 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from app import submission
-from app.body import decode_body
-from app.certainty import recorded_with_certainty, with_certainty
-from app.errors import JobNotReceiving, RequestTimeout, pointer
-from app.idempotency import earlier_job
-from app.intake.cutting import Cut
+from app.http.errors import JobNotReceiving, RequestTimeout, pointer
+from app.http.idempotency import earlier_job
+from app.intake.body import decode_body
+from app.intake.certainty import recorded_with_certainty, with_certainty
 from app.intake.faults import ITEMS, refuse, refuse_limit
-from app.intake.formats import Encoded, recognise
+from app.intake.items.cutting import DEFAULT_CHUNK_SIZE, Cut
+from app.intake.items.formats import Encoded, recognise
+from app.intake.items.parsing import chunks_of
+from app.intake.job_request import JobRequest
 from app.intake.multipart import Form
-from app.intake.reading import chunks_of
-from app.intake.reception import receive
-from app.schemas import JobRequest
-from contract.failures import Failure, FailureType
+from app.intake.pipeline import store_chunks
+from app.intake.spec import resolve_execution, to_controls, to_spec
+from app.intake.validation import validate
 from contract.names import DEFAULT_TENANT, new_job_id
 from contract.settings import GatewaySettings
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.jobs import KeyTaken
-from ledger.records import IdempotencyKey, JobRecord, NewChunk, now_ms
+from ledger.records import IdempotencyKey, JobRecord, NewChunk
 from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
-"""So many are parsed at a time; further ones wait, and so do those who send them."""
-# Longer than any pause between two batches of an upload that somebody still sends.
-_ABANDONED_AFTER_MS: Final = 15 * 60 * 1000
-
-# On top of what the server allows its requests when it stops.
+"""Uploads parsed at a time; the clients of further ones wait."""
+# On top of the time that the server gives its requests when it stops.
 _LAST_SECONDS: Final = 3.0
 
 _log = logging.getLogger("fanfold.gateway")
@@ -50,19 +47,19 @@ class _Stored:
 
 @dataclass(slots=True)
 class _Whole:
-    """What the thread has found in a form."""
+    """What the thread found in a form."""
 
     request: JobRequest | None = None
     job_hash: bytes = b""
     items_hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def body_hash(self) -> bytes:
-        """Of the two parts' bytes, whatever stands between them."""
+        """The hash of the two parts' bytes, whatever is between them."""
         return hashlib.sha256(self.job_hash + self.items_hash.digest()).digest()
 
 
 class Uploads:
-    """Takes uploads in, in threads of its own."""
+    """Stores uploads, each parsed in a thread."""
 
     def __init__(self, ledger: Ledger, limits: GatewaySettings) -> None:
         """Work on this ledger, within these limits."""
@@ -74,18 +71,18 @@ class Uploads:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Let uploads that are being given up delete what they stored, and let go of the threads.
+        """Let cancelled uploads delete what they stored, then release the threads.
 
-        What takes longer is found, and deleted, by another gateway or after a restart.
+        What takes longer is deleted by another gateway, or after a restart.
         """
         if self._running:
             await asyncio.wait(self._running, timeout=_LAST_SECONDS)
         self._threads.shutdown(wait=False)
 
-    async def receive_part(
+    async def store_part(
         self, job: JobRecord, part: int, encoded: Encoded, pieces: AsyncIterator[bytes]
     ) -> tuple[int, int]:
-        """Store one part of a receiving job's data; its chunks and items.
+        """Store one part of a receiving job's data; how many chunks and items it has.
 
         Raises a Problem, having changed nothing.
         """
@@ -118,7 +115,7 @@ class Uploads:
             )
             refuse("limit_exceeded", ITEMS, message)
 
-    async def receive_form(
+    async def record_form(
         self,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
@@ -144,7 +141,7 @@ class Uploads:
                 part.headers.get("content-encoding", ""),
                 part.file_name,
             )
-            cut = Cut(request.chunk_size or submission.DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+            cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
             return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
 
         self._note_running()
@@ -156,12 +153,12 @@ class Uploads:
                 refuse("invalid_job", ITEMS, "there are no items")
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
-            execution = submission.resolve_execution(whole.request.execution, stored.chunks)
+            execution = resolve_execution(whole.request.execution, stored.chunks)
             write = self._ledger.receiving.create_job(
                 upload,
                 tenant=DEFAULT_TENANT,
-                spec=submission.to_spec(whole.request, execution),
-                controls=submission.to_controls(whole.request),
+                spec=to_spec(whole.request, execution),
+                controls=to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
@@ -177,15 +174,15 @@ class Uploads:
         return upload.job_id, False
 
     async def seal(self, job: JobRecord) -> bool:
-        """Let a receiving job start with the data it has; whether it was this call that did so.
+        """Seal a receiving job, so that it starts with the data it has; whether this call did so.
 
-        Raises InvalidJob where it has none.
+        Raises InvalidJob if it has none.
         """
         if job.state is not JobState.RECEIVING:
             return False
         if not job.total_chunks:
             refuse("invalid_job", ITEMS, "there are no items")
-        execution = submission.resolve_execution(job.spec.execution, job.total_chunks)
+        execution = resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
         write = self._ledger.receiving.seal(
             job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
@@ -202,30 +199,8 @@ class Uploads:
         sealed = await with_certainty(write, is_sealed, if_unknown=if_unknown)
         return True if sealed is None else sealed
 
-    async def tidy(self) -> bool:
-        """Close jobs that were never sealed, and give up uploads that nobody sends any more.
-
-        Never has more to do: their data is deleted by another step.
-        """
-        limits, now = self._limits, now_ms()
-        failure = Failure(
-            type=FailureType.NEVER_SEALED,
-            message=(
-                f"no data arrived for {limits.seal_timeout_seconds:g} seconds, "
-                "and the job was not sealed; what had arrived is deleted"
-            ),
-        )
-        closed = await self._ledger.receiving.close_unsealed(
-            failure, silent_since=now - round(limits.seal_timeout_seconds * 1000)
-        )
-        for job_id in closed:
-            _log.info("job %s was never sealed", job_id)
-        silence_ms = _ABANDONED_AFTER_MS + round(limits.body_timeout_seconds * 1000)
-        await self._ledger.uploads.drop_abandoned(silent_since=now - silence_ms)
-        return False
-
     def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
-        # As large as a chunk of a job in one body can be: so much is held in memory.
+        # No larger than a chunk of a job in one JSON body: it is held in memory.
         most = self._limits.max_body_bytes
         return Cut(size, min(max_chunk_bytes, most) if max_chunk_bytes else None, most)
 
@@ -244,7 +219,7 @@ class Uploads:
             stored.chunks += len(batch)
             await self._ledger.uploads.add(upload, first, batch)
 
-        await receive(
+        await store_chunks(
             pieces,
             make,
             store,
@@ -254,7 +229,7 @@ class Uploads:
         return stored
 
     def _note_running(self) -> None:
-        """Note that this request sends data, until it is answered."""
+        """Remember this request until it is answered: `close` waits for it."""
         task = asyncio.current_task()
         if task is not None and task not in self._running:
             self._running.add(task)
@@ -269,7 +244,7 @@ class Uploads:
 
 
 def not_receiving() -> JobNotReceiving:
-    """The answer where data comes for a job that takes none."""
+    """The error for data that comes for a job that takes none."""
     detail = "The job takes no data: it is sealed or closed, or never was one with a source."
     return JobNotReceiving("job_not_receiving", detail)
 
@@ -278,11 +253,11 @@ def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
     """The job of a form, whose items come beside it. Raises a Problem."""
     document = decode_body(text)
     if not isinstance(document, dict):
-        return submission.parse(document, limits)
+        return validate(document, limits)
     for name in ("items", "chunks"):
         if name in document:
             refuse("invalid_job", pointer(name), "in a form the data is in the part `items` alone")
-    return submission.parse({**document, "source": "upload"}, limits)
+    return validate({**document, "source": "upload"}, limits)
 
 
 def _hashed(blocks: Iterator[bytes], into: "hashlib._Hash") -> Iterator[bytes]:

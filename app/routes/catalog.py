@@ -1,10 +1,12 @@
-"""What the workers know, over HTTP: processors and reducers."""
+"""GET /processors and /reducers: what the workers know."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app import errors, examples, views
-from app.problems import responses
+from app.answers import views
+from app.documentation import examples
+from app.http import errors
+from app.http.problems import responses
 from app.services import ServicesOf
 from ledger.catalog import Kind
 

@@ -1,4 +1,4 @@
-"""A job's children over HTTP: listed, looked at, streamed."""
+"""/jobs/{job_id}/children and /results: lists, shows and streams a job's children."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,13 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app import accept, cursor, errors, examples, views
-from app.accept import CSV, NDJSON
-from app.csv_results import Child, csv_rows
-from app.problems import responses
+from app.answers import views
+from app.answers.csv_results import Child, csv_rows
+from app.documentation import examples
+from app.http import accept, cursor, errors
+from app.http.accept import CSV, NDJSON
+from app.http.problems import responses
+from app.http.streaming import gzipped, in_pieces
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import Services, ServicesOf
-from app.streaming import gzipped, in_pieces
 from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
 from ledger.records import JobRecord

@@ -1,14 +1,14 @@
-"""Liveness and readiness."""
+"""/livez and /readyz: liveness and readiness."""
 
 from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app import errors
-from app.problems import responses
+from app.http import errors
+from app.http.problems import responses
+from app.loops.temporal_calls import TemporalUnavailable
 from app.services import ServicesOf
-from app.temporal_calls import TemporalUnavailable
 from contract.names import DEFAULT_TENANT
 from ledger.database import LedgerUnavailable
 

@@ -1,13 +1,15 @@
-"""Jobs over HTTP: submit, list, poll, cancel."""
+"""/jobs: submits, lists, shows, cancels and removes jobs."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app import cursor, errors, examples, idempotency, prefer, views
-from app.problems import responses
-from app.recording import record
-from app.rendered import RenderedJob
+from app.answers import views
+from app.answers.rendered import RenderedJob
+from app.documentation import examples
+from app.http import cursor, errors, idempotency, prefer
+from app.http.problems import responses
+from app.intake.recording import record
 from app.services import Services, ServicesOf
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
@@ -88,7 +90,9 @@ async def submit(
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
     key_name = idempotency.key_name(idempotency_key)
-    job_id, is_replayed = await record(request, services, key_name)
+    job_id, is_replayed = await record(
+        request, services.ledger, services.uploads, services.settings, key_name
+    )
     services.orchestration.kick()
     headers = {"Location": f"/jobs/{job_id}"}
     if is_replayed:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from app.errors import CODES, InvalidJob, Problem
+from app.http.errors import CODES, InvalidJob, Problem
 from cli.exits import Exit
 from cli.main import app as command_line
 from contract.failures import FailureType
@@ -112,7 +112,7 @@ def statuses() -> dict[str, int]:
             if not isinstance(first, ast.Constant) or first.value not in CODES:
                 continue
             callee = ast.unparse(node.func).rpartition(".")[2]
-            # app/submission.py and app/intake/ refuse by functions of their own.
+            # app/intake/ refuses by functions of its own.
             refuses = callee.lstrip("_").startswith("refuse")
             status = InvalidJob.status if refuses else by_name[callee]
             assert found.setdefault(str(first.value), status) == status

@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.housekeeping import Housekeeping
-from app.intake.uploads import Uploads
+from app.loops.housekeeping import Housekeeping
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from contract.states import JobState
@@ -33,9 +32,13 @@ async def finished(ledger: Ledger, chunks: int = 1) -> str:
 async def looking_after(
     ledger: Ledger, *, interval_seconds: float = 0.02
 ) -> AsyncIterator[Housekeeping]:
-    uploads = Uploads(ledger, GatewaySettings())
+    settings = GatewaySettings()
     housekeeping = Housekeeping(
-        ledger, uploads, retention_hours=1, interval_seconds=interval_seconds
+        ledger,
+        retention_hours=1,
+        seal_timeout_seconds=settings.seal_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        interval_seconds=interval_seconds,
     )
     running_loop = asyncio.create_task(housekeeping.run())
     try:
@@ -43,7 +46,6 @@ async def looking_after(
     finally:
         running_loop.cancel()
         await asyncio.wait([running_loop])
-        await uploads.close()
 
 
 async def until_only(url: str, *job_ids: str) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from app.prefer import until_finished
+from app.http.prefer import until_finished
 from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger.connect import Ledger

@@ -7,11 +7,11 @@ from unittest import mock
 
 import pytest
 
-from app.errors import Problem
-from app.intake import expansion
-from app.intake.cutting import Cut
-from app.intake.formats import Encoded, Format
-from app.intake.reading import chunks_of
+from app.http.errors import Problem
+from app.intake.items import decompression
+from app.intake.items.cutting import Cut
+from app.intake.items.formats import Encoded, Format
+from app.intake.items.parsing import chunks_of
 from contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
@@ -38,7 +38,9 @@ def read(
     encoded = Encoded(which, is_gzip)
     blocks = pieces(data, piece_bytes)
     # The pieces are not put together, so that they end where the test wants it.
-    with mock.patch.object(expansion, "LEAST_BYTES", min(piece_bytes, expansion.LEAST_BYTES)):
+    with mock.patch.object(
+        decompression, "LEAST_BYTES", min(piece_bytes, decompression.LEAST_BYTES)
+    ):
         made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within))
     bodies = [json.loads(chunk.body) for chunk in made]
     assert [chunk.item_count for chunk in made] == [len(body) for body in bodies]

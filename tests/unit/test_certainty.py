@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.certainty import with_certainty
+from app.intake.certainty import with_certainty
 from ledger.database import UniqueViolation
 from ledger.uploads import UploadGone
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import csv_results
-from app.csv_results import Child, csv_rows
+from app.answers import csv_results
+from app.answers.csv_results import Child, csv_rows
 from contract.failures import Failure
 from contract.json_values import encode
 from contract.states import ChunkState

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app import cursor
-from app.errors import MalformedRequest
+from app.http import cursor
+from app.http.errors import MalformedRequest
 from contract.states import JobState
 
 positions = st.one_of(st.integers(0, 2**31), st.text())

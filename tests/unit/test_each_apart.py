@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from app.each_apart import Attempted, EachApart
-from app.temporal_calls import CallRefused, TemporalUnavailable
+from app.loops.each_apart import Attempted, EachApart
+from app.loops.temporal_calls import CallRefused, TemporalUnavailable
 
 
 class Clock:

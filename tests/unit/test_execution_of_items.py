@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from app.schemas import JobRequest
+from app.intake.job_request import JobRequest
 from contract.job_spec import RetrySpec
 from ledger.records import ChunkOutput, ItemError
 from tests.unit.attempted import an_attempt, attempted, outcome_of

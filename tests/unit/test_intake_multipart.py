@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import BodyTooLarge, MalformedRequest
+from app.http.errors import BodyTooLarge, MalformedRequest
 from app.intake.multipart import Form, boundary_of
 from contract.settings import GatewaySettings
 from tests.unit.intake import LIMITS, limits, pieces

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidJob
-from app.submission import AUTO_WORKFLOW_CHUNKS, parse, resolve_execution, to_controls, to_spec
+from app.http.errors import InvalidJob
+from app.intake.spec import AUTO_WORKFLOW_CHUNKS, resolve_execution, to_controls, to_spec
+from app.intake.validation import validate
 from contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
 from contract.settings import GatewaySettings
 
@@ -16,13 +17,13 @@ JOB: dict[str, Any] = {"items": [1], "processor": "double"}
 def faults(document: Any, limits: GatewaySettings = LIMITS) -> dict[str, str]:
     """Message by pointer."""
     with pytest.raises(InvalidJob) as refused:
-        parse(document, limits)
+        validate(document, limits)
     assert refused.value.code == "invalid_job"
     return {fault.pointer: fault.message for fault in refused.value.errors}
 
 
 def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> None:
-    request = parse(
+    request = validate(
         {
             "name": "airports by country",
             "items": [{"iata": "HEL", "country": "FI"}],
@@ -68,7 +69,7 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
-    request = parse(JOB, LIMITS)
+    request = validate(JOB, LIMITS)
     spec = to_spec(request, Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=3,
@@ -87,7 +88,7 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
 
 
 def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> None:
-    request = parse(
+    request = validate(
         {
             "items": [1],
             "stages": [
@@ -191,22 +192,22 @@ def test_a_labels_name_has_few_kinds_of_letters(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["team", "A.b_c-d/e", "x" * 64])
 def test_such_a_name_is_kept(name: str) -> None:
-    request = parse({**JOB, "labels": {name: "x y:z"}}, LIMITS)
+    request = validate({**JOB, "labels": {name: "x y:z"}}, LIMITS)
     assert to_controls(request).labels == {name: "x y:z"}
 
 
 def test_there_is_a_limit_to_labels() -> None:
     limits = LIMITS.model_copy(update={"max_labels": 2})
-    assert len(parse({**JOB, "labels": {"a": "", "b": ""}}, limits).labels) == 2
+    assert len(validate({**JOB, "labels": {"a": "", "b": ""}}, limits).labels) == 2
     with pytest.raises(InvalidJob, match="at most 2 labels") as refused:
-        parse({**JOB, "labels": {"a": "", "b": "", "c": ""}}, limits)
+        validate({**JOB, "labels": {"a": "", "b": "", "c": ""}}, limits)
     assert (refused.value.code, refused.value.errors[0].pointer) == ("limit_exceeded", "/labels")
 
 
 @pytest.mark.parametrize("chunk_count", [1, AUTO_WORKFLOW_CHUNKS, AUTO_WORKFLOW_CHUNKS + 1])
 @pytest.mark.parametrize("asked", ["workflow", "activity"])
 def test_an_execution_that_is_asked_for_is_given(asked: str, chunk_count: int) -> None:
-    request = parse({**JOB, "execution": asked}, LIMITS)
+    request = validate({**JOB, "execution": asked}, LIMITS)
     execution = resolve_execution(request.execution, chunk_count)
     assert to_spec(request, execution).execution == asked
 
@@ -223,7 +224,7 @@ def test_an_execution_that_is_asked_for_is_given(asked: str, chunk_count: int) -
 def test_by_default_the_number_of_chunks_decides_the_execution(
     asked: dict[str, str], chunk_count: int, execution: Execution
 ) -> None:
-    request = parse({**JOB, **asked}, LIMITS)
+    request = validate({**JOB, **asked}, LIMITS)
     assert resolve_execution(request.execution, chunk_count) is execution
 
 
@@ -239,7 +240,7 @@ def test_by_default_the_number_of_chunks_decides_the_execution(
 )
 def test_text_beside_the_data_has_to_be_storable_too(changed: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidJob) as refused:
-        parse({**JOB, **changed}, LIMITS)
+        validate({**JOB, **changed}, LIMITS)
     assert refused.value.code == "invalid_value"
     assert [fault.pointer for fault in refused.value.errors] == [place]
 
@@ -247,5 +248,5 @@ def test_text_beside_the_data_has_to_be_storable_too(changed: dict[str, Any], pl
 def test_what_the_client_sent_is_not_repeated() -> None:
     secret = "hunter2hunter2"
     with pytest.raises(InvalidJob) as refused:
-        parse({**JOB, "max_concurrency": secret, "labels": {"a": [secret]}}, LIMITS)
+        validate({**JOB, "max_concurrency": secret, "labels": {"a": [secret]}}, LIMITS)
     assert secret not in refused.value.detail + repr(refused.value.errors)

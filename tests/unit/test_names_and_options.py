@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidJob
-from app.schemas import JobRequest
-from app.submission import check_names, parse
+from app.http.errors import InvalidJob
+from app.intake.job_request import JobRequest
+from app.intake.validation import check_names, validate
 from contract.settings import GatewaySettings
 from ledger.catalog import CatalogEntry, Published
 from workers.registry import Registry
@@ -19,7 +19,7 @@ REDUCERS = Published({entry.name: entry for entry in _REGISTRY.reducer_entries()
 
 
 def request(**changed: Any) -> JobRequest:
-    return parse({"items": [1], **changed}, LIMITS)
+    return validate({"items": [1], **changed}, LIMITS)
 
 
 def refused(given: JobRequest) -> tuple[str, dict[str, str]]:
@@ -31,7 +31,7 @@ def refused(given: JobRequest) -> tuple[str, dict[str, str]]:
 
 @pytest.mark.parametrize("entry", [*PROCESSORS.entries.values(), *REDUCERS.entries.values()])
 def test_every_published_example_is_a_job(entry: CatalogEntry) -> None:
-    check_names(parse(entry.example, LIMITS), PROCESSORS, REDUCERS)
+    check_names(validate(entry.example, LIMITS), PROCESSORS, REDUCERS)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidJob
-from app.submission import DEFAULT_CHUNK_SIZE, parse, split
+from app.http.errors import InvalidJob
+from app.intake.items.cutting import DEFAULT_CHUNK_SIZE
+from app.intake.items.splitting import split
+from app.intake.validation import validate
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
 from tests.unit.any_json import exactly, values
@@ -24,7 +26,7 @@ def limits(**changed: int) -> GatewaySettings:
 
 
 def split_up(document: dict[str, Any], within: GatewaySettings = LIMITS) -> list[NewChunk]:
-    return split(parse({"processor": "any", **document}, within), within)
+    return split(validate({"processor": "any", **document}, within), within)
 
 
 def items_in(chunks: Sequence[NewChunk]) -> list[list[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from app import views
+from app.answers import views
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, StageSpec
 from contract.json_values import encode

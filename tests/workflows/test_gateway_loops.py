@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from app.orchestration import Orchestration
+from app.loops.orchestration import Orchestration
 from contract.failures import FailureType
 from contract.job_spec import Controls, StageSpec
 from contract.names import DEFAULT_TENANT

@@ -1,0 +1,206 @@
+"""Examples in the API's documentation: requests that run as they are, and answers."""
+
+from typing import Any
+
+REQUESTS: dict[str, Any] = {
+    "lab5": {
+        "summary": "Five chunks, of which the even ones fail",
+        "value": {
+            "name": "lab 5",
+            "chunks": [[1], [2], [3], [4], [5]],
+            "processor": "double",
+            "options": {"fail_if_divisible_by": 2},
+            "retry": {"max_attempts": 1},
+            "reducer": "collect",
+        },
+    },
+    "count": {
+        "summary": "Map-reduce: count items by a field",
+        "value": {
+            "name": "airports by country",
+            "items": [
+                {"iata": "HEL", "country": "FI"},
+                {"iata": "ARN", "country": "SE"},
+                {"iata": "OUL", "country": "FI"},
+            ],
+            "chunk_size": 2,
+            "processor": "count_by",
+            "options": {"field": "country"},
+            "reducer": "merge_counts",
+            "labels": {"team": "data"},
+        },
+    },
+    "stages": {
+        "summary": "Two stages: drop what is invalid, then transform",
+        "value": {
+            "items": [" ada ", "", "grace"],
+            "chunk_size": 3,
+            "stages": [
+                {
+                    "processor": "validate",
+                    "options": {"rules": [{"required": True}], "on_invalid": "drop"},
+                },
+                {"processor": "transform", "options": {"strip": True, "upper": True}},
+            ],
+            "reducer": "merge",
+        },
+    },
+}
+
+REQUESTS["upload"] = {
+    "summary": "Without data, which follows with PUT /jobs/{job_id}/items",
+    "value": {
+        "name": "flights by airline",
+        "source": "upload",
+        "chunk_size": 1000,
+        "processor": "count_by",
+        "options": {"field": "airline"},
+        "reducer": "merge_counts",
+    },
+}
+
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "description": "First the job without its data, then the items.",
+        "required": ["job", "items"],
+        "properties": {
+            "job": {"type": "string", "description": "The job as JSON."},
+            "items": {
+                "type": "string",
+                "format": "binary",
+                "description": "NDJSON, CSV with a header row, or a JSON array; gzip or not.",
+            },
+        },
+    },
+    "encoding": {"job": {"contentType": "application/json"}},
+}
+
+PART: dict[str, Any] = {"part": 1, "items": 250000, "chunks": 250}
+
+_ID = "job_01m805bra8c0bf3epyhcw67j48"
+
+JOB_SUMMARY: dict[str, Any] = {
+    "id": _ID,
+    "name": "lab 5",
+    "state": "partially_succeeded",
+    "run": 1,
+    "execution": "workflow",
+    "processor": "double",
+    "stages": None,
+    "reducer": "collect",
+    "chunks": {
+        "total": 5,
+        "pending": 0,
+        "running": 0,
+        "succeeded": 3,
+        "failed": 2,
+        "cancelled": 0,
+    },
+    "items": {"total": 5, "succeeded": 3, "failed": 2},
+    "success_rate": 0.6,
+    "progress": {"percent": 100.0, "chunks_per_second": 32.5, "eta_seconds": None},
+    "errors": [
+        {
+            "type": "ApplicationError",
+            "message": "Simulated failure for value 2",
+            "count": 1,
+            "first_index": 1,
+        },
+        {
+            "type": "ApplicationError",
+            "message": "Simulated failure for value 4",
+            "count": 1,
+            "first_index": 3,
+        },
+    ],
+    "error": None,
+    "labels": {},
+    "created_at": "2026-11-21T22:09:04.141Z",
+    "started_at": "2026-11-21T22:09:04.167Z",
+    "finished_at": "2026-11-21T22:09:04.321Z",
+    "links": {
+        "self": f"/jobs/{_ID}",
+        "children": f"/jobs/{_ID}/children",
+        "results": f"/jobs/{_ID}/results",
+        "temporal_ui": f"http://localhost:8233/namespaces/default/workflows/{_ID}",
+    },
+}
+
+JOB: dict[str, Any] = {
+    **JOB_SUMMARY,
+    "result": [
+        {"index": 0, "result": [2]},
+        {"index": 2, "result": [6]},
+        {"index": 4, "result": [10]},
+    ],
+}
+
+JOB_PAGE: dict[str, Any] = {"jobs": [JOB_SUMMARY]}
+
+CHILD: dict[str, Any] = {
+    "index": 1,
+    "state": "failed",
+    "item_count": 1,
+    "attempts": 1,
+    "error": {
+        "type": "ApplicationError",
+        "message": "Simulated failure for value 2",
+        "retryable": True,
+    },
+    "item_errors": [
+        {
+            "item": 0,
+            "stage": 0,
+            "type": "ApplicationError",
+            "message": "Simulated failure for value 2",
+        }
+    ],
+    "workflow_id": f"{_ID}/c0000001",
+    "started_at": "2026-11-21T22:09:04.256Z",
+    "finished_at": "2026-11-21T22:09:04.257Z",
+    "duration_seconds": 0.001,
+    "result": None,
+    "partial_result": None,
+}
+
+CHILD_PAGE: dict[str, Any] = {"children": [CHILD]}
+
+PROCESSOR: dict[str, Any] = {
+    "name": "word_count",
+    "description": "Count the words of the chunk's texts.",
+    "options_schema": {
+        "type": "object",
+        "properties": {"min_length": {"type": "integer", "default": 1}},
+        "additionalProperties": False,
+    },
+    "example": {
+        "items": ["to be or not to be"],
+        "processor": "word_count",
+        "reducer": "merge_counts",
+    },
+}
+
+REDUCER: dict[str, Any] = {
+    "name": "sum",
+    "description": "Add up all numbers in the surviving chunks' results, exactly.",
+    "options_schema": {"type": "object", "properties": {}, "additionalProperties": False},
+    "example": {"items": [1, 2, 3, 4], "chunk_size": 2, "processor": "double", "reducer": "sum"},
+}
+
+
+def answer(schema: str, example: object) -> dict[str, Any]:
+    """The OpenAPI content of a JSON answer: its schema by name, and an example."""
+    return {
+        "application/json": {
+            "schema": {"$ref": f"#/components/schemas/{schema}"},
+            "example": example,
+        }
+    }
+
+
+RESULTS_CSV = (
+    "index,item,state,error,value,more\r\n"
+    "0,0,succeeded,,2,\r\n"
+    "1,,failed,ApplicationError: Simulated failure for value 2,,\r\n"
+)

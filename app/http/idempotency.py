@@ -1,0 +1,29 @@
+"""`Idempotency-Key`: the same key with the same body, the same job."""
+
+import re
+
+from app.http.errors import KeyReused, MalformedRequest
+from ledger.jobs import KeyTaken
+from ledger.records import IdempotencyKey
+
+
+def key_name(header: str | None) -> str | None:
+    """The key, without the quotes of a structured-field string where it has them."""
+    if header is None:
+        return None
+    key = header.strip()
+    if len(key) >= 2 and key.startswith('"') and key.endswith('"'):  # noqa: PLR2004 - two quotes
+        key = key[1:-1]
+    if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
+        raise MalformedRequest(
+            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
+        )
+    return key
+
+
+def earlier_job(taken: KeyTaken, key: IdempotencyKey | None) -> str:
+    """The id of the job that has the key; raises KeyReused where it came with another body."""
+    if key is None or taken.body_hash != key.body_hash:
+        detail = "This key came with another body before; use a new key for a new job."
+        raise KeyReused("idempotency_key_reused", detail) from None
+    return taken.job_id

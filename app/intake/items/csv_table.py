@@ -1,0 +1,120 @@
+"""Items as the rows of a CSV table: objects of strings, by the names in the first row."""
+
+import csv
+from collections.abc import Callable, Iterator
+from json import encoder
+from typing import Final
+
+from app.intake.faults import ITEMS, item, refuse, refuse_limit
+
+_ROWS_AT_ONCE: Final = 500
+_quoted: Callable[[str], str] = encoder.encode_basestring
+
+
+class _Lines:
+    """The lines of the text, as csv.reader takes them."""
+
+    def __init__(self, blocks: Iterator[bytes], max_row_bytes: int) -> None:
+        self._blocks = blocks
+        self._max_row_bytes = max_row_bytes
+        self.row_bytes = 0
+        self.index = 0
+        """Of the row that is being read."""
+        self.first_line = 1
+        self._count = 0
+
+    def next_row(self) -> None:
+        """Begin a row where the last one ended."""
+        self.row_bytes = 0
+        self.first_line = self._count + 1
+
+    def __iter__(self) -> Iterator[str]:
+        rest = b""
+        for block in self._blocks:
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                yield self._text(line) + "\n"
+            self.check_size(len(rest))
+        if rest:
+            yield self._text(rest)
+
+    def _text(self, line: bytes) -> str:
+        self._count += 1
+        self.row_bytes += len(line)
+        self.check_size(self.row_bytes)
+        if b"\0" in line:
+            refuse("invalid_value", item(self.index), f"line {self._count}: holds a NUL character")
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            refuse("invalid_item", item(self.index), f"line {self._count}: the text is not UTF-8")
+
+    def check_size(self, row_bytes: int) -> None:
+        """Refuse the row where it is larger than an item may be."""
+        if row_bytes > self._max_row_bytes:
+            refuse_limit(
+                item(self.index),
+                "bytes an item",
+                self._max_row_bytes,
+                "FANFOLD_MAX_ITEM_BYTES",
+                line=f"line {self.first_line}: ",
+            )
+
+
+def items(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[list[bytes]]:
+    """The rows' JSON texts. Empty lines are no rows."""
+    # The process's limit. A longer field can only be in a row that is refused anyway.
+    csv.field_size_limit(max(csv.field_size_limit(), max_item_bytes + 1))
+    lines = _Lines(blocks, max_item_bytes)
+    rows = csv.reader(lines, strict=True)
+    texts: list[bytes] = []
+    names: list[str] | None = None
+    template = ""
+    while True:
+        lines.next_row()
+        row = _next(rows, lines)
+        if row is None:
+            break
+        if not row:
+            continue
+        if names is None:
+            names = _names(row)
+            template = (
+                "{"
+                + ",".join(f"{_quoted(name)}:".replace("%", "%%") + "%s" for name in names)
+                + "}"
+            )
+            continue
+        if len(row) != len(names):
+            what = f"line {lines.first_line}: {len(row)} fields, where the header has {len(names)}"
+            refuse("invalid_item", item(lines.index), what)
+        text = (template % tuple(map(_quoted, row))).encode()
+        if len(text) > max_item_bytes:
+            lines.check_size(len(text))
+        texts.append(text)
+        lines.index += 1
+        if len(texts) == _ROWS_AT_ONCE:
+            yield texts
+            texts = []
+    if texts:
+        yield texts
+
+
+def _next(rows: Iterator[list[str]], lines: _Lines) -> list[str] | None:
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        message = str(error)
+        if message.startswith("new-line character"):
+            message = "a carriage return that is not before a line's end"
+        elif message == "unexpected end of data":
+            message = "a quote is opened and never closed"
+        refuse("invalid_item", item(lines.index), f"line {lines.first_line}: {message}")
+
+
+def _names(row: list[str]) -> list[str]:
+    twice = {name for name in row if row.count(name) > 1} if len(set(row)) < len(row) else set()
+    if twice:
+        refuse("invalid_item", ITEMS, "line 1: the header has the same name more than once")
+    return row

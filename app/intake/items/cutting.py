@@ -1,0 +1,95 @@
+"""Cuts items into chunks, within the limits of a job."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.http.errors import pointer
+from app.intake.faults import ITEMS, item, refuse, refuse_limit
+from contract.settings import GatewaySettings
+from ledger.records import NewChunk
+
+DEFAULT_CHUNK_SIZE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a job's items are cut."""
+
+    size: int
+    max_chunk_bytes: int | None
+    """A chunk is closed before its JSON text grows past this."""
+    refused_above_bytes: int | None = None
+    """A chunk whose JSON text is larger is refused: a gateway does not hold it in memory."""
+
+
+def chunks(
+    items: Iterable[Sequence[bytes]], cut: Cut, limits: GatewaySettings
+) -> Iterator[NewChunk]:
+    """The chunks of these items, which come a few at a time; raises InvalidJob."""
+    item_count = 0
+    for count, group in enumerate(_groups(items, cut), start=1):
+        item_count += len(group)
+        if item_count > limits.max_items:
+            refuse_limit(ITEMS, "items", limits.max_items, "FANFOLD_MAX_ITEMS")
+        if count > limits.max_chunks:
+            place = pointer("chunk_size")
+            refuse_limit(place, "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
+        yield chunk(group)
+
+
+def chunk(texts: Sequence[bytes]) -> NewChunk:
+    """The chunk that has these items."""
+    return NewChunk(item_count=len(texts), body=b"[" + b",".join(texts) + b"]")
+
+
+def _groups(items: Iterable[Sequence[bytes]], cut: Cut) -> Iterator[list[bytes]]:
+    """Items in order, cut by count and, where given, by the bytes of the chunk's JSON text."""
+    most = cut.max_chunk_bytes or cut.refused_above_bytes
+    group: list[bytes] = []
+    group_bytes = 1  # a bracket; each item brings the comma or bracket after it
+    index = 0
+    for texts in items:
+        if most is None or group_bytes + _bytes_of(texts) <= most:
+            # These cannot make a chunk too large, so they are taken many at a time.
+            start = 0
+            while start < len(texts):
+                taken = texts[start : start + cut.size - len(group)]
+                start += len(taken)
+                group += taken
+                group_bytes += _bytes_of(taken)
+                if len(group) == cut.size:
+                    yield group
+                    group, group_bytes = [], 1
+            index += len(texts)
+            continue
+        for text in texts:
+            added = len(text) + 1
+            if group and cut.max_chunk_bytes and group_bytes + added > most:
+                yield group
+                group, group_bytes = [], 1
+            if group_bytes + added > most:
+                _refuse_item(index, cut)
+            group.append(text)
+            group_bytes += added
+            index += 1
+            if len(group) == cut.size:
+                yield group
+                group, group_bytes = [], 1
+    if group:
+        yield group
+
+
+def _bytes_of(texts: Sequence[bytes]) -> int:
+    return sum(map(len, texts)) + len(texts)
+
+
+def _refuse_item(index: int, cut: Cut) -> None:
+    if cut.max_chunk_bytes is not None:
+        message = f"the item alone is larger than max_chunk_bytes ({cut.max_chunk_bytes})"
+    else:
+        message = (
+            f"with this item the chunk has more than {cut.refused_above_bytes} bytes "
+            "(FANFOLD_MAX_BODY_BYTES); choose a smaller chunk_size, or max_chunk_bytes"
+        )
+    refuse("limit_exceeded", item(index), message)

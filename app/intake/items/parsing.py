@@ -1,0 +1,28 @@
+"""From bytes as they arrive to chunks, in whichever format."""
+
+from collections.abc import Iterator
+
+from app.intake.items import csv_table, json_array, ndjson
+from app.intake.items.cutting import Cut, chunks
+from app.intake.items.decompression import decompressed
+from app.intake.items.formats import Encoded, Format
+from app.intake.items.item_check import ItemCheck
+from contract.settings import GatewaySettings
+from ledger.records import NewChunk
+
+
+def chunks_of(
+    blocks: Iterator[bytes], encoded: Encoded, cut: Cut, limits: GatewaySettings
+) -> Iterator[NewChunk]:
+    """The chunks of this data. Raises a Problem at the first thing that is wrong with it."""
+    plain = decompressed(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
+    return chunks(_items(plain, encoded.format, limits), cut, limits)
+
+
+def _items(
+    blocks: Iterator[bytes], which: Format, limits: GatewaySettings
+) -> Iterator[list[bytes]]:
+    if which is Format.CSV:
+        return csv_table.items(blocks, limits.max_item_bytes)
+    read = ndjson.items if which is Format.NDJSON else json_array.items
+    return read(blocks, ItemCheck(limits), limits.max_item_bytes)

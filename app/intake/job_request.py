@@ -1,0 +1,141 @@
+"""The job request, as the HTTP contract has it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
+LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]{1,64}$")]
+LabelValue = Annotated[str, Field(max_length=256)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Retry(_Request):
+    """How failed attempts are repeated."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Attempts in all, the first among them."
+    )
+    initial_interval_seconds: Seconds = Field(
+        default=1.0, description="Wait before the second attempt."
+    )
+    backoff_coefficient: Annotated[float, Field(ge=1, le=100)] = Field(
+        default=2.0, description="Each wait is this many times the one before."
+    )
+    max_interval_seconds: Seconds = Field(default=60.0, description="Longest wait.")
+    non_retryable: Annotated[list[Name], Field(max_length=100)] = Field(
+        default_factory=list, description="Error types that another attempt would not help."
+    )
+
+
+class Stage(_Request):
+    """One step that every chunk runs through."""
+
+    processor: Name = Field(description="Name of a processor; see GET /processors.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The processor's options.")
+    retry: Retry | None = Field(default=None, description="By default the job's.")
+    timeout_seconds: Seconds | None = Field(
+        default=None, description="Limit of one attempt; by default chunk_timeout_seconds."
+    )
+
+
+class ToleratedFailures(_Request):
+    """How many failed chunks the job bears; past either limit it fails, early if possible."""
+
+    count: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="More failed chunks than this fail the job."
+    )
+    percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="More than this share of the finished chunks fails the job."
+    )
+    min_sample: Annotated[int, Field(ge=1)] = Field(
+        default=100,
+        description="While the job runs, `percent` counts from so many finished chunks on.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.count is None and self.percent is None:
+            raise PydanticCustomError("no_limit", "give count, percent, or both")
+        return self
+
+
+class JobRequest(_Request):
+    """A job: data, what to do with each chunk of it, and how."""
+
+    name: Name | None = Field(default=None, description="For people; need not be unique.")
+    items: list[Any] | None = Field(
+        default=None, description="Any JSON values, to be cut into chunks in order."
+    )
+    source: Literal["upload"] | None = Field(
+        default=None,
+        description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
+    )
+    chunk_size: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Items in a chunk; by default 100."
+    )
+    max_chunk_bytes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="A chunk is closed before its JSON text grows past this."
+    )
+    chunks: list[list[Any]] | None = Field(
+        default=None, description="The chunks themselves, one child each, instead of `items`."
+    )
+    processor: Name | None = Field(
+        default=None, description="Name of a processor; see GET /processors."
+    )
+    options: dict[str, Any] | None = Field(default=None, description="The processor's options.")
+    stages: Annotated[list[Stage], Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="Several steps, in order, instead of `processor`."
+    )
+    reducer: Name | None = Field(
+        default=None, description="Folds the chunks' results into the job's; see GET /reducers."
+    )
+    execution: Literal["auto", "workflow", "activity"] = Field(
+        default="auto",
+        description=(
+            "`workflow`: a child workflow for each chunk; `activity`: chunks in blocks, a hundred "
+            "times cheaper; `auto`: the first for up to 200 chunks, the second above."
+        ),
+    )
+    max_concurrency: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=50, description="Most chunks in flight at a time."
+    )
+    retry: Retry = Field(default_factory=Retry)
+    chunk_timeout_seconds: Seconds = Field(
+        default=300.0, description="Limit of one attempt at a chunk."
+    )
+    tolerated_failures: ToleratedFailures | None = Field(
+        default=None, description="By default any number, as long as one chunk succeeds."
+    )
+    labels: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, description="For finding the job again: GET /jobs?label=name:value."
+    )
+    retention_hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Delete the job so long after its end; at most, and by default, as long as "
+        "the gateway keeps jobs (FANFOLD_RETENTION_HOURS).",
+    )
+
+    @property
+    def keep_ms(self) -> int | None:
+        """How long the job asks to be kept once it has finished."""
+        return round(self.retention_hours * 3_600_000) if self.retention_hours else None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if [self.items, self.chunks, self.source].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise PydanticCustomError("data", "give either items or chunks, or a source")
+        if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
+            raise PydanticCustomError(
+                "chunk_size", "chunk_size and max_chunk_bytes go with items, not with chunks"
+            )
+        if (self.processor is None) == (self.stages is None):
+            raise PydanticCustomError("processor", "give either processor or stages")
+        if self.stages is not None and self.options is not None:
+            raise PydanticCustomError("options", "options go with processor; stages have their own")
+        return self

@@ -1,0 +1,113 @@
+"""Compares unfinished jobs with their workflows; cancels, closes or restarts them."""
+
+import logging
+from collections.abc import Callable
+
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from app.loops.adoption import Adoption
+from app.loops.each_apart import EachApart
+from app.loops.rounds import Rounds
+from app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
+from contract.failures import Failure, FailureType
+from contract.states import JobState
+from ledger.connect import Ledger
+from ledger.database import LedgerUnavailable
+from ledger.records import now_ms
+
+_log = logging.getLogger("fanfold.gateway")
+
+Claimed = tuple[str, JobState]
+
+_UNAVAILABLE = (TemporalUnavailable, LedgerUnavailable)
+_AT_ONCE = 20
+# How often a job is compared with its workflow. A job whose workflow was terminated in
+# Temporal's own UI stays running, or cancelling, this long at most.
+_CHECK_AGAIN_AFTER_MS = 5_000
+
+_OPEN = {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW}
+
+
+class JobChecks:
+    """A loop that compares jobs with their workflows."""
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        *,
+        on_lost: Callable[[], None],
+        interval_seconds: float,
+    ) -> None:
+        """Take what to call where a job has to be started again, and how often to look."""
+        self._client = client
+        self._closing = ledger.closing
+        self._starting = ledger.starting
+        self._adoption = Adoption(client, ledger)
+        self._on_lost = on_lost
+        self._each = EachApart("checking job", unavailable=_UNAVAILABLE)
+        self._rounds = Rounds(
+            self._look,
+            "checking and cancelling jobs",
+            unavailable=_UNAVAILABLE,
+            interval_seconds=interval_seconds,
+        )
+
+    def kick(self) -> None:
+        """Look now: a job is to be cancelled."""
+        self._rounds.kick()
+
+    async def run(self) -> None:
+        """Look when kicked, and every interval, until cancelled."""
+        await self._rounds.run()
+
+    async def _look(self) -> float | None:
+        jobs = await self._starting.to_check(
+            unchecked_since=now_ms() - _CHECK_AGAIN_AFTER_MS, limit=_AT_ONCE
+        )
+        attempted = await self._each.attempt(jobs, self._check, lambda job: job[0])
+        await self._starting.mark_checked(attempted.done + attempted.failed)
+        await self._starting.release([job_id for job_id, _ in attempted.unreached])
+        if attempted.unavailable is not None:
+            raise attempted.unavailable
+        return 0 if jobs else None  # there may be more
+
+    async def _check(self, job: Claimed) -> None:
+        job_id, state = job
+        handle = self._client.get_workflow_handle(job_id)
+        try:
+            description = await call(handle.describe(rpc_timeout=RPC_TIMEOUT))
+        except NoSuchWorkflow:
+            await self._miss(job_id, state)
+            return
+        except ValueError:
+            return  # paused in Temporal, a status that this SDK cannot read
+        if description.status is not None and description.status not in _OPEN:
+            how = description.status.name.lower().replace("_", " ")
+            await self._close(job_id, state, f"its workflow was {how} outside Fanfold")
+        elif await call(self._adoption.adopt(description)):
+            return  # a job that is being cancelled ends as soon as it is opened
+        elif state is JobState.CANCELLING:
+            # Again at every check: finding out whether an earlier one arrived would cost more.
+            await call(handle.cancel(rpc_timeout=RPC_TIMEOUT))
+
+    async def _miss(self, job_id: str, state: JobState) -> None:
+        """Temporal has no such workflow."""
+        if state is JobState.PENDING:
+            await self._starting.forget_workflow([job_id])
+            self._on_lost()
+        else:
+            await self._close(job_id, state, "its workflow is no longer known to Temporal")
+
+    async def _close(self, job_id: str, state: JobState, why: str) -> None:
+        """Close a job that has no workflow to do it."""
+        await self._closing.settle(job_id)
+        if state is JobState.CANCELLING:
+            await self._closing.close(job_id, JobState.CANCELLED, error=None)
+            return
+        _log.warning("closing job %s: %s", job_id, why)
+        failure = Failure(
+            type=FailureType.JOB_CLOSED_OUTSIDE,
+            message=f"the job was closed because {why}; finished results are kept",
+        )
+        await self._closing.close(job_id, JobState.FAILED, error=failure)
