@@ -18,6 +18,7 @@ from pathlib import Path
 from contract.settings import StackSettings
 from devstack import temporal_server
 from devstack.process import GaveUp, SupervisedProcess
+from ledger.connect import check
 from ledger.migrate import migrate
 
 _log = logging.getLogger("fanfold.up")
@@ -43,7 +44,7 @@ class CannotStart(Exception):
 async def run(settings: StackSettings, *, on_ready: Callable[[], None]) -> None:
     """Run everything until SIGTERM or SIGINT; leaves no process behind.
 
-    Raises CannotStart, with everything stopped again.
+    Raises CannotStart, LedgerUnavailable or LedgerFailure, with everything stopped again.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -134,6 +135,8 @@ class _Stack:
         self._keep_running(self._temporal)
         # The gateway takes jobs, and the workers wait, while Temporal comes up.
         await asyncio.to_thread(migrate, self._ledger_url)
+        # Workers and gateway would say so in their logs only, again and again.
+        await check(self._ledger_url)
         for process in [*self._workers, self._gateway]:
             self._keep_running(process)
         await self._prepare_temporal()
