@@ -14,14 +14,14 @@ from ledger.connect import Ledger
 from ledger.records import ChunkCounts
 from workers.activities.lifeline import heartbeats
 from workers.fold import Fold, FoldFailed
-from workers.registry import ReducerFactory
+from workers.processor import ReducerType
 
 
 class JobActivities:
     """Keeps a job's row in step with its workflow, and folds its results."""
 
     def __init__(
-        self, ledger: Ledger, reducers: Mapping[str, ReducerFactory], *, max_result_bytes: int
+        self, ledger: Ledger, reducers: Mapping[str, ReducerType], *, max_result_bytes: int
     ) -> None:
         """Take what the activities depend on."""
         self._ledger = ledger
@@ -100,11 +100,11 @@ class JobActivities:
         return ClosedJob(state=None, left=left, page=await self.plan_page(first))
 
     async def _fold(self, job_id: str, reducer_name: str) -> bytes:
-        factory = self._reducers.get(reducer_name)
-        if factory is None:
+        reducer = self._reducers.get(reducer_name)
+        if reducer is None:
             message = f"this worker knows no reducer '{reducer_name}'"
             raise FoldFailed(Failure(type=FailureType.UNKNOWN_REDUCER, message=message))
-        fold = Fold(reducer_name, factory, max_result_bytes=self._max_result_bytes)
+        fold = Fold(reducer, max_result_bytes=self._max_result_bytes)
         async with heartbeats():
             # The fold is repeated as a whole where the ledger is away in between.
             async for batch in self._ledger.chunks.batches(job_id, state=ChunkState.SUCCEEDED):
