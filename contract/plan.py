@@ -32,12 +32,12 @@ class Tuning:
     max_events: int = 8_000
     """Past it a workflow starts nothing more; another one goes on. The server warns at 10,240
     events and ends a workflow at 51,200."""
-    least_block_width: int = 4
-    most_block_width: int = 10
-    """So many chunks a block runs at a time: few, so that many workers share in a job, and
+    least_block_lanes: int = 4
+    most_block_lanes: int = 10
+    """A block runs so many chunks at a time: few, so that many workers share in a job, and
     more where that made many blocks."""
     blocks_at_once: int = 8
-    """So many blocks of a job there are, unless they became too wide or too narrow."""
+    """So many blocks of a job there are at a time, unless that made too many lanes of each."""
     block_seconds: float = 20.0
     """After about so long, or twenty chunks, a block makes way for another one, which any
     worker may take: so a worker that has just come gets its share."""

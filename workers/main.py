@@ -33,7 +33,7 @@ from workers.activities.replaced import end_replaced
 from workers.attempts import Attempts
 from workers.publishing import publish_again
 from workers.registry import CannotLoad, Registry
-from workers.slots import Slots
+from workers.worker_slots import WorkerSlots
 from workers.workflows.chunk import ChunkWorkflow
 from workers.workflows.job import JobWorkflow
 from workers.workflows.shard import ShardWorkflow
@@ -56,7 +56,7 @@ def build_workers(
     chunk_activities = ChunkActivities(
         ledger.work, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )
-    block_activities = BlockActivities(ledger.work, attempts, Slots(given.worker_slots))
+    block_activities = BlockActivities(ledger.work, attempts, WorkerSlots(given.worker_slots))
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
     )

@@ -51,7 +51,7 @@ async def test_blocks_cost_a_few_events_however_many_chunks_they_run(fanfold: Fa
     assert row.counts.succeeded == 1_001
     assert len(of_job) < 40
     blocks = of_shard.count("ActivityTaskScheduled")
-    assert blocks <= math.ceil(50 / Tuning().least_block_width) + 1
+    assert blocks <= math.ceil(50 / Tuning().least_block_lanes) + 1
     assert len(of_shard) <= 6 * blocks + 10
 
 

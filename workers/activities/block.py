@@ -33,7 +33,7 @@ from ledger.records import Attempt, BlockRun, NoAttempt
 from ledger.work import Work
 from workers.activities.lifeline import heartbeats
 from workers.attempts import Attempts, Ending, NoSuchJob, persistently
-from workers.slots import Slots
+from workers.worker_slots import WorkerSlots
 
 _log = logging.getLogger("fanfold.worker")
 
@@ -89,7 +89,7 @@ class _Run:
     @property
     def is_idle(self) -> bool:
         """Whether no lane runs anything."""
-        return len(self.parked) + self.lanes_ended == self.given.width
+        return len(self.parked) + self.lanes_ended == self.given.lanes
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -145,7 +145,7 @@ class _Run:
 class BlockActivities:
     """Runs blocks of chunks."""
 
-    def __init__(self, work: Work, attempts: Attempts, slots: Slots) -> None:
+    def __init__(self, work: Work, attempts: Attempts, slots: WorkerSlots) -> None:
         """Take what the activity depends on; the slots are for all blocks of this worker."""
         self._work = work
         self._attempts = attempts
@@ -167,7 +167,7 @@ class BlockActivities:
         if this.number > 1:
             await self._work.take_over(given.job.id, this)
         run = _Run(given, terms, this)
-        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.width)))
+        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.lanes)))
         async with heartbeats(), _beside(self._look_out(run)), _beside(self._return_slots(run)):
             try:
                 await asyncio.shield(lanes)

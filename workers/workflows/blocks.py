@@ -30,7 +30,7 @@ class Blocks:
         window: Window,
         *,
         shard: int,
-        total_chunks: int,
+        open_chunks: int,
         is_going: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
         on_turn: Callable[[], None] = lambda: None,
@@ -45,7 +45,7 @@ class Blocks:
         self._tuning = tuning
         self._window = window
         self._shard = shard
-        self._total_chunks = total_chunks
+        self._open_chunks = open_chunks
         self._is_going = is_going
         self._on_tolerance_exceeded = on_tolerance_exceeded
         self._on_turn = on_turn
@@ -70,35 +70,34 @@ class Blocks:
         """
         while True:
             is_going = self._is_going()
-            while is_going and self._has_work and (lanes := self._lanes_to_start()):
-                self._start(min(lanes, self._width()))
+            while is_going and self._has_work and (slots := self._usable_slots()):
+                self._start(min(slots, self._lanes_of_a_block()))
             self._on_turn()
             if self._window.is_all_free and not (is_going and self._due_at is not None):
                 break
             await self._running.wait()
         await self._running.cancel()  # a timer for what may not be started any more
 
-    def _lanes_to_start(self) -> int:
-        """As many as there are slots, but no more in all than there are chunks."""
-        return min(self._window.free, self._total_chunks - self._window.lent)
+    def _usable_slots(self) -> int:
+        """Those that are free, but no more in all than there are chunks."""
+        return min(self._window.free, self._open_chunks - self._window.lent)
 
-    def _width(self) -> int:
-        """How many lanes the next block has."""
+    def _lanes_of_a_block(self) -> int:
         tuning = self._tuning
-        lanes = min(self._window.size, self._total_chunks)
-        width = max(tuning.least_block_width, math.ceil(lanes / tuning.blocks_at_once))
+        slots = min(self._window.size, self._open_chunks)
+        lanes = max(tuning.least_block_lanes, math.ceil(slots / tuning.blocks_at_once))
         # A job of a few chunks has two blocks all the same, for two workers.
-        return min(width, tuning.most_block_width, math.ceil(lanes / 2))
+        return min(lanes, tuning.most_block_lanes, math.ceil(slots / 2))
 
-    def _start(self, width: int) -> None:
+    def _start(self, lanes: int) -> None:
         random = workflow.random()
         block = block_id(self._shard, random.getrandbits(_BLOCK_NUMBER_BITS))
         spread = 1 + _SPREAD * (2 * random.random() - 1)
-        self._window.lend(block, width)
+        self._window.lend(block, lanes)
         given = BlockInput(
             job=self._job,
             block=block,
-            width=width,
+            lanes=lanes,
             seconds=self._tuning.block_seconds * spread,
         )
         self._running.start(self._run_block(given))

@@ -147,7 +147,7 @@ class JobWorkflow:
                 job.tuning,
                 self._window,
                 shard=NO_SHARD,
-                total_chunks=open_chunks,
+                open_chunks=open_chunks,
                 is_going=self._has_room,
                 on_tolerance_exceeded=self.stop,
             )
