@@ -45,7 +45,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 max_running_jobs=given.max_running_jobs,
                 interval_seconds=given.reconcile_interval_seconds,
             )
-            uploads = Uploads(ledger, given)
+            uploads = Uploads(given)
             housekeeping = Housekeeping(
                 ledger,
                 retention_hours=given.retention_hours,

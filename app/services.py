@@ -13,7 +13,7 @@ from app.loops.housekeeping import Housekeeping
 from app.loops.orchestration import Orchestration
 from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
-from ledger.connect import Ledger
+from ledger.connect import Ledger, TenantLedger
 from ledger.records import JobRecord
 
 
@@ -23,6 +23,7 @@ class Services:
 
     settings: GatewaySettings
     ledger: Ledger
+    """Of all tenants; what belongs to one is asked of `tenant`."""
     orchestration: Orchestration
     housekeeping: Housekeeping
     uploads: Uploads
@@ -32,9 +33,14 @@ class Services:
     workflows_url: str | None
     """Where Temporal's web UI shows workflows by id, if known."""
 
+    @property
+    def tenant(self) -> TenantLedger:
+        """The ledger as the tenant of a request has it: there is one tenant yet."""
+        return self.ledger.of(DEFAULT_TENANT)
+
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises NotFound."""
-        job = await self.ledger.jobs.find(job_id, DEFAULT_TENANT)
+        job = await self.tenant.jobs.find(job_id)
         if job is None:
             raise NotFound("job_not_found", "There is no job of this id.")
         return job

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 
 from contract.states import ChunkState
-from ledger.database import Database, Row, placeholders
+from ledger.database import Row, placeholders
 from ledger.records import ChunkOutput, ChunkRecord, failure_of, output_of
+from ledger.tenancy import OfTenant
 
 _COLUMNS = (
     "idx, state, item_count, items_failed, attempts, error_type, error_message, "
@@ -29,12 +30,8 @@ _PAGE_BYTES = 1024 * 1024
 _PAGE_ROWS = 500
 
 
-class Chunks:
+class Chunks(OfTenant):
     """Operations on chunks. Every method raises LedgerUnavailable when the database is away."""
-
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
 
     async def page(
         self, job_id: str, *, state: ChunkState | None, after: int, limit: int
@@ -43,16 +40,17 @@ class Chunks:
         rows: list[Row] = []
         for condition in _CONDITIONS[state]:
             rows += await self._database.read(
-                f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND idx > ?{condition} "
-                "ORDER BY idx LIMIT ?",
-                (job_id, after, limit),
+                f"SELECT {_COLUMNS} FROM chunks "
+                f"WHERE job_id = ? AND tenant = ? AND idx > ?{condition} ORDER BY idx LIMIT ?",
+                (job_id, self._tenant, after, limit),
             )
         return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
 
     async def find(self, job_id: str, index: int) -> ChunkRecord | None:
         """One chunk, or None where the job has none of that index."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND idx = ?", (job_id, index)
+            f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND tenant = ? AND idx = ?",
+            (job_id, self._tenant, index),
         )
         return _record(rows[0]) if rows else None
 
@@ -103,8 +101,8 @@ class Chunks:
             return {}
         rows = await self._database.read(
             "SELECT idx, body, item_errors FROM results "
-            f"WHERE job_id = ? AND idx IN ({placeholders(len(indexes))})",
-            (job_id, *indexes),
+            f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(indexes))})",
+            (job_id, self._tenant, *indexes),
         )
         return {row[0]: output_of(row[1:]) for row in rows}
 

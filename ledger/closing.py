@@ -1,31 +1,77 @@
-"""The one way out: what ends a job's chunks, and gives the job its terminal state."""
+"""The one way out: what ends a job's chunks, and gives the job its terminal state.
+
+Every job ends by the script of `Closing._end`: one that ran, one that was cancelled, one that
+was never sealed.
+"""
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from contract.failures import Failure
 from contract.states import JobState
 from ledger import counting
-from ledger.database import Database, Statement
-from ledger.records import ChunkCounts, now_ms
+from ledger.database import Statement, Value
+from ledger.records import ChunkCounts, ErrorGroup, now_ms
+from ledger.tenancy import OfTenant
+from ledger.transitions import (
+    CLOSE_CANCELLED,
+    DISCARD,
+    GIVE_UP,
+    OPEN_CHUNK,
+    SETTLE,
+    in_states,
+    may_close,
+)
 
-UNFINISHED = "('pending', 'running', 'paused', 'cancelling')"
 _CHUNK_IS_OPEN = (
     "EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id "
-    "AND chunks.state IN ('pending', 'running'))"
+    f"AND chunks.{in_states(OPEN_CHUNK)})"
+)
+RECEIVES_NOTHING = (
+    f"{DISCARD.condition} AND checked_at < ? AND NOT EXISTS (SELECT 1 FROM uploads "
+    "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
+)
+_IS_CANCELLED = CLOSE_CANCELLED.condition
+_IS_CLOSED = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
+    "AND jobs.finished_at IS NOT NULL)"
 )
 
 
-class Closing:
-    """Operations that end a job. Every method raises LedgerUnavailable."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """How a job ends."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
+    state: JobState
+    error: Failure | None
+    counts: ChunkCounts
+    errors: Sequence[ErrorGroup] = ()
+    result: bytes | None = None
+
+    @property
+    def summary(self) -> str:
+        return self._summary(self.error)
+
+    @property
+    def summary_if_cancelled(self) -> str:
+        return self._summary(None)
+
+    def _summary(self, error: Failure | None) -> str:
+        summary = {
+            "counts": asdict(self.counts),
+            "errors": [asdict(group) for group in self.errors],
+            "error": error.as_json() if error else None,
+        }
+        return json.dumps(summary, ensure_ascii=False)
+
+
+class Closing(OfTenant):
+    """Operations that end a job. Every method raises LedgerUnavailable."""
 
     async def counts(self, job_id: str) -> ChunkCounts:
         """Chunks by state and items by outcome, counted from the rows."""
-        return await counting.counted(self._database, job_id)
+        return await counting.counted(self._database, job_id, self._tenant)
 
     async def settle(self, job_id: str) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
@@ -34,9 +80,9 @@ class Closing:
         """
         await self._database.write(
             Statement(
-                "UPDATE chunks SET state = 'cancelled', finished_at = ?, due_at = NULL, "
-                "fence = fence + 1 WHERE job_id = ? AND state IN ('pending', 'running')",
-                (now_ms(), job_id),
+                f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, due_at = NULL, "
+                f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition}",
+                (now_ms(), job_id, self._tenant),
             )
         )
         return await self.counts(job_id)
@@ -52,50 +98,72 @@ class Closing:
         counts = await self.counts(job_id)
         if counts.pending or counts.running:
             return False
-        errors = await counting.error_groups(self._database, job_id)
-        summary = {"counts": asdict(counts), "errors": [asdict(group) for group in errors]}
-        may_close = f"WHERE id = ? AND state IN {UNFINISHED} AND NOT {_CHUNK_IS_OPEN}"
-        finished_at = now_ms()
+        end = _End(
+            state=state,
+            error=error,
+            counts=counts,
+            errors=await counting.error_groups(self._database, job_id, self._tenant),
+            result=result,
+        )
+        allowed = in_states((*may_close(state), JobState.CANCELLING))
+        _, is_closed = await self._end(job_id, f"{allowed} AND NOT {_CHUNK_IS_OPEN}", (), end)
+        return is_closed
+
+    async def discard(self, job_id: str) -> bool:
+        """Cancel a job that was not sealed; whether it was this call that did so."""
+        end = _End(state=DISCARD.after, error=None, counts=ChunkCounts())
+        ended, _ = await self._end(job_id, DISCARD.condition, (), end)
+        return ended
+
+    async def give_up(self, job_id: str, failure: Failure, *, silent_since: int) -> bool:
+        """Close a job that got no data since then and was not sealed; whether this call did."""
+        end = _End(state=GIVE_UP.after, error=failure, counts=ChunkCounts())
+        ended, _ = await self._end(job_id, RECEIVES_NOTHING, (silent_since, silent_since), end)
+        return ended
+
+    async def _end(
+        self, job_id: str, which: str, parameters: Sequence[Value], end: _End
+    ) -> tuple[bool, bool]:
+        """Give the job its terminal state, where it meets the condition.
+
+        Whether this call did so, and whether the job has one now.
+        """
+        may_end, this = f"id = ? AND tenant = ? AND {which}", (job_id, self._tenant, *parameters)
+        now = now_ms()
         script = [
             # Nobody else closes it between here and the end of the transaction.
-            Statement(f"UPDATE jobs SET checked_at = checked_at {may_close}", (job_id,))
+            Statement(f"UPDATE jobs SET checked_at = checked_at WHERE {may_end}", this)
         ]
-        if result is not None:
+        if end.result is not None:
             script.append(
                 Statement(
                     "INSERT INTO job_results (job_id, tenant, body) SELECT id, tenant, ? "
-                    f"FROM jobs {may_close} AND state <> 'cancelling' "
+                    f"FROM jobs WHERE {may_end} AND NOT {_IS_CANCELLED} "
                     "ON CONFLICT (job_id) DO NOTHING",
-                    (result, job_id),
+                    (end.result, *this),
                 )
             )
+        closing = len(script)
         script.append(
             Statement(
                 "UPDATE jobs SET finished_at = ?, expires_at = ? + keep_ms, "
-                "summary = CASE WHEN state = 'cancelling' THEN ? ELSE ? END, "
-                "state = CASE WHEN state = 'cancelling' THEN 'cancelled' ELSE ? END "
-                f"{may_close}",
-                (
-                    finished_at,
-                    finished_at,
-                    json.dumps(summary | {"error": None}, ensure_ascii=False),
-                    json.dumps(
-                        summary | {"error": error.as_json() if error else None}, ensure_ascii=False
-                    ),
-                    state,
-                    job_id,
-                ),
+                # What had arrived of one that was not sealed is no part of it.
+                "total_chunks = CASE WHEN state = 'receiving' THEN 0 ELSE total_chunks END, "
+                "total_items = CASE WHEN state = 'receiving' THEN 0 ELSE total_items END, "
+                f"summary = CASE WHEN {_IS_CANCELLED} THEN ? ELSE ? END, "
+                f"state = CASE WHEN {_IS_CANCELLED} THEN '{CLOSE_CANCELLED.after}' ELSE ? END "
+                f"WHERE {may_end} RETURNING id",
+                (now, now, end.summary_if_cancelled, end.summary, end.state, *this),
             )
         )
-        is_closed = "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.finished_at IS NOT NULL)"
         # What stages gave on to the next, and which blocks were run again: of no use any more.
-        for table, which in (("inputs", "AND stage > 0 "), ("block_runs", "")):
+        for table, rows in (("inputs", "AND stage > 0 "), ("block_runs", "")):
             script.append(
                 Statement(
-                    f"DELETE FROM {table} WHERE job_id = ? {which}AND {is_closed}",
-                    (job_id, job_id),
+                    f"DELETE FROM {table} WHERE job_id = ? {rows}AND {_IS_CLOSED}",
+                    (job_id, job_id, self._tenant),
                 )
             )
-        script.append(Statement(f"SELECT 1 FROM jobs WHERE id = ? AND {is_closed}", (job_id,) * 2))
-        *_, closed = await self._database.write(*script)
-        return bool(closed)
+        script.append(Statement(f"SELECT 1 WHERE {_IS_CLOSED}", (job_id, self._tenant)))
+        answers = await self._database.write(*script)
+        return bool(answers[closing]), bool(answers[-1])

@@ -5,13 +5,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.names import TenantId
+from ledger.abandoned import Abandoned
 from ledger.catalog import Catalog
 from ledger.chunks import Chunks
 from ledger.closing import Closing
+from ledger.counting import RunningErrorGroups
 from ledger.database import Database
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
-from ledger.receiving import Receiving
+from ledger.recording import Recording
 from ledger.retention import Retention
 from ledger.starting import Starting
 from ledger.uploads import Uploads
@@ -21,38 +24,50 @@ SQLITE_SCHEME = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The ledger's operations, over one database."""
+class TenantLedger:
+    """The ledger as one tenant has it: nothing here reaches what is another's."""
 
-    id: str
-    """Tells this ledger from every other; it stays with the data, whatever the URL."""
-    database: Database
+    tenant: TenantId
     jobs: Jobs
     chunks: Chunks
     work: Work
+    recording: Recording
     closing: Closing
-    catalog: Catalog
-    retention: Retention
-    receiving: Receiving
     uploads: Uploads
-    starting: Starting
 
-    @classmethod
-    def over(cls, database: Database, ledger_id: str) -> "Ledger":
+
+class Ledger:
+    """The ledger's operations, over one database.
+
+    What a tenant has is reached through `of`. What stands here itself is for all tenants,
+    or about none: the loops of gateways, and the catalog that workers publish.
+    """
+
+    def __init__(self, database: Database, ledger_id: str) -> None:
         """All operations over this database, of the ledger that has this id."""
-        return cls(
-            ledger_id,
-            database,
-            Jobs(database),
-            Chunks(database),
-            Work(database),
-            Closing(database),
-            Catalog(database),
-            Retention(database),
-            Receiving(database),
-            Uploads(database),
-            Starting(database),
-        )
+        self.id = ledger_id
+        """Tells this ledger from every other; it stays with the data, whatever the URL."""
+        self.database = database
+        self.catalog = Catalog(database)
+        self.starting = Starting(database)
+        self.retention = Retention(database)
+        self.abandoned = Abandoned(database)
+        self._error_groups = RunningErrorGroups(database)
+        self._tenants: dict[TenantId, TenantLedger] = {}
+
+    def of(self, tenant: TenantId) -> TenantLedger:
+        """The ledger as this tenant has it."""
+        if tenant not in self._tenants:
+            self._tenants[tenant] = TenantLedger(
+                tenant,
+                Jobs(self.database, tenant, self._error_groups),
+                Chunks(self.database, tenant),
+                Work(self.database, tenant),
+                Recording(self.database, tenant),
+                Closing(self.database, tenant),
+                Uploads(self.database, tenant),
+            )
+        return self._tenants[tenant]
 
 
 @asynccontextmanager
@@ -65,7 +80,7 @@ async def connect(url: str) -> AsyncIterator[Ledger]:
     database = await _open(url)
     try:
         ((ledger_id,),) = await database.read("SELECT id FROM ledger_identity")
-        yield Ledger.over(database, str(ledger_id))
+        yield Ledger(database, str(ledger_id))
     finally:
         await database.close()
 

@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from contract.names import TenantId
 from contract.reading import known_fields
 from ledger.database import Database, placeholders
 from ledger.records import ChunkCounts, ErrorGroup
+from ledger.tenancy import JOB_IS_OURS
 
 MAX_ERROR_GROUPS = 20
 MAX_FAILURES_GROUPED = 1000
@@ -64,12 +66,12 @@ async def running_counts(
     return counts
 
 
-async def counted(database: Database, job_id: str) -> ChunkCounts:
+async def counted(database: Database, job_id: str, tenant: TenantId) -> ChunkCounts:
     """Chunks by state and items by outcome, counted one by one."""
     rows = await database.read(
         "SELECT state, COUNT(*), SUM(item_count - items_failed), SUM(items_failed) "
-        "FROM chunks WHERE job_id = ? GROUP BY state",
-        (job_id,),
+        f"FROM chunks WHERE job_id = ? AND {JOB_IS_OURS} GROUP BY state",
+        (job_id, job_id, tenant),
     )
     counts = {state: chunks for state, chunks, _, _ in rows}
     judged = [row for row in rows if row[0] in {"succeeded", "failed"}]
@@ -140,12 +142,13 @@ def _rank(group: ErrorGroup) -> tuple[int, int]:
     return -group.count, group.first_index
 
 
-async def error_groups(database: Database, job_id: str) -> tuple[ErrorGroup, ...]:
+async def error_groups(database: Database, job_id: str, tenant: TenantId) -> tuple[ErrorGroup, ...]:
     """The job's failures by type and message, the most frequent first."""
     rows = await database.read(
         "SELECT error_type, error_message, COUNT(*), MIN(idx) "
-        f"FROM chunks WHERE job_id = ? AND {_IS_FAILED} GROUP BY error_type, error_message "
+        f"FROM chunks WHERE job_id = ? AND {_IS_FAILED} AND {JOB_IS_OURS} "
+        "GROUP BY error_type, error_message "
         f"ORDER BY COUNT(*) DESC, MIN(idx) LIMIT {MAX_ERROR_GROUPS}",
-        (job_id,),
+        (job_id, job_id, tenant),
     )
     return tuple(ErrorGroup(*row) for row in rows)

@@ -13,12 +13,15 @@ from contract.failures import Failure
 from contract.states import ChunkState
 from ledger.database import Statement
 from ledger.records import Attempt, ChunkOutput, now_ms
+from ledger.transitions import FAIL, SUCCEED, TAKE_BACK
 
 Script = tuple[Statement, ...]
 
-_HOLDS_ATTEMPT = "WHERE job_id = ? AND idx = ? AND state = 'running' AND fence = ?"
+_HOLDS_ATTEMPT = (
+    f"WHERE job_id = ? AND idx = ? AND {TAKE_BACK.condition} AND fence = ? AND tenant = ?"
+)
 TAKEN_BACK = (
-    "state = 'pending', attempts = attempts - CASE WHEN stage_attempts > 0 "
+    f"{TAKE_BACK.change}, attempts = attempts - CASE WHEN stage_attempts > 0 "
     "AND (stage = 0 OR stage_attempts > 1) THEN 1 ELSE 0 END, stage_attempts = "
     "CASE WHEN stage_attempts > 0 THEN stage_attempts - 1 ELSE 0 END, "
     "fence = fence + 1"
@@ -30,18 +33,18 @@ def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
     """The chunk's last stage gave its result."""
     return (
         Statement(
-            "UPDATE chunks SET state = 'succeeded', finished_at = ?, result_bytes = ?, "
+            f"UPDATE chunks SET {SUCCEED.change}, finished_at = ?, result_bytes = ?, "
             f"items_failed = ? {_HOLDS_ATTEMPT}",
             (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
         ),
-        _keep_output(attempt, output, state=ChunkState.SUCCEEDED),
+        _keep_output(attempt, output, state=SUCCEED.after),
     )
 
 
 def failed(attempt: Attempt, failure: Failure, output: ChunkOutput, *, items_failed: int) -> Script:
     """The chunk failed for good; what its items gave nevertheless is kept."""
     update = Statement(
-        "UPDATE chunks SET state = 'failed', finished_at = ?, result_bytes = ?, "
+        f"UPDATE chunks SET {FAIL.change}, finished_at = ?, result_bytes = ?, "
         "error_type = ?, error_message = ?, error_retryable = ?, "
         f"items_failed = ? {_HOLDS_ATTEMPT}",
         (
@@ -53,7 +56,7 @@ def failed(attempt: Attempt, failure: Failure, output: ChunkOutput, *, items_fai
         ),
     )
     if output.item_errors or attempt.checkpoint.item_errors:
-        return update, _keep_output(attempt, output, state=ChunkState.FAILED)
+        return update, _keep_output(attempt, output, state=FAIL.after)
     return (update,)
 
 
@@ -63,16 +66,16 @@ def put_off(attempt: Attempt, output: ChunkOutput, *, seconds: float) -> Script:
     if not (output.body or output.item_errors):
         return (
             Statement(
-                f"UPDATE chunks SET state = 'pending', due_at = ? {_HOLDS_ATTEMPT}",
+                f"UPDATE chunks SET {TAKE_BACK.change}, due_at = ? {_HOLDS_ATTEMPT}",
                 (due_at, *_held(attempt)),
             ),
         )
     return (
         Statement(
-            f"UPDATE chunks SET state = 'pending', due_at = ?, result_bytes = ? {_HOLDS_ATTEMPT}",
+            f"UPDATE chunks SET {TAKE_BACK.change}, due_at = ?, result_bytes = ? {_HOLDS_ATTEMPT}",
             (due_at, len(output.body), *_held(attempt)),
         ),
-        _keep_output(attempt, output, state=ChunkState.PENDING),
+        _keep_output(attempt, output, state=TAKE_BACK.after),
     )
 
 
@@ -109,7 +112,7 @@ def given_up(attempt: Attempt, failure: Failure) -> Script:
     kept = attempt.dropped_earlier + attempt.checkpoint.item_errors
     return (
         Statement(
-            "UPDATE chunks SET state = 'failed', finished_at = ?, attempts = attempts - 1, "
+            f"UPDATE chunks SET {FAIL.change}, finished_at = ?, attempts = attempts - 1, "
             f"error_type = ?, error_message = ?, error_retryable = ?, items_failed = ? "
             f"{_HOLDS_ATTEMPT}",
             (
@@ -127,8 +130,8 @@ def failure_columns(failure: Failure) -> tuple[str, str, int]:
     return failure.type, failure.message, int(failure.retryable)
 
 
-def _held(attempt: Attempt) -> tuple[str, int, int]:
-    return attempt.job_id, attempt.index, attempt.fence
+def _held(attempt: Attempt) -> tuple[str, int, int, str]:
+    return attempt.job_id, attempt.index, attempt.fence, attempt.tenant
 
 
 def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) -> Statement:
@@ -139,7 +142,7 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
-        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? "
+        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? AND tenant = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
         (
@@ -149,5 +152,6 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
             attempt.index,
             state,
             attempt.fence,
+            attempt.tenant,
         ),
     )

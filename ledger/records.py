@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from contract.states import ChunkState, JobState
 from ledger.database import Row
@@ -63,7 +64,7 @@ class IdempotencyKey:
 class JobRecord:
     """A job as recorded, with its counts as of one moment."""
 
-    id: str
+    id: JobId
     state: JobState
     run: int
     revision: int
@@ -122,6 +123,7 @@ class Attempt:
     """The right to run a stage of a chunk once; only its holder may record the outcome."""
 
     job_id: str
+    tenant: TenantId
     index: int
     stage: int
     number: int

@@ -45,18 +45,11 @@ class _Step:
 
 
 class Retention:
-    """Operations that delete. Every one raises LedgerUnavailable when the database is away."""
+    """Operations that delete, of all tenants. Every one raises LedgerUnavailable."""
 
     def __init__(self, database: Database) -> None:
         """Work on this database."""
         self._database = database
-
-    async def purge(self, job_id: str, tenant: str) -> bool:
-        """Remove a finished job with its labels and its idempotency key; whether there was one.
-
-        Its data is deleted afterwards, by `delete_some`.
-        """
-        return bool(await self._remove("id = ? AND tenant = ?", [job_id], (job_id, tenant)))
 
     async def expire(self, *, finished_before: int) -> int:
         """Remove jobs that finished before then, and those whose own retention has ended.
@@ -74,7 +67,7 @@ class Retention:
         if not expired:
             return 0
         ids: list[str] = [job_id for (job_id,) in expired]
-        return await self._remove(f"id IN ({placeholders(len(ids))})", ids, ids)
+        return await remove(self._database, f"id IN ({placeholders(len(ids))})", ids, ids)
 
     async def delete_some(self) -> bool:
         """Delete some of the data of removed jobs; whether there may be more."""
@@ -89,33 +82,6 @@ class Retention:
         if step.script:
             await self._database.write(*step.script)
         return bool(waiting)
-
-    async def _remove(self, which: str, ids: Sequence[str], parameters: Sequence[Value]) -> int:
-        """Remove those of the jobs that have finished."""
-        these = placeholders(len(ids))
-        _, removed, *_ = await self._database.write(
-            Statement(
-                "INSERT INTO purges (job_id, requested_at) "
-                f"SELECT id, ? FROM jobs WHERE {which} AND finished_at IS NOT NULL ORDER BY id "
-                "ON CONFLICT (job_id) DO NOTHING",
-                (now_ms(), *parameters),
-            ),
-            # Only with its purge: the job may have finished since the statement before.
-            Statement(
-                f"DELETE FROM jobs WHERE {which} AND finished_at IS NOT NULL "
-                "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.id) RETURNING id",
-                parameters,
-            ),
-            *(
-                Statement(
-                    f"DELETE FROM {table} WHERE job_id IN ({these}) AND NOT EXISTS "
-                    f"(SELECT 1 FROM jobs WHERE jobs.id = {table}.job_id)",
-                    ids,
-                )
-                for table in ("job_labels", "idempotency_keys")
-            ),
-        )
-        return len(removed)
 
     async def _plan(self, job_id: str, step: _Step) -> None:
         """Add what is left of the job's data to the step, as far as there is room."""
@@ -160,3 +126,33 @@ class Retention:
             )
         )
         return taken < len(rows) or len(rows) == limit or step.is_full
+
+
+async def remove(
+    database: Database, which: str, ids: Sequence[str], parameters: Sequence[Value]
+) -> int:
+    """Remove those of the jobs that have finished, at once for everyone who asks; how many."""
+    these = placeholders(len(ids))
+    _, removed, *_ = await database.write(
+        Statement(
+            "INSERT INTO purges (job_id, requested_at) "
+            f"SELECT id, ? FROM jobs WHERE {which} AND finished_at IS NOT NULL ORDER BY id "
+            "ON CONFLICT (job_id) DO NOTHING",
+            (now_ms(), *parameters),
+        ),
+        # Only with its purge: the job may have finished since the statement before.
+        Statement(
+            f"DELETE FROM jobs WHERE {which} AND finished_at IS NOT NULL "
+            "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.id) RETURNING id",
+            parameters,
+        ),
+        *(
+            Statement(
+                f"DELETE FROM {table} WHERE job_id IN ({these}) AND NOT EXISTS "
+                f"(SELECT 1 FROM jobs WHERE jobs.id = {table}.job_id)",
+                ids,
+            )
+            for table in ("job_labels", "idempotency_keys")
+        ),
+    )
+    return len(removed)

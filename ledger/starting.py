@@ -11,13 +11,14 @@ runs out.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from contract.job_spec import Controls, JobSpec
 from contract.names import JobId, TenantId
 from contract.states import JobState
-from ledger.closing import UNFINISHED
 from ledger.database import Batch, Database, Row, Statement, Value, placeholders
 from ledger.records import now_ms
+from ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
 
 LARGE_JOB_CHUNKS = 100
 """A job of more chunks is large. A smaller one is done in two turns of the default window."""
@@ -28,7 +29,7 @@ LARGE_JOBS_SHARE = 3 / 4
 CLAIM_MS = 10_000
 """Twice as long as a call to Temporal may take; a dead gateway's jobs wait this long."""
 
-_TO_START = "state = 'pending' AND workflow_started_at IS NULL"
+_TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL"
 # In the words of the index that holds just these.
 _UNDER_WAY = (
     "SELECT COUNT(*) AS jobs, "
@@ -58,6 +59,14 @@ class PendingStart:
         return Controls.from_json(self.controls_text or self.spec_text)
 
 
+class UnfinishedJob(NamedTuple):
+    """A job to compare with its workflow, in the state in which it was claimed."""
+
+    id: JobId
+    tenant: TenantId
+    state: JobState
+
+
 @dataclass(frozen=True, slots=True)
 class StartTurn:
     """The jobs that a gateway is to start now."""
@@ -80,7 +89,7 @@ class Places:
 
 
 class Starting:
-    """Operations for the gateways' loops, which raise LedgerUnavailable."""
+    """Operations for the gateways' loops, over all tenants, which raise LedgerUnavailable."""
 
     def __init__(self, database: Database) -> None:
         """Work on this database."""
@@ -165,9 +174,9 @@ class Starting:
         """
         until = now_ms() + wait_ms if wait_ms else 0
         await self._write_each(
-            "workflow_started_at = CASE WHEN state = 'pending' THEN NULL "
+            f"workflow_started_at = CASE WHEN {OPEN.condition} THEN NULL "
             "ELSE workflow_started_at END, "
-            "claimed_until = CASE WHEN state = 'pending' THEN ? ELSE 0 END",
+            f"claimed_until = CASE WHEN {OPEN.condition} THEN ? ELSE 0 END",
             [(until, job_id) for job_id in sorted(job_ids)],
         )
 
@@ -175,7 +184,7 @@ class Starting:
         """Let go of claimed jobs: started ones, and those that could not be compared."""
         await self._write_each("claimed_until = 0", [(job_id,) for job_id in sorted(job_ids)])
 
-    async def to_check(self, *, unchecked_since: int, limit: int) -> list[tuple[str, JobState]]:
+    async def to_check(self, *, unchecked_since: int, limit: int) -> list[UnfinishedJob]:
         """Claim unfinished jobs that were not compared with their workflows since then.
 
         Jobs whose cancellation was just asked for come first.
@@ -184,24 +193,27 @@ class Starting:
         (rows,) = await self._database.write(
             Statement(
                 "WITH taken AS MATERIALIZED ("
-                f"SELECT id FROM jobs WHERE state IN {UNFINISHED} AND checked_at < ? "
+                f"SELECT id FROM jobs WHERE {in_states(UNFINISHED)} AND checked_at < ? "
                 "AND claimed_until < ? "
-                "AND (workflow_started_at IS NOT NULL OR state = 'cancelling') "
+                f"AND (workflow_started_at IS NOT NULL OR state = '{CANCEL.after}') "
                 f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "
                 "UPDATE jobs SET claimed_until = ? WHERE id IN (SELECT id FROM taken) "
-                "RETURNING checked_at, id, state",
+                "RETURNING checked_at, id, tenant, state",
                 (unchecked_since, now, limit, now + CLAIM_MS),
             )
         )
-        return [(job_id, JobState.read(state)) for _, job_id, state in sorted(rows)]
+        return [
+            UnfinishedJob(job_id, tenant, JobState.read(state))
+            for _, job_id, tenant, state in sorted(rows)
+        ]
 
-    async def mark_checked(self, jobs: Iterable[tuple[str, JobState]]) -> None:
+    async def mark_checked(self, jobs: Iterable[UnfinishedJob]) -> None:
         """Note that these were compared in the states they were claimed in, and release them."""
         now = now_ms()
         await self._write_each(
             # One that was cancelled meanwhile is to be looked at again, at once.
             "claimed_until = 0, checked_at = CASE WHEN state = ? THEN ? ELSE checked_at END",
-            [(state, now, job_id) for job_id, state in sorted(jobs)],
+            [(job.state, now, job.id) for job in sorted(jobs)],
         )
 
     async def _write_each(self, changes: str, rows: Sequence[Sequence[Value]]) -> None:

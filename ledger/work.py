@@ -12,6 +12,7 @@ token, because nobody knows whether the first was written, it gives the same att
 from dataclasses import dataclass
 
 from contract.failures import Failure
+from contract.names import TenantId
 from contract.states import ChunkState, JobState
 from ledger.database import Database, Row, Statement, Value
 from ledger.outcomes import TAKEN_BACK, Script, failure_columns
@@ -24,9 +25,11 @@ from ledger.records import (
     now_ms,
     output_of,
 )
+from ledger.tenancy import JOB_IS_OURS, OfTenant
+from ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
 _BEGIN = (
-    "UPDATE chunks SET state = 'running', stage_attempts = stage_attempts + 1, "
+    f"UPDATE chunks SET {BEGIN.change}, stage_attempts = stage_attempts + 1, "
     # A chunk's attempts are its runs from the client's view: moving on to the
     # next stage is no further attempt, repeating a stage is.
     "attempts = attempts + CASE WHEN attempts = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
@@ -52,6 +55,7 @@ _ATTEMPT = (
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
     "(SELECT revision FROM jobs WHERE jobs.id = chunks.job_id) "
     "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
+    "AND chunks.tenant = ? "
     # None at a stage that was only reached: the token is of the attempt at the one before.
     "AND chunks.stage_attempts > 0"
 )
@@ -69,15 +73,15 @@ class Outlook:
     """When the next of those that wait for another attempt is due; None where none waits."""
 
 
-class Work:
+class Work(OfTenant):
     """Operations of those who run chunks. Every method raises LedgerUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on this database."""
-        self._database = database
+    def __init__(self, database: Database, tenant: TenantId) -> None:
+        """Work on this database, for this tenant."""
+        super().__init__(database, tenant)
         skip_locked = database.skip_locked
         self._claim = (
-            f"{_BEGIN} WHERE job_id = ? AND state = 'pending' AND idx = COALESCE("
+            f"{_BEGIN} WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} AND idx = COALESCE("
             # What waited for another attempt goes first, so that its wait is kept.
             "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
             f"AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT 1 {skip_locked}), "
@@ -102,8 +106,8 @@ class Work:
         ):
             rows = await self._database.read(
                 f"SELECT idx FROM chunks WHERE job_id = ? AND {which} AND idx > ? "
-                "ORDER BY idx LIMIT ?",
-                (job_id, after, limit),
+                f"AND {JOB_IS_OURS} ORDER BY idx LIMIT ?",
+                (job_id, after, job_id, self._tenant, limit),
             )
             found.update(index for (index,) in rows)
         return sorted(found)[:limit]
@@ -116,8 +120,9 @@ class Work:
         """
         await self._database.write(
             Statement(
-                f"UPDATE chunks SET {TAKEN_BACK} WHERE job_id = ? AND state = 'running'",
-                (job_id,),
+                f"UPDATE chunks SET {TAKEN_BACK} "
+                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition}",
+                (job_id, self._tenant),
             )
         )
 
@@ -134,15 +139,15 @@ class Work:
         taken over by a later run.
         """
         now = now_ms()
-        claimed: tuple[Value, ...] = (now, token, run.block, job_id)
+        claimed: tuple[Value, ...] = (now, token, run.block, job_id, self._tenant)
         found: tuple[Value, ...] = (job_id, now, job_id, above)
         allowed: tuple[Value, ...] = (job_id, job_id, str(run.block), run.number, job_id, token)
         *_, rows = await self._database.write(
             *after,
             Statement(self._claim, (*claimed, *found, *allowed)),
-            Statement(_ATTEMPT, (job_id, token)),
+            Statement(_ATTEMPT, (job_id, token, self._tenant)),
         )
-        return _attempt(job_id, rows[0]) if rows else None
+        return self._attempt(job_id, rows[0]) if rows else None
 
     async def outlook(self, job_id: str, run: BlockRun, *, limit: int) -> Outlook:
         """What a block that found nothing to claim may hope for.
@@ -152,8 +157,9 @@ class Work:
         rows = await self._database.read(
             "SELECT jobs.state, (SELECT MIN(due_at) FROM chunks WHERE chunks.job_id = jobs.id "
             "AND chunks.state = 'pending' AND due_at IS NOT NULL), "
-            f"CASE WHEN {_BLOCK_IS_FENCED} THEN 1 ELSE 0 END FROM jobs WHERE jobs.id = ?",
-            (job_id, str(run.block), run.number, job_id),
+            f"CASE WHEN {_BLOCK_IS_FENCED} THEN 1 ELSE 0 END FROM jobs "
+            "WHERE jobs.id = ? AND jobs.tenant = ?",
+            (job_id, str(run.block), run.number, job_id, self._tenant),
         )
         if not rows:
             return Outlook(job_state=None, ready=0, due_in_seconds=None)
@@ -182,18 +188,19 @@ class Work:
         await self._database.write(
             # First, while the run is not noted yet: done again it would take the run's own.
             Statement(
-                "UPDATE chunks SET state = 'pending', fence = fence + 1, block = NULL "
-                "WHERE job_id = ? AND state = 'running' AND block = ? "
+                f"UPDATE chunks SET {TAKE_BACK.change}, fence = fence + 1, block = NULL "
+                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition} AND block = ? "
                 f"AND NOT {_BLOCK_IS_FENCED}",
-                (job_id, run.block, job_id, str(run.block), run.number - 1),
+                (job_id, self._tenant, run.block, job_id, str(run.block), run.number - 1),
             ),
             Statement(
                 # Of a job that is over nothing may be left behind.
                 "INSERT INTO block_runs (job_id, block, number) "
-                "SELECT id, ?, CAST(? AS BIGINT) FROM jobs WHERE id = ? AND finished_at IS NULL "
+                "SELECT id, ?, CAST(? AS BIGINT) FROM jobs "
+                "WHERE id = ? AND tenant = ? AND finished_at IS NULL "
                 "ON CONFLICT (job_id, block) DO UPDATE SET number = excluded.number "
                 "WHERE excluded.number > block_runs.number",
-                (str(run.block), run.number, job_id),
+                (str(run.block), run.number, job_id, self._tenant),
             ),
         )
 
@@ -224,26 +231,27 @@ class Work:
         *_, begun, found = await self._database.write(
             *after,
             Statement(
-                f"{_BEGIN} WHERE job_id = ? AND idx = ? AND stage = ? "
+                f"{_BEGIN} WHERE job_id = ? AND tenant = ? AND idx = ? AND stage = ? "
                 "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
                 "AND (token IS NULL OR token <> ?) "
                 f"AND {_JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
-                    *(job_id, index, stage, _END_OF_TIME if is_due else now, token, job_id),
+                    *(job_id, self._tenant, index, stage),
+                    *(_END_OF_TIME if is_due else now, token, job_id),
                     *fence,
                 ),
             ),
-            Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, index)),
+            Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, self._tenant, index)),
             Statement(
                 "SELECT chunks.state, jobs.state, chunks.stage, error_type, error_message, "
                 "error_retryable, due_at FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
-                "WHERE chunks.job_id = ? AND chunks.idx = ?",
-                (job_id, index),
+                "WHERE chunks.job_id = ? AND chunks.tenant = ? AND chunks.idx = ?",
+                (job_id, self._tenant, index),
             ),
         )
         if begun:
-            return _attempt(job_id, begun[0])
+            return self._attempt(job_id, begun[0])
         if not found:
             return None
         chunk_state, job_state, found_stage, *error, due_at = found[0]
@@ -264,48 +272,47 @@ class Work:
 
         Those that have an outcome keep it.
         """
-        which, chosen = "", tuple[Value, ...]()
+        which, chosen = "AND tenant = ? ", tuple[Value, ...]((self._tenant,))
         if index is not None:
-            which, chosen = "AND idx = ? ", (index,)
+            which, chosen = f"{which}AND idx = ? ", (*chosen, index)
         await self._database.write(
             # First, so that the rows are locked: a success on its way keeps its result.
             Statement(
-                "UPDATE chunks SET fence = fence + 1 "
-                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                f"UPDATE chunks SET fence = fence + 1 WHERE job_id = ? {which}AND {LOSE.condition}",
                 (job_id, *chosen),
             ),
             # All their items count as failed, so none may show a result.
             Statement(
                 f"DELETE FROM results WHERE job_id = ? {which}AND EXISTS ("
                 " SELECT 1 FROM chunks WHERE chunks.job_id = results.job_id"
-                " AND chunks.idx = results.idx AND state IN ('pending', 'running'))",
+                f" AND chunks.idx = results.idx AND {LOSE.condition})",
                 (job_id, *chosen),
             ),
             Statement(
-                "UPDATE chunks SET state = 'failed', finished_at = ?, items_failed = item_count, "
+                f"UPDATE chunks SET {LOSE.change}, finished_at = ?, items_failed = item_count, "
                 "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
                 "due_at = NULL "
-                f"WHERE job_id = ? {which}AND state IN ('pending', 'running')",
+                f"WHERE job_id = ? {which}AND {LOSE.condition}",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),
         )
 
-
-def _attempt(job_id: str, row: Row) -> Attempt:
-    index, stage, number, fence, item_count, body, kept_body, kept_errors, revision = row
-    kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
-    return Attempt(
-        job_id=job_id,
-        index=index,
-        stage=stage,
-        number=number,
-        fence=fence,
-        item_count=item_count,
-        input=bytes(body),
-        revision=revision,
-        dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
-        checkpoint=ChunkOutput(
-            body=kept.body,
-            item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
-        ),
-    )
+    def _attempt(self, job_id: str, row: Row) -> Attempt:
+        index, stage, number, fence, item_count, body, kept_body, kept_errors, revision = row
+        kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
+        return Attempt(
+            job_id=job_id,
+            tenant=self._tenant,
+            index=index,
+            stage=stage,
+            number=number,
+            fence=fence,
+            item_count=item_count,
+            input=bytes(body),
+            revision=revision,
+            dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
+            checkpoint=ChunkOutput(
+                body=kept.body,
+                item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
+            ),
+        )

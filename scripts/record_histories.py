@@ -40,6 +40,7 @@ from contract.states import ChunkState
 from contract.wire import ChunkInput, ChunkOutcome, JobInput, JobRef, Pace
 from devstack import temporal_server
 from ledger.connect import Ledger, connect
+from ledger.recording import NewJob
 from ledger.records import NewChunk
 from workers.main import build_workers
 from workers.processor import Processor
@@ -138,7 +139,7 @@ class Recorder:
 
     async def cancel(self, job_id: str) -> None:
         """Cancel as the gateway does."""
-        await self.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+        await self.ledger.of(DEFAULT_TENANT).jobs.request_cancel(job_id)
         await self.client.get_workflow_handle(job_id).cancel()
 
     async def terminate_first_shard(self, job_id: str) -> None:
@@ -177,10 +178,9 @@ class Recorder:
         )
         job_id = new_job_id()
         chunks = [NewChunk(item_count=1, body=f"[{value}]".encode()) for value in scenario.values]
-        await self.ledger.jobs.create(
-            job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=controls, chunks=chunks
-        )
-        ref = JobRef(id=JobId(job_id), tenant=DEFAULT_TENANT, ledger=self.ledger.id)
+        job = NewJob(id=job_id, spec=spec, controls=controls)
+        await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
+        ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
             JobInput.of(ref, len(chunks), spec, controls),
             tuning=scenario.tuning,

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from contract.failures import Failure, FailureType
 from contract.job_spec import RetrySpec, StageSpec
+from contract.wire import JobRef
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
@@ -63,21 +64,21 @@ class Attempts:
         self._ledger = ledger
         self._processors = processors
         self._max_result_bytes = max_result_bytes
-        self._terms: dict[str, Terms] = {}
+        self._terms: dict[JobRef, Terms] = {}
 
-    async def terms(self, job_id: str, *, revision: int = 0) -> Terms:
+    async def terms(self, job: JobRef, *, revision: int = 0) -> Terms:
         """What the job was asked to do, at this revision or a later one.
 
         Remembered, since every chunk of the job asks for it. Raises NoSuchJob.
         """
-        known = self._terms.get(job_id)
+        known = self._terms.get(job)
         if known is None or known.revision < revision:
-            known = await self._ledger.jobs.terms(job_id)
+            known = await self._ledger.of(job.tenant).jobs.terms(job.id)
             if known is None:
-                raise NoSuchJob(job_id)
+                raise NoSuchJob(job.id)
             if len(self._terms) >= _REMEMBERED_JOBS:
                 self._terms.pop(next(iter(self._terms)))
-            self._terms[job_id] = known
+            self._terms[job] = known
         return known
 
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
@@ -114,12 +115,12 @@ class Attempts:
         )
         return Ending(script, failure, seconds=seconds)
 
-    async def is_tolerance_exceeded(self, job_id: str, terms: Terms) -> bool:
+    async def is_tolerance_exceeded(self, job: JobRef, terms: Terms) -> bool:
         """Whether the job bears no more failures, by the outcomes recorded so far."""
         tolerance = terms.controls.tolerated_failures
         if tolerance is None:
             return False
-        succeeded, failed = await self._ledger.jobs.outcome_counts(job_id)
+        succeeded, failed = await self._ledger.of(job.tenant).jobs.outcome_counts(job.id)
         return tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=False)
 
     async def _execute(self, attempt: Attempt, stage: StageSpec) -> Outcome:

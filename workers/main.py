@@ -54,9 +54,9 @@ def build_workers(
     )
     attempts = Attempts(ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes)
     chunk_activities = ChunkActivities(
-        ledger.work, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
+        ledger, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )
-    block_activities = BlockActivities(ledger.work, attempts, WorkerSlots(given.worker_slots))
+    block_activities = BlockActivities(ledger, attempts, WorkerSlots(given.worker_slots))
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
     )

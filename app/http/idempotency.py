@@ -3,7 +3,7 @@
 import re
 
 from app.http.errors import KeyReused, MalformedRequest
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey
 
 

@@ -20,7 +20,7 @@ def wait_seconds(header: str | None) -> int | None:
 
 
 async def until_finished(
-    jobs: Jobs, job_id: str, tenant: str, *, seconds: float, stopping: asyncio.Event
+    jobs: Jobs, job_id: str, *, seconds: float, stopping: asyncio.Event
 ) -> None:
     """Return when the job has finished, the time is up, or the gateway stops.
 
@@ -30,7 +30,7 @@ async def until_finished(
     started = time.monotonic()
     deadline = started + seconds
     while True:
-        state = await jobs.state(job_id, tenant)
+        state = await jobs.state(job_id)
         now = time.monotonic()
         if state is None or state.is_terminal or now >= deadline or stopping.is_set():
             return

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TypeVar
 
 from app.http.errors import Unavailable
-from contract.names import DEFAULT_TENANT
 from ledger.database import LedgerUnavailable, UniqueViolation
 from ledger.jobs import Jobs
 from ledger.uploads import UploadGone
@@ -56,7 +55,7 @@ async def recorded_with_certainty(jobs: Jobs, job_id: str, write: Awaitable[None
     """Await the write that records this job; see `with_certainty`."""
 
     async def is_recorded() -> bool:
-        return await jobs.state(job_id, DEFAULT_TENANT) is not None
+        return await jobs.state(job_id) is not None
 
     if_unknown = (
         f"The ledger went away while it recorded the job, so it is unknown whether {job_id} "

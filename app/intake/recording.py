@@ -17,12 +17,12 @@ from app.intake.spec import resolve_execution, to_controls, to_spec
 from app.intake.uploads import Uploads
 from app.intake.validation import check_names, validate
 from contract.job_spec import Execution, JobSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import new_job_id
 from contract.settings import GatewaySettings
-from ledger.catalog import Kind
-from ledger.connect import Ledger
+from ledger.catalog import Catalog, Kind
+from ledger.connect import TenantLedger
 from ledger.database import LedgerUnavailable
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, NewChunk
 
 Check = Callable[[JobRequest], None]
@@ -30,7 +30,8 @@ Check = Callable[[JobRequest], None]
 
 async def record(
     request: Request,
-    ledger: Ledger,
+    tenant: TenantLedger,
+    catalog: Catalog,
     uploads: Uploads,
     limits: GatewaySettings,
     key_name: str | None,
@@ -40,20 +41,21 @@ async def record(
         boundary = boundary_of(request.headers.get("content-type", ""))
         if boundary is not None:
             check_not_compressed(request)
-            check = await _check_of_names(ledger)
-            return await uploads.record_form(boundary, request.stream(), check, key_name)
-        return await _record_body(ledger, limits, await read_body(request, limits), key_name)
+            check = await _check_of_names(catalog)
+            return await uploads.record_form(tenant, boundary, request.stream(), check, key_name)
+        body = await read_body(request, limits)
+        check = await _check_of_names(catalog)
+        return await _record_body(tenant, limits, body, check, key_name)
     except LedgerUnavailable as error:  # before the write that would have recorded the job
         raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
 
 
 async def _record_body(
-    ledger: Ledger, limits: GatewaySettings, body: bytes, key_name: str | None
+    tenant: TenantLedger, limits: GatewaySettings, body: bytes, check: Check, key_name: str | None
 ) -> tuple[str, bool]:
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
     )
-    check = await _check_of_names(ledger)
 
     def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
         request = validate(decode_body(body), limits)
@@ -67,35 +69,17 @@ async def _record_body(
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)
     controls, job_id = to_controls(job), new_job_id()
-    if chunks is None:
-        write = ledger.receiving.open(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            key=key,
-            keep_ms=job.keep_ms,
-        )
-    else:
-        write = ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            chunks=chunks,
-            key=key,
-            keep_ms=job.keep_ms,
-        )
+    new_job = NewJob(id=job_id, spec=spec, controls=controls, key=key, keep_ms=job.keep_ms)
+    write = tenant.recording.record(new_job, chunks)
     try:
-        await recorded_with_certainty(ledger.jobs, job_id, write)
+        await recorded_with_certainty(tenant.jobs, job_id, write)
     except KeyTaken as taken:
         return earlier_job(taken, key), taken.job_id != job_id
     return job_id, False
 
 
-async def _check_of_names(ledger: Ledger) -> Check:
+async def _check_of_names(catalog: Catalog) -> Check:
     """A check that refuses names and options that no worker knows now."""
-    catalog = ledger.catalog
     processors = await catalog.published(Kind.PROCESSOR)
     reducers = await catalog.published(Kind.REDUCER)
     return lambda request: check_names(request, processors, reducers)

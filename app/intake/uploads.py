@@ -21,13 +21,13 @@ from app.intake.multipart import Form
 from app.intake.pipeline import store_chunks
 from app.intake.spec import resolve_execution, to_controls, to_spec
 from app.intake.validation import validate
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import new_job_id
 from contract.settings import GatewaySettings
-from contract.states import JobState
-from ledger.connect import Ledger
+from ledger.connect import TenantLedger
 from ledger.database import LedgerUnavailable
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken, NewJob
 from ledger.records import IdempotencyKey, JobRecord, NewChunk
+from ledger.transitions import SEAL
 from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
@@ -61,9 +61,8 @@ class _Whole:
 class Uploads:
     """Stores uploads, each parsed in a thread."""
 
-    def __init__(self, ledger: Ledger, limits: GatewaySettings) -> None:
-        """Work on this ledger, within these limits."""
-        self._ledger = ledger
+    def __init__(self, limits: GatewaySettings) -> None:
+        """Work within these limits."""
         self._limits = limits
         self._threads: Executor = ThreadPoolExecutor(
             MAX_UPLOADS_AT_ONCE, thread_name_prefix="upload"
@@ -80,7 +79,12 @@ class Uploads:
         self._threads.shutdown(wait=False)
 
     async def store_part(
-        self, job: JobRecord, part: int, encoded: Encoded, pieces: AsyncIterator[bytes]
+        self,
+        tenant: TenantLedger,
+        job: JobRecord,
+        part: int,
+        encoded: Encoded,
+        pieces: AsyncIterator[bytes],
     ) -> tuple[int, int]:
         """Store one part of a receiving job's data; how many chunks and items it has.
 
@@ -93,17 +97,17 @@ class Uploads:
 
         self._note_running()
         try:
-            upload = await self._ledger.uploads.begin(job.id, DEFAULT_TENANT, part)
+            upload = await tenant.uploads.begin(job.id, part)
             try:
-                await self._store(upload, pieces, make)
-                return await self._ledger.uploads.complete(
+                await self._store(tenant, upload, pieces, make)
+                return await tenant.uploads.complete(
                     upload,
                     part,
                     max_chunks=self._limits.max_chunks,
                     max_items=self._limits.max_items,
                 )
             except BaseException:
-                await self._drop(upload)
+                await self._drop(tenant, upload)
                 raise
         except UploadGone:
             raise not_receiving() from None
@@ -117,6 +121,7 @@ class Uploads:
 
     async def record_form(
         self,
+        tenant: TenantLedger,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
         check: Callable[[JobRequest], None],
@@ -145,52 +150,50 @@ class Uploads:
             return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
 
         self._note_running()
-        upload = await self._ledger.uploads.begin(new_job_id(), DEFAULT_TENANT, WHOLE)
+        upload = await tenant.uploads.begin(new_job_id(), WHOLE)
         key: IdempotencyKey | None = None
         try:
-            stored = await self._store(upload, pieces, make)
+            stored = await self._store(tenant, upload, pieces, make)
             if whole.request is None or not stored.chunks:
                 refuse("invalid_job", ITEMS, "there are no items")
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
             execution = resolve_execution(whole.request.execution, stored.chunks)
-            write = self._ledger.receiving.create_job(
-                upload,
-                tenant=DEFAULT_TENANT,
+            new_job = NewJob(
+                id=upload.job_id,
                 spec=to_spec(whole.request, execution),
                 controls=to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
             )
-            await recorded_with_certainty(self._ledger.jobs, upload.job_id, write)
+            write = tenant.recording.record(new_job, upload)
+            await recorded_with_certainty(tenant.jobs, upload.job_id, write)
         except KeyTaken as taken:
-            await self._drop(upload)
+            await self._drop(tenant, upload)
             return earlier_job(taken, key), taken.job_id != upload.job_id
         except UploadGone:
             raise RequestTimeout("body_timeout", "The data came too slowly.") from None
         except BaseException:
-            await self._drop(upload)
+            await self._drop(tenant, upload)
             raise
         return upload.job_id, False
 
-    async def seal(self, job: JobRecord) -> bool:
+    async def seal(self, tenant: TenantLedger, job: JobRecord) -> bool:
         """Seal a receiving job, so that it starts with the data it has; whether this call did so.
 
         Raises InvalidJob if it has none.
         """
-        if job.state is not JobState.RECEIVING:
+        if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
-        write = self._ledger.receiving.seal(
-            job.id, DEFAULT_TENANT, spec, job.controls, job.total_chunks
-        )
+        write = tenant.recording.seal(job.id, spec, job.controls, job.total_chunks)
 
         async def is_sealed() -> bool:
-            state = await self._ledger.jobs.state(job.id, DEFAULT_TENANT)
-            return state is not JobState.RECEIVING
+            state = await tenant.jobs.state(job.id)
+            return state not in SEAL.before
 
         if_unknown = (
             "The ledger went away while the job was sealed, so it is unknown whether it is. "
@@ -206,6 +209,7 @@ class Uploads:
 
     async def _store(
         self,
+        tenant: TenantLedger,
         upload: Upload,
         pieces: AsyncIterator[bytes],
         make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
@@ -217,7 +221,7 @@ class Uploads:
                 refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
             first = stored.chunks
             stored.chunks += len(batch)
-            await self._ledger.uploads.add(upload, first, batch)
+            await tenant.uploads.add(upload, first, batch)
 
         await store_chunks(
             pieces,
@@ -235,10 +239,10 @@ class Uploads:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _drop(self, upload: Upload) -> None:
+    async def _drop(self, tenant: TenantLedger, upload: Upload) -> None:
         """Delete what was stored, even when the request is being cancelled."""
         try:
-            await asyncio.shield(self._ledger.uploads.drop(upload))
+            await asyncio.shield(tenant.uploads.drop(upload))
         except LedgerUnavailable:
             _log.warning("an upload that failed is deleted later: the ledger is away")
 

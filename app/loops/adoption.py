@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from contract.names import DEFAULT_TENANT, JOB_WORKFLOW, JobId, job_task_queue
+from contract.names import JOB_WORKFLOW, TenantId, job_task_queue
 from contract.wire import JobInput, JobRef
 from ledger.connect import Ledger
 
@@ -36,7 +36,7 @@ class Adoption:
         self._ledger = ledger
         self._task_queue = job_task_queue(ledger.id)
 
-    async def adopt(self, found: WorkflowExecutionDescription) -> bool:
+    async def adopt(self, tenant: TenantId, found: WorkflowExecutionDescription) -> bool:
         """Replace a job's open workflow if the release before started it; whether it was.
 
         Only once a worker of this release is there: until then those of the release before
@@ -44,11 +44,10 @@ class Adoption:
         """
         if found.task_queue == self._task_queue or not await self._has_worker():
             return False
-        # The release before knows one tenant only.
-        job = await self._ledger.jobs.find(found.id, DEFAULT_TENANT)
+        job = await self._ledger.of(tenant).jobs.find(found.id)
         if job is None:
             return False
-        ref = JobRef(id=JobId(job.id), tenant=DEFAULT_TENANT, ledger=self._ledger.id)
+        ref = JobRef(id=job.id, tenant=tenant, ledger=self._ledger.id)
         given = JobInput.of(ref, job.total_chunks, job.spec, job.controls)
         try:
             # The server ends the one and starts the other in one step. A gateway that looked

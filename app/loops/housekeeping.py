@@ -57,7 +57,7 @@ class Housekeeping:
             ledger.retention.delete_some,
             self._close_unsealed,
             self._drop_abandoned_uploads,
-            ledger.uploads.delete_some,
+            ledger.abandoned.delete_some,
             ledger.database.give_space_back,
         )
 
@@ -89,7 +89,7 @@ class Housekeeping:
                 "and the job was not sealed; what had arrived is deleted"
             ),
         )
-        closed = await self._ledger.receiving.close_unsealed(
+        closed = await self._ledger.abandoned.close_unsealed(
             failure, silent_since=_ms_before_now(self._seal_timeout_seconds)
         )
         for job_id in closed:
@@ -97,7 +97,7 @@ class Housekeeping:
         return False  # their data is deleted by another step
 
     async def _drop_abandoned_uploads(self) -> bool:
-        await self._ledger.uploads.drop_abandoned(
+        await self._ledger.abandoned.drop_uploads(
             silent_since=_ms_before_now(self._upload_timeout_seconds)
         )
         return False  # their data is deleted by another step

@@ -14,10 +14,9 @@ from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 from ledger.records import now_ms
+from ledger.starting import UnfinishedJob
 
 _log = logging.getLogger("fanfold.gateway")
-
-Claimed = tuple[str, JobState]
 
 _UNAVAILABLE = (TemporalUnavailable, LedgerUnavailable)
 _AT_ONCE = 20
@@ -41,7 +40,7 @@ class JobChecks:
     ) -> None:
         """Take what to call where a job has to be started again, and how often to look."""
         self._client = client
-        self._closing = ledger.closing
+        self._ledger = ledger
         self._starting = ledger.starting
         self._adoption = Adoption(client, ledger)
         self._on_lost = on_lost
@@ -65,49 +64,49 @@ class JobChecks:
         jobs = await self._starting.to_check(
             unchecked_since=now_ms() - _CHECK_AGAIN_AFTER_MS, limit=_AT_ONCE
         )
-        attempted = await self._each.attempt(jobs, self._check, lambda job: job[0])
+        attempted = await self._each.attempt(jobs, self._check, lambda job: job.id)
         await self._starting.mark_checked(attempted.done + attempted.failed)
-        await self._starting.release([job_id for job_id, _ in attempted.unreached])
+        await self._starting.release([job.id for job in attempted.unreached])
         if attempted.unavailable is not None:
             raise attempted.unavailable
         return 0 if jobs else None  # there may be more
 
-    async def _check(self, job: Claimed) -> None:
-        job_id, state = job
-        handle = self._client.get_workflow_handle(job_id)
+    async def _check(self, job: UnfinishedJob) -> None:
+        handle = self._client.get_workflow_handle(job.id)
         try:
             description = await call(handle.describe(rpc_timeout=RPC_TIMEOUT))
         except NoSuchWorkflow:
-            await self._miss(job_id, state)
+            await self._miss(job)
             return
         except ValueError:
             return  # paused in Temporal, a status that this SDK cannot read
         if description.status is not None and description.status not in _OPEN:
             how = description.status.name.lower().replace("_", " ")
-            await self._close(job_id, state, f"its workflow was {how} outside Fanfold")
-        elif await call(self._adoption.adopt(description)):
+            await self._close(job, f"its workflow was {how} outside Fanfold")
+        elif await call(self._adoption.adopt(job.tenant, description)):
             return  # a job that is being cancelled ends as soon as it is opened
-        elif state is JobState.CANCELLING:
+        elif job.state is JobState.CANCELLING:
             # Again at every check: finding out whether an earlier one arrived would cost more.
             await call(handle.cancel(rpc_timeout=RPC_TIMEOUT))
 
-    async def _miss(self, job_id: str, state: JobState) -> None:
+    async def _miss(self, job: UnfinishedJob) -> None:
         """Temporal has no such workflow."""
-        if state is JobState.PENDING:
-            await self._starting.forget_workflow([job_id])
+        if job.state is JobState.PENDING:
+            await self._starting.forget_workflow([job.id])
             self._on_lost()
         else:
-            await self._close(job_id, state, "its workflow is no longer known to Temporal")
+            await self._close(job, "its workflow is no longer known to Temporal")
 
-    async def _close(self, job_id: str, state: JobState, why: str) -> None:
+    async def _close(self, job: UnfinishedJob, why: str) -> None:
         """Close a job that has no workflow to do it."""
-        await self._closing.settle(job_id)
-        if state is JobState.CANCELLING:
-            await self._closing.close(job_id, JobState.CANCELLED, error=None)
+        closing = self._ledger.of(job.tenant).closing
+        await closing.settle(job.id)
+        if job.state is JobState.CANCELLING:
+            await closing.close(job.id, JobState.CANCELLED, error=None)
             return
-        _log.warning("closing job %s: %s", job_id, why)
+        _log.warning("closing job %s: %s", job.id, why)
         failure = Failure(
             type=FailureType.JOB_CLOSED_OUTSIDE,
             message=f"the job was closed because {why}; finished results are kept",
         )
-        await self._closing.close(job_id, JobState.FAILED, error=failure)
+        await closing.close(job.id, JobState.FAILED, error=failure)

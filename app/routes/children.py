@@ -17,7 +17,6 @@ from app.http.streaming import gzipped, in_pieces
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import Services, ServicesOf
 from contract.formats import ResultFormat
-from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
 from ledger.records import JobRecord
 
@@ -59,7 +58,7 @@ async def list_children(
     filters: list[Any] = ["children", job_id, state]
     limit = min(limit, MAX_PAGE)
     after = cursor.decode(cursor_text, filters) if cursor_text is not None else -1
-    chunks = services.ledger.chunks
+    chunks = services.tenant.chunks
     found = await chunks.page(job_id, state=state, after=after, limit=limit + 1)
     shown = found[:limit]
 
@@ -96,7 +95,7 @@ async def get_child(
 ) -> Response:
     """One chunk's state, attempts, result or error."""
     job = await services.job(job_id)
-    chunks = services.ledger.chunks
+    chunks = services.tenant.chunks
     chunk = await chunks.find(job_id, index)
     if chunk is None:
         raise errors.NotFound("child_not_found", "The job has no child of this index.")
@@ -176,11 +175,11 @@ async def stream_results(
 async def _finished_children(
     services: Services, job_id: str, state: ChunkState | None
 ) -> AsyncIterator[Child]:
-    chunks = services.ledger.chunks
+    chunks = services.tenant.chunks
     async for chunk, output in _whole(job_id, chunks.stream(job_id, state=state)):
         if state is not None or chunk.state.is_terminal:
             yield chunk, output
-    if await services.ledger.jobs.state(job_id, DEFAULT_TENANT) is None:
+    if await services.tenant.jobs.state(job_id) is None:
         raise RemovedMeanwhile(job_id)
 
 

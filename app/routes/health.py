@@ -9,7 +9,6 @@ from app.http import errors
 from app.http.problems import responses
 from app.loops.temporal_calls import TemporalUnavailable
 from app.services import ServicesOf
-from contract.names import DEFAULT_TENANT
 from ledger.database import LedgerUnavailable
 
 router = APIRouter(tags=["health"])
@@ -43,7 +42,7 @@ async def readyz(services: ServicesOf) -> HealthView:
     run once the rest is back.
     """
     try:
-        await services.ledger.jobs.state("", DEFAULT_TENANT)
+        await services.tenant.jobs.state("")
     except LedgerUnavailable:
         raise errors.Unavailable("not_ready", "The ledger cannot be reached.") from None
     try:

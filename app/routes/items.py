@@ -11,7 +11,7 @@ from app.http.problems import responses
 from app.intake.items import formats
 from app.intake.uploads import not_receiving
 from app.services import ServicesOf
-from contract.states import JobState
+from ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
 
@@ -71,12 +71,14 @@ async def send_items(
     A part that fails changes nothing. Parts may come in any order, and several at a time.
     """
     job = await services.job(job_id)
-    if job.state is not JobState.RECEIVING:
+    if job.state not in SEAL.before:
         raise not_receiving()
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    chunks, items = await services.uploads.store_part(job, part, encoded, request.stream())
+    chunks, items = await services.uploads.store_part(
+        services.tenant, job, part, encoded, request.stream()
+    )
     return views.PartView(part=part, items=items, chunks=chunks)
 
 
@@ -97,8 +99,8 @@ async def send_items(
 async def seal_job(job_id: str, services: ServicesOf) -> Response:
     """Make the parts that are whole the job's items, in the order of their numbers."""
     job = await services.job(job_id)
-    while job.state is JobState.RECEIVING:
-        if await services.uploads.seal(job):
+    while job.state in SEAL.before:
+        if await services.uploads.seal(services.tenant, job):
             services.orchestration.kick()
         job = await services.job(job_id)
     if job.state.is_terminal and not job.total_chunks:

@@ -11,7 +11,6 @@ from app.http import cursor, errors, idempotency, prefer
 from app.http.problems import responses
 from app.intake.recording import record
 from app.services import Services, ServicesOf
-from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger.database import LedgerUnavailable
 
@@ -91,7 +90,12 @@ async def submit(
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
     key_name = idempotency.key_name(idempotency_key)
     job_id, is_replayed = await record(
-        request, services.ledger, services.uploads, services.settings, key_name
+        request,
+        services.tenant,
+        services.ledger.catalog,
+        services.uploads,
+        services.settings,
+        key_name,
     )
     services.orchestration.kick()
     headers = {"Location": f"/jobs/{job_id}"}
@@ -138,8 +142,7 @@ async def list_jobs(
     labels = _labels(label or [])
     filters = ["jobs", state, labels]
     limit = min(limit, MAX_PAGE)
-    found = await services.ledger.jobs.page(
-        tenant=DEFAULT_TENANT,
+    found = await services.tenant.jobs.page(
         state=state,
         labels=labels,
         before=cursor.decode(cursor_text, filters) if cursor_text is not None else None,
@@ -222,10 +225,10 @@ async def cancel_job(
     """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
     if purge:
         return await _purge(services, job_id)
-    if await services.ledger.receiving.cancel(job_id, DEFAULT_TENANT):
+    if await services.tenant.closing.discard(job_id):
         services.housekeeping.kick()
     else:
-        await services.ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+        await services.tenant.jobs.request_cancel(job_id)
     job = await services.job(job_id)
     if job.state is JobState.CANCELLED:
         return await _answer(services, job_id, 200, None, {})
@@ -242,7 +245,7 @@ async def cancel_job(
 
 
 async def _purge(services: Services, job_id: str) -> Response:
-    if not await services.ledger.retention.purge(job_id, DEFAULT_TENANT):
+    if not await services.tenant.jobs.purge(job_id):
         await services.job(job_id)
         detail = "Only a finished job can be removed; cancel it, and wait for its end."
         raise errors.JobNotFinished("job_not_finished", detail)
@@ -261,9 +264,8 @@ async def _answer(
     wait = prefer.wait_seconds(prefer_header)
     if wait is not None:
         await prefer.until_finished(
-            services.ledger.jobs,
+            services.tenant.jobs,
             job_id,
-            DEFAULT_TENANT,
             seconds=wait,
             stopping=services.stopping,
         )
@@ -281,11 +283,11 @@ async def _rendered(services: Services, job_id: str) -> RenderedJob:
     """The job as it is now, ready to be sent; raises NotFound."""
     remembered = services.rendered.get(job_id)
     if remembered is not None:
-        revision = await services.ledger.jobs.revision(job_id, DEFAULT_TENANT)
+        revision = await services.tenant.jobs.revision(job_id)
         if revision == remembered.revision:
             return remembered
     job = await services.job(job_id)
-    result = await services.ledger.jobs.result(job_id) if job.state.is_terminal else None
+    result = await services.tenant.jobs.result(job_id) if job.state.is_terminal else None
     rendered = RenderedJob(
         body=views.job_json(job, result, services.workflows_url),
         etag=views.etag(job),

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, StageSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
 from contract.states import JobState
 from ledger import outcomes
-from ledger.connect import Ledger
+from ledger.connect import Ledger, TenantLedger
+from ledger.recording import NewJob
 from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
 from ledger.starting import Places
 
@@ -42,29 +43,49 @@ def chunks_of(sizes: Sequence[int]) -> list[NewChunk]:
     ]
 
 
+def ours(ledger: Ledger) -> TenantLedger:
+    """The ledger as the one tenant has it."""
+    return ledger.of(DEFAULT_TENANT)
+
+
+def new_job(
+    job_id: str,
+    *,
+    spec: JobSpec | None = None,
+    controls: Controls | None = None,
+    key: IdempotencyKey | None = None,
+    keep_ms: int | None = None,
+) -> NewJob:
+    return NewJob(
+        id=JobId(job_id),
+        spec=spec or a_spec(),
+        controls=controls or Controls(max_concurrency=10),
+        key=key,
+        keep_ms=keep_ms,
+    )
+
+
 async def record(
     ledger: Ledger,
     sizes: Sequence[int] = (1,),
     *,
     spec: JobSpec | None = None,
     controls: Controls | None = None,
-    tenant: str = DEFAULT_TENANT,
+    tenant: TenantId = DEFAULT_TENANT,
     key: IdempotencyKey | None = None,
     job_id: str | None = None,
     keep_ms: int | None = None,
-) -> str:
+) -> JobId:
     """Record a job with chunks of these sizes; its id."""
-    job_id = job_id or new_job_id()
-    await ledger.jobs.create(
-        job_id=job_id,
-        tenant=tenant,
-        spec=spec or a_spec(),
-        controls=controls or Controls(max_concurrency=10),
-        chunks=chunks_of(sizes),
+    job = new_job(
+        job_id or new_job_id(),
+        spec=spec,
+        controls=controls,
         key=key,
         keep_ms=keep_ms,
     )
-    return job_id
+    await ledger.of(tenant).recording.record(job, chunks_of(sizes))
+    return job.id
 
 
 async def running(
@@ -73,34 +94,34 @@ async def running(
     *,
     spec: JobSpec | None = None,
     controls: Controls | None = None,
-) -> str:
+) -> JobId:
     """Record and open a job."""
     job_id = await record(ledger, sizes, spec=spec, controls=controls)
-    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_id) == (True, JobState.RUNNING)
     return job_id
 
 
 async def found(ledger: Ledger, job_id: str) -> JobRecord:
-    job = await ledger.jobs.find(job_id, DEFAULT_TENANT)
+    job = await ours(ledger).jobs.find(job_id)
     assert job is not None
     return job
 
 
 async def begun(ledger: Ledger, job_id: str, index: int = 0, stage: int = 0) -> Attempt:
     """Begin an attempt, which has to be allowed."""
-    attempt = await ledger.work.begin(job_id, index, stage, token=new_token())
+    attempt = await ours(ledger).work.begin(job_id, index, stage, token=new_token())
     assert isinstance(attempt, Attempt)
     return attempt
 
 
 async def succeed(ledger: Ledger, job_id: str, index: int, body: bytes = b"[1]") -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
+    await ours(ledger).work.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
 
 
 async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
     )
 
@@ -109,8 +130,9 @@ async def closed(
     ledger: Ledger, job_id: str, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
 ) -> None:
     """Close a job, whose open chunks are cancelled."""
-    await ledger.closing.settle(job_id)
-    assert await ledger.closing.close(job_id, state, error=None, result=result)
+    await ours(ledger).jobs.open(job_id)
+    await ours(ledger).closing.settle(job_id)
+    assert await ours(ledger).closing.close(job_id, state, error=None, result=result)
 
 
 MANY_PLACES = Places(1000)

@@ -7,14 +7,13 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
-from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.database import Row
 from ledger.outcomes import Script
 from ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
-from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, running
+from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, ours, running
 
 SIZES = (1, 2, 3)
 STAGES = 2
@@ -89,13 +88,13 @@ class Life:
             "begin": lambda: self._begin(index, number % STAGES),
             "claim": lambda: self._claim(run),
             "repeat": lambda: self._repeat_one(number),
-            "take over": lambda: self._write(self.ledger.work.take_over, self.job_id, run),
+            "take over": lambda: self._write(ours(self.ledger).work.take_over, self.job_id, run),
             "offer again": self._offer_again,
-            "lose": lambda: self._write(self.ledger.work.record_lost, self.job_id, index, BROKEN),
-            "cancel": lambda: self._write(
-                self.ledger.jobs.request_cancel, self.job_id, DEFAULT_TENANT
+            "lose": lambda: self._write(
+                ours(self.ledger).work.record_lost, self.job_id, index, BROKEN
             ),
-            "settle": lambda: self._write(self.ledger.closing.settle, self.job_id),
+            "cancel": lambda: self._write(ours(self.ledger).jobs.request_cancel, self.job_id),
+            "settle": lambda: self._write(ours(self.ledger).closing.settle, self.job_id),
             "close": lambda: self._close(number),
         }
         if what in steps:
@@ -116,7 +115,7 @@ class Life:
 
         async def begin() -> Attempt | None:
             before = await self.places()
-            begun = await self.ledger.work.begin(self.job_id, index, stage, token=token)
+            begun = await ours(self.ledger).work.begin(self.job_id, index, stage, token=token)
             return self._noted(begun, before) if isinstance(begun, Attempt) else None
 
         if (first := await begin()) is not None:
@@ -128,7 +127,7 @@ class Life:
 
         async def claim() -> Attempt | None:
             before = await self.places()
-            claimed = await self.ledger.work.claim(self.job_id, run, token=token)
+            claimed = await ours(self.ledger).work.claim(self.job_id, run, token=token)
             return self._noted(claimed, before) if claimed is not None else None
 
         if (first := await claim()) is not None:
@@ -148,7 +147,7 @@ class Life:
         end = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED][number % 3]
 
         async def close() -> bool:
-            return await self.ledger.closing.close(
+            return await ours(self.ledger).closing.close(
                 self.job_id, end, error=None, result=b"%d" % number
             )
 
@@ -164,7 +163,7 @@ class Life:
             for index, place in (await self.places()).items():
                 if place.state == "running":
                     self._uncount(index, place.fence)
-            await self.ledger.work.offer_again(self.job_id)
+            await ours(self.ledger).work.offer_again(self.job_id)
 
         await offer_again()
         # Again means: what was begun since is taken back as well.
@@ -200,7 +199,7 @@ class Life:
     async def _record(self, script: Script, attempt: Attempt, *, does_count: bool) -> None:
         is_held = (await self.places())[attempt.index].holds(attempt)
         before = await self.everything()
-        await self._write(self.ledger.work.record, script)
+        await self._write(ours(self.ledger).work.record, script)
         assert (await self.everything() != before) == is_held
         if is_held and not does_count:
             self._uncount(attempt.index, attempt.fence)
@@ -225,7 +224,8 @@ class Life:
         answer = await write.again()
         if has_no_effect:
             assert await self.everything() == before
-        elif isinstance(answer, Attempt):
+        elif isinstance(answer, Attempt) and answer not in self.attempts:
+            # Given twice, it is one attempt all the same, which comes to one thing.
             self.attempts.append(answer)
 
     # --- what there is to see ---------------------------------------------------------
@@ -248,6 +248,6 @@ class Life:
         """Every chunk that has an outcome, with what it left behind."""
         return {
             chunk.index: (chunk, output)
-            async for chunk, output in self.ledger.chunks.stream(self.job_id)
+            async for chunk, output in ours(self.ledger).chunks.stream(self.job_id)
             if chunk.state.is_terminal
         }

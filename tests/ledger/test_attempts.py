@@ -10,7 +10,16 @@ from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, NoAttempt
-from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, found, new_token, record, running
+from tests.ledger.jobs_recorded import (
+    BROKEN,
+    a_spec,
+    begun,
+    found,
+    new_token,
+    ours,
+    record,
+    running,
+)
 
 OUTPUT = ChunkOutput(body=b'["ok"]')
 PARTIAL = ChunkOutput(
@@ -22,14 +31,14 @@ DROPPED = ItemError(item=0, type="ItemDropped", message="empty", stage=0, is_dro
 
 
 async def chunk_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkRecord:
-    chunk = await ledger.chunks.find(job_id, index)
+    chunk = await ours(ledger).chunks.find(job_id, index)
     assert chunk is not None
     return chunk
 
 
 async def output_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkOutput:
     chunk = await chunk_of(ledger, job_id, index)
-    (output,) = [output async for _, output in ledger.chunks.outputs(job_id, [chunk])]
+    (output,) = [output async for _, output in ours(ledger).chunks.outputs(job_id, [chunk])]
     return output
 
 
@@ -37,6 +46,7 @@ async def test_a_first_attempt_gets_the_input_as_it_was_recorded(ledger: Ledger)
     job_id = await running(ledger, [2, 3])
     assert await begun(ledger, job_id, 1) == Attempt(
         job_id=job_id,
+        tenant=DEFAULT_TENANT,
         index=1,
         stage=0,
         number=1,
@@ -67,7 +77,7 @@ async def test_attempts_begun_at_once_get_different_numbers(ledger: Ledger) -> N
 
 async def test_a_chunk_of_a_job_that_was_not_opened_does_not_begin(ledger: Ledger) -> None:
     job_id = await record(ledger)
-    refused = await ledger.work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     assert refused == NoAttempt(
         chunk_state=ChunkState.PENDING,
         job_state=JobState.PENDING,
@@ -81,8 +91,8 @@ async def test_a_chunk_of_a_job_that_was_not_opened_does_not_begin(ledger: Ledge
 async def test_no_chunk_begins_after_a_cancel(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await begun(ledger, job_id)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    refused = await ledger.work.begin(job_id, 0, 0, token=new_token())
+    await ours(ledger).jobs.request_cancel(job_id)
+    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert refused.job_state is JobState.CANCELLING
     assert (await chunk_of(ledger, job_id)).attempts == 1
@@ -91,20 +101,20 @@ async def test_no_chunk_begins_after_a_cancel(ledger: Ledger) -> None:
 async def test_a_chunk_that_was_running_at_the_cancel_may_still_record(ledger: Ledger) -> None:
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.work.record(outcomes.succeeded(attempt, OUTPUT))
+    await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).work.record(outcomes.succeeded(attempt, OUTPUT))
     assert (await chunk_of(ledger, job_id)).state is ChunkState.SUCCEEDED
     assert await output_of(ledger, job_id) == OUTPUT
 
 
 async def test_a_finished_chunk_does_not_begin_again_and_says_how_it_ended(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
-    await ledger.work.record(outcomes.succeeded(await begun(ledger, job_id, 0), OUTPUT))
-    await ledger.work.record(
+    await ours(ledger).work.record(outcomes.succeeded(await begun(ledger, job_id, 0), OUTPUT))
+    await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id, 1), BROKEN, ChunkOutput(), items_failed=1)
     )
-    succeeded = await ledger.work.begin(job_id, 0, 0, token=new_token())
-    failed = await ledger.work.begin(job_id, 1, 0, token=new_token())
+    succeeded = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    failed = await ours(ledger).work.begin(job_id, 1, 0, token=new_token())
     assert isinstance(succeeded, NoAttempt)
     assert isinstance(failed, NoAttempt)
     assert (succeeded.chunk_state, succeeded.error) == (ChunkState.SUCCEEDED, None)
@@ -115,7 +125,7 @@ async def test_an_attempt_that_is_handed_back_does_not_count(ledger: Ledger) -> 
     job_id = await running(ledger)
     await begun(ledger, job_id)
     second = await begun(ledger, job_id)
-    await ledger.work.record(outcomes.handed_back(second))
+    await ours(ledger).work.record(outcomes.handed_back(second))
     chunk = await chunk_of(ledger, job_id)
     assert (chunk.state, chunk.attempts) == (ChunkState.PENDING, 1)
     again = await begun(ledger, job_id)
@@ -124,31 +134,35 @@ async def test_an_attempt_that_is_handed_back_does_not_count(ledger: Ledger) -> 
 
 async def test_the_only_attempt_handed_back_leaves_a_chunk_never_tried(ledger: Ledger) -> None:
     job_id = await running(ledger)
-    await ledger.work.record(outcomes.handed_back(await begun(ledger, job_id)))
+    await ours(ledger).work.record(outcomes.handed_back(await begun(ledger, job_id)))
     chunk = await chunk_of(ledger, job_id)
     assert (chunk.state, chunk.attempts) == (ChunkState.PENDING, 0)
 
 
 async def test_a_checkpoint_is_there_for_the_next_attempt(ledger: Ledger) -> None:
     job_id = await running(ledger, [3])
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0))
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+    )
     second = await begun(ledger, job_id)
     assert second.checkpoint == PARTIAL
     better = ChunkOutput(body=b"[1,2,3]")
-    await ledger.work.record(outcomes.put_off(second, better, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(second, better, seconds=0))
     third = await begun(ledger, job_id)
     assert third.checkpoint == better
 
 
 async def test_a_checkpoint_is_no_output_while_the_chunk_runs(ledger: Ledger) -> None:
     job_id = await running(ledger, [3])
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0))
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+    )
     assert await output_of(ledger, job_id) == ChunkOutput()
 
 
 async def test_a_failed_chunk_keeps_what_its_items_gave(ledger: Ledger) -> None:
     job_id = await running(ledger, [3])
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id), BROKEN, PARTIAL, items_failed=1)
     )
     chunk = await chunk_of(ledger, job_id)
@@ -161,7 +175,7 @@ async def test_a_failed_chunk_keeps_what_its_items_gave(ledger: Ledger) -> None:
 async def test_a_failure_comes_back_as_it_was_recorded(ledger: Ledger, message: str) -> None:
     job_id = await running(ledger)
     failure = Failure(type="Any", message=message, retryable=True)
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id), failure, ChunkOutput(), items_failed=1)
     )
     assert (await chunk_of(ledger, job_id)).error == failure
@@ -170,20 +184,20 @@ async def test_a_failure_comes_back_as_it_was_recorded(ledger: Ledger, message: 
 async def test_a_lost_chunk_fails_with_all_its_items(ledger: Ledger) -> None:
     job_id = await running(ledger, [4, 1])
     attempt = await begun(ledger, job_id)
-    await ledger.work.record_lost(job_id, 0, BROKEN)
-    await ledger.work.record_lost(job_id, 1, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 1, BROKEN)
     chunk = await chunk_of(ledger, job_id)
     assert (chunk.state, chunk.error, chunk.items_failed) == (ChunkState.FAILED, BROKEN, 4)
     assert (await chunk_of(ledger, job_id, 1)).state is ChunkState.FAILED
-    await ledger.work.record(outcomes.succeeded(attempt, OUTPUT))
+    await ours(ledger).work.record(outcomes.succeeded(attempt, OUTPUT))
     assert await chunk_of(ledger, job_id) == chunk
 
 
 async def test_a_chunk_with_an_outcome_is_not_lost_any_more(ledger: Ledger) -> None:
     job_id = await running(ledger)
-    await ledger.work.record(outcomes.succeeded(await begun(ledger, job_id), OUTPUT))
+    await ours(ledger).work.record(outcomes.succeeded(await begun(ledger, job_id), OUTPUT))
     before = await chunk_of(ledger, job_id)
-    await ledger.work.record_lost(job_id, 0, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
     assert await chunk_of(ledger, job_id) == before
     assert await output_of(ledger, job_id) == OUTPUT
 
@@ -191,7 +205,7 @@ async def test_a_chunk_with_an_outcome_is_not_lost_any_more(ledger: Ledger) -> N
 async def test_a_stage_that_is_done_gives_its_output_to_the_next(ledger: Ledger) -> None:
     job_id = await running(ledger, [3], spec=a_spec(stages=2))
     done = ChunkOutput(body=b'["a","b"]', item_errors=(DROPPED,))
-    await ledger.work.record(outcomes.advanced(await begun(ledger, job_id), done))
+    await ours(ledger).work.record(outcomes.advanced(await begun(ledger, job_id), done))
     second = await begun(ledger, job_id, stage=1)
     assert (second.input, second.number) == (b'["a","b"]', 1)
     assert (second.dropped_earlier, second.checkpoint) == ((DROPPED,), ChunkOutput())
@@ -203,10 +217,10 @@ async def test_what_an_earlier_stage_dropped_stays_beside_a_later_checkpoint(
 ) -> None:
     job_id = await running(ledger, [3], spec=a_spec(stages=2))
     done = ChunkOutput(body=b'["a","b"]', item_errors=(DROPPED,))
-    await ledger.work.record(outcomes.advanced(await begun(ledger, job_id), done))
+    await ours(ledger).work.record(outcomes.advanced(await begun(ledger, job_id), done))
     failed = ItemError(item=1, type="Broken", message="b", stage=1)
     reached = ChunkOutput(body=b'["A",null]', item_errors=(DROPPED, failed))
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.put_off(await begun(ledger, job_id, stage=1), reached, seconds=0)
     )
     again = await begun(ledger, job_id, stage=1)
@@ -217,10 +231,10 @@ async def test_what_an_earlier_stage_dropped_stays_beside_a_later_checkpoint(
 async def test_moving_on_to_the_next_stage_is_no_further_attempt(ledger: Ledger) -> None:
     job_id = await running(ledger, spec=a_spec(stages=3))
     await begun(ledger, job_id)
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
     )
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id, stage=1), ChunkOutput(body=b"[2]"))
     )
     await begun(ledger, job_id, stage=2)
@@ -231,30 +245,32 @@ async def test_moving_on_to_the_next_stage_is_no_further_attempt(ledger: Ledger)
 
 async def test_handing_back_a_later_stage_takes_back_only_what_it_added(ledger: Ledger) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
     )
-    await ledger.work.record(outcomes.handed_back(await begun(ledger, job_id, stage=1)))
+    await ours(ledger).work.record(outcomes.handed_back(await begun(ledger, job_id, stage=1)))
     assert (await chunk_of(ledger, job_id)).attempts == 1
     await begun(ledger, job_id, stage=1)
-    await ledger.work.record(outcomes.handed_back(await begun(ledger, job_id, stage=1)))
+    await ours(ledger).work.record(outcomes.handed_back(await begun(ledger, job_id, stage=1)))
     assert (await chunk_of(ledger, job_id)).attempts == 1
 
 
 async def test_a_stage_that_is_done_does_not_begin_again(ledger: Ledger) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
-    await ledger.work.record(
+    await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
     )
-    refused = await ledger.work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert (refused.stage, refused.chunk_state) == (1, ChunkState.RUNNING)
 
 
 async def test_a_checkpoint_of_one_stage_is_not_the_next_ones(ledger: Ledger) -> None:
     job_id = await running(ledger, [3], spec=a_spec(stages=2))
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0))
-    await ledger.work.record(
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+    )
+    await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
     )
     assert (await begun(ledger, job_id, stage=1)).checkpoint == ChunkOutput()

@@ -13,14 +13,7 @@ from ledger.connect import Ledger
 from ledger.database import Batch, Database, Row, Statement, Value
 from ledger.outcomes import Script
 from ledger.records import ChunkCounts, ChunkOutput, ErrorGroup
-from tests.ledger.jobs_recorded import (
-    BROKEN,
-    begun,
-    fail,
-    found,
-    running,
-    succeed,
-)
+from tests.ledger.jobs_recorded import BROKEN, begun, fail, found, ours, running, succeed
 
 OTHER = Failure(type="Other", message="something else")
 
@@ -30,70 +23,76 @@ async def test_settling_cancels_what_has_no_outcome_and_keeps_the_rest(ledger: L
     await succeed(ledger, job_id, 0)
     await fail(ledger, job_id, 1)
     await begun(ledger, job_id, 2)
-    counts = await ledger.closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id)
     assert counts == ChunkCounts(
         succeeded=1, failed=1, cancelled=2, items_succeeded=1, items_failed=2
     )
-    states = [one.state for one in await ledger.chunks.page(job_id, state=None, after=-1, limit=9)]
+    states = [
+        one.state for one in await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=9)
+    ]
     assert states == [
         ChunkState.SUCCEEDED,
         ChunkState.FAILED,
         ChunkState.CANCELLED,
         ChunkState.CANCELLED,
     ]
-    assert await ledger.closing.settle(job_id) == counts
+    assert await ours(ledger).closing.settle(job_id) == counts
 
 
 async def test_a_closed_job_keeps_its_counts_errors_and_result(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     await succeed(ledger, job_id, 0)
     await fail(ledger, job_id, 1)
-    counts = await ledger.closing.settle(job_id)
-    await ledger.closing.close(job_id, JobState.PARTIALLY_SUCCEEDED, error=OTHER, result=b'{"a":1}')
+    counts = await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.close(
+        job_id, JobState.PARTIALLY_SUCCEEDED, error=OTHER, result=b'{"a":1}'
+    )
     job = await found(ledger, job_id)
     assert (job.state, job.error, job.counts) == (JobState.PARTIALLY_SUCCEEDED, OTHER, counts)
     assert job.errors == (ErrorGroup("Broken", "it broke", 1, 1),)
     assert job.finished_at is not None
-    assert await ledger.jobs.result(job_id) == b'{"a":1}'
+    assert await ours(ledger).jobs.result(job_id) == b'{"a":1}'
 
 
 @pytest.mark.parametrize("second", [JobState.FAILED, JobState.SUCCEEDED, JobState.CANCELLED])
 async def test_a_second_close_changes_nothing(ledger: Ledger, second: JobState) -> None:
     job_id = await running(ledger)
     await succeed(ledger, job_id, 0)
-    await ledger.closing.settle(job_id)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     first = await found(ledger, job_id)
-    await ledger.closing.close(job_id, second, error=BROKEN, result=b"2")
+    await ours(ledger).closing.close(job_id, second, error=BROKEN, result=b"2")
     assert await found(ledger, job_id) == first
-    assert await ledger.jobs.result(job_id) == b"1"
+    assert await ours(ledger).jobs.result(job_id) == b"1"
 
 
 async def test_a_second_close_brings_no_result_to_a_job_closed_without_one(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await succeed(ledger, job_id, 0)
-    await ledger.closing.close(job_id, JobState.FAILED, error=BROKEN)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"2")
-    assert await ledger.jobs.result(job_id) is None
-    await ledger.closing.close(job_id, JobState.FAILED, error=None, result=b"3")
-    assert await ledger.jobs.result(job_id) is None
+    await ours(ledger).closing.close(job_id, JobState.FAILED, error=BROKEN)
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"2")
+    assert await ours(ledger).jobs.result(job_id) is None
+    await ours(ledger).closing.close(job_id, JobState.FAILED, error=None, result=b"3")
+    assert await ours(ledger).jobs.result(job_id) is None
 
 
 async def test_a_job_whose_cancellation_was_acknowledged_ends_cancelled(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await succeed(ledger, job_id, 0)
-    assert await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    assert await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     assert (await found(ledger, job_id)).state is JobState.CANCELLED
-    assert await ledger.jobs.result(job_id) is None
-    assert (await ledger.chunks.page(job_id, state=None, after=-1, limit=1))[0].state == "succeeded"
+    assert await ours(ledger).jobs.result(job_id) is None
+    assert (await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=1))[
+        0
+    ].state == "succeeded"
 
 
 async def test_a_job_that_ends_cancelled_has_no_error(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await fail(ledger, job_id, 0)
-    assert await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.closing.close(job_id, JobState.FAILED, error=BROKEN)
+    assert await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).closing.close(job_id, JobState.FAILED, error=BROKEN)
     job = await found(ledger, job_id)
     assert (job.state, job.error) == (JobState.CANCELLED, None)
 
@@ -105,21 +104,21 @@ async def test_a_job_with_an_open_chunk_is_not_closed(ledger: Ledger, state: str
     if state != ChunkState.PENDING:
         attempt = await begun(ledger, job_id, 1)
         if state == "waiting":
-            await ledger.work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=60))
+            await ours(ledger).work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=60))
     before = await found(ledger, job_id)
 
-    assert not await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    assert not await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
 
     assert await found(ledger, job_id) == before
-    assert await ledger.jobs.result(job_id) is None
+    assert await ours(ledger).jobs.result(job_id) is None
 
 
 async def test_a_job_says_whether_it_is_closed_each_time(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await succeed(ledger, job_id, 0)
     for state in (JobState.SUCCEEDED, JobState.FAILED):
-        assert await ledger.closing.close(job_id, state, error=None)
-    assert not await ledger.closing.close("job_none", JobState.FAILED, error=None)
+        assert await ours(ledger).closing.close(job_id, state, error=None)
+    assert not await ours(ledger).closing.close("job_none", JobState.FAILED, error=None)
 
 
 class LateOutcome:
@@ -148,7 +147,7 @@ class LateOutcome:
 async def test_no_job_keeps_counts_of_before_its_last_outcome(ledger: Ledger) -> None:
     job_id = await running(ledger)
     outcome = outcomes.succeeded(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
-    late = Closing(LateOutcome(ledger.database, outcome))
+    late = Closing(LateOutcome(ledger.database, outcome), DEFAULT_TENANT)
 
     while not await late.close(job_id, JobState.SUCCEEDED, error=None):
         pass

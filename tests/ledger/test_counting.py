@@ -17,7 +17,7 @@ from ledger.database import Batch, Database, Row, Statement, Value
 from ledger.jobs import Jobs
 from ledger.migrate import migrate
 from ledger.records import Attempt, ChunkCounts, ChunkOutput, ErrorGroup
-from tests.ledger.jobs_recorded import BROKEN, fail, found, new_token, running, succeed
+from tests.ledger.jobs_recorded import BROKEN, fail, found, new_token, ours, running, succeed
 from tests.ledger.raw_sql import revisions, rows
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ async def live(url: str, seed: str, *job_ids: str) -> None:
 
         async def lane(number: int) -> None:
             for job_id, index in work[number::lanes]:
-                attempt = await ledger.work.begin(job_id, index, 0, token=new_token())
+                attempt = await ours(ledger).work.begin(job_id, index, 0, token=new_token())
                 if isinstance(attempt, Attempt):
                     output = ChunkOutput(body=b"[1]")
                     ending = order.choice(
@@ -57,7 +57,7 @@ async def live(url: str, seed: str, *job_ids: str) -> None:
                             outcomes.handed_back(attempt),
                         ]
                     )
-                    await ledger.work.record(ending)
+                    await ours(ledger).work.record(ending)
 
         await asyncio.gather(*(lane(number) for number in range(lanes)))
 
@@ -66,7 +66,7 @@ async def test_a_job_is_counted_without_looking_at_its_chunks(ledger: Ledger) ->
     job_id = await running(ledger, [1, 2, 3, 4])
     await succeed(ledger, job_id, 1)
     await fail(ledger, job_id, 2)
-    await ledger.work.begin(job_id, 3, 0, token=new_token())
+    await ours(ledger).work.begin(job_id, 3, 0, token=new_token())
     expected = ChunkCounts(
         pending=1, running=1, succeeded=1, failed=1, items_succeeded=2, items_failed=3
     )
@@ -85,22 +85,22 @@ async def test_the_jobs_are_counted_apart(ledger: Ledger) -> None:
 async def test_many_chunks_changed_by_one_statement_are_all_counted(ledger: Ledger) -> None:
     job_id = await running(ledger, [2] * 50)
     await succeed(ledger, job_id, 7)
-    await ledger.work.record_lost(job_id, None, Failure(type="Lost", message=""))
+    await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message=""))
     counts = await kept(ledger, job_id, 50)
     assert (counts.succeeded, counts.failed, counts.pending) == (1, 49, 0)
     assert (counts.items_succeeded, counts.items_failed) == (2, 98)
     other = await running(ledger, [2] * 30)
-    await ledger.closing.settle(other)
+    await ours(ledger).closing.settle(other)
     assert (await kept(ledger, other, 30)).cancelled == 30
 
 
 async def test_what_is_written_twice_is_counted_once(ledger: Ledger) -> None:
     job_id = await running(ledger, [1])
-    attempt = await ledger.work.begin(job_id, 0, 0, token=new_token())
+    attempt = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     assert isinstance(attempt, Attempt)
     script = outcomes.succeeded(attempt, ChunkOutput(body=b"[1]"))
     for _ in range(3):
-        await ledger.work.record(script)
+        await ours(ledger).work.record(script)
     assert (await kept(ledger, job_id, 1)).succeeded == 1
 
 
@@ -111,7 +111,9 @@ async def test_writers_beside_each_other_in_one_process_neither_deadlock_nor_dri
     async with asyncio.timeout(60):
         await asyncio.gather(*(live(ledger_url, str(seed), *jobs) for seed in range(3)))
     for job_id in jobs:
-        assert await kept(ledger, job_id, CHUNKS) == await counting.counted(ledger.database, job_id)
+        assert await kept(ledger, job_id, CHUNKS) == await counting.counted(
+            ledger.database, job_id, DEFAULT_TENANT
+        )
 
 
 async def test_processes_beside_each_other_neither_deadlock_nor_drift(
@@ -133,7 +135,7 @@ async def test_processes_beside_each_other_neither_deadlock_nor_drift(
     ] == [(0, b"")] * 3
     for job_id in jobs:
         counts = await kept(ledger, job_id, CHUNKS)
-        assert counts == await counting.counted(ledger.database, job_id)
+        assert counts == await ours(ledger).closing.counts(job_id)
         assert counts.succeeded + counts.failed > 0
 
 
@@ -162,7 +164,7 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
     migrate(empty_url)
     async with connect(empty_url) as ledger:
         counts = await kept(ledger, "job_a", 6)
-        assert counts == await counting.counted(ledger.database, "job_a")
+        assert counts == await ours(ledger).closing.counts("job_a")
         assert counts == ChunkCounts(
             pending=1,
             running=1,
@@ -173,8 +175,10 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
             items_failed=2,
         )
         # And they go on being kept.
-        await ledger.work.record_lost("job_a", None, BROKEN)
-        assert await kept(ledger, "job_a", 6) == await counting.counted(ledger.database, "job_a")
+        await ours(ledger).work.record_lost("job_a", None, BROKEN)
+        assert await kept(ledger, "job_a", 6) == await counting.counted(
+            ledger.database, "job_a", DEFAULT_TENANT
+        )
     # Of a finished job the counts are with the job.
     assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]
 
@@ -209,9 +213,9 @@ async def test_the_errors_of_all_jobs_of_a_page_are_grouped_by_one_query(ledger:
             await fail(ledger, job_id, index, Failure(type="Twice", message="in each"))
     whole = await running(ledger, [1])
     database = Counted(ledger.database)
-    jobs = Jobs(database)
+    jobs = Jobs(database, DEFAULT_TENANT, counting.RunningErrorGroups(database))
 
-    page = await jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=10)
+    page = await jobs.page(state=None, labels={}, before=None, limit=10)
 
     assert database.chunk_reads == 1
     errors = {job.id: job.errors for job in page}
@@ -221,7 +225,7 @@ async def test_the_errors_of_all_jobs_of_a_page_are_grouped_by_one_query(ledger:
             ErrorGroup("Twice", "in each", 2, 2),
             ErrorGroup("Once", f"in job {number}", 1, 0),
         )
-    await jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=10)
+    await jobs.page(state=None, labels={}, before=None, limit=10)
     assert database.chunk_reads == 1, "nothing has failed since"
 
 
@@ -232,7 +236,7 @@ async def test_of_each_job_the_first_failures_and_the_largest_groups_are_given(
     total = counting.MAX_FAILURES_GROUPED + 1
     jobs = [await running(ledger, [1] * total) for _ in range(3)]
     for job_id in jobs:
-        await ledger.work.record_lost(job_id, None, Failure(type="Lost", message="m"))
+        await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message="m"))
     # So many groups of one as there are places for, and one more, which is the last.
     for group in range(counting.MAX_ERROR_GROUPS):
         rows(ledger_url, f"UPDATE chunks SET error_message = '{group}' WHERE idx = {group}")

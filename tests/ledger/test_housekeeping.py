@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.loops.housekeeping import Housekeeping
-from contract.names import DEFAULT_TENANT
 from contract.settings import GatewaySettings
 from contract.states import JobState
 from ledger import retention
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
-from tests.ledger.jobs_recorded import found, running, succeed
+from tests.ledger.jobs_recorded import found, ours, running, succeed
 from tests.ledger.raw_sql import rows
 from tests.waiting import eventually
 
@@ -24,7 +23,7 @@ async def finished(ledger: Ledger, chunks: int = 1) -> str:
     job_id = await running(ledger, [1] * chunks)
     for index in range(chunks):
         await succeed(ledger, job_id, index)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None)
     return job_id
 
 
@@ -84,7 +83,7 @@ async def test_a_purge_is_looked_after_at_once(ledger: Ledger, ledger_url: str) 
 
     async with looking_after(ledger, interval_seconds=3600) as housekeeping:
         await asyncio.sleep(0)
-        await ledger.retention.purge(job_id, DEFAULT_TENANT)
+        await ours(ledger).jobs.purge(job_id)
         housekeeping.kick()
         await until_only(ledger_url)
 
@@ -93,7 +92,7 @@ async def test_a_purge_is_looked_after_at_once(ledger: Ledger, ledger_url: str) 
 async def test_a_failed_round_is_not_the_last(
     ledger: Ledger, ledger_url: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ledger.retention.purge(await finished(ledger), DEFAULT_TENANT)
+    await ours(ledger).jobs.purge(await finished(ledger))
     read, failures = ledger.database.read, [error] * 3
 
     async def sometimes_away(sql: str, *arguments: object) -> object:

@@ -4,18 +4,19 @@ import asyncio
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, TenantId, new_job_id
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerFailure
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey
-from tests.ledger.jobs_recorded import labelled, record
+from tests.ledger.jobs_recorded import labelled, ours, record
 
+OTHER = TenantId("other")
 KEY = IdempotencyKey(key="invoice 7", body_hash=b"\x00\xffhash")
 
 
-async def all_jobs(ledger: Ledger, tenant: str = DEFAULT_TENANT) -> list[str]:
-    page = await ledger.jobs.page(tenant=tenant, state=None, labels={}, before=None, limit=1000)
+async def all_jobs(ledger: Ledger, tenant: TenantId = DEFAULT_TENANT) -> list[str]:
+    page = await ledger.of(tenant).jobs.page(state=None, labels={}, before=None, limit=1000)
     return [job.id for job in page]
 
 
@@ -28,10 +29,10 @@ async def test_a_key_that_is_taken_names_its_job_and_the_hash_of_its_body(ledger
 
 
 async def test_two_tenants_may_use_the_same_key(ledger: Ledger) -> None:
-    ours = await record(ledger, key=KEY)
-    theirs = await record(ledger, key=KEY, tenant="other")
-    assert await all_jobs(ledger) == [ours]
-    assert await all_jobs(ledger, "other") == [theirs]
+    one = await record(ledger, key=KEY)
+    theirs = await record(ledger, key=KEY, tenant=OTHER)
+    assert await all_jobs(ledger) == [one]
+    assert await all_jobs(ledger, OTHER) == [theirs]
 
 
 async def test_jobs_without_a_key_do_not_meet(ledger: Ledger) -> None:
@@ -68,5 +69,5 @@ async def test_of_two_gateways_racing_with_one_key_one_wins(
             )
             (winner,) = {made for made, _, _ in answers if made}
             assert {answer[1:] for answer in answers} == {(winner, key.body_hash)}
-            assert len(await ledger.chunks.page(winner, state=None, after=-1, limit=50)) == 20
+            assert len(await ours(ledger).chunks.page(winner, state=None, after=-1, limit=50)) == 20
     assert len(await all_jobs(ledger)) == 15

@@ -4,20 +4,21 @@ import pytest
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import UniqueViolation
 from ledger.jobs import Terms
 from ledger.records import ChunkCounts, ErrorGroup
 from tests.ledger.jobs_recorded import (
-    a_spec,
     chunks_of,
     closed,
     fail,
     found,
     labelled,
+    new_job,
     new_token,
+    ours,
     record,
     running,
 )
@@ -49,7 +50,7 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
     job_id = await record(ledger, [2, 3], spec=spec, controls=controls)
     job = await found(ledger, job_id)
     assert (job.spec, job.controls) == (spec, controls)
-    assert await ledger.jobs.terms(job_id) == Terms(spec, controls, job.revision)
+    assert await ours(ledger).jobs.terms(job_id) == Terms(spec, controls, job.revision)
     assert (job.state, job.run, job.total_chunks, job.total_items) == (JobState.PENDING, 1, 2, 5)
     assert (job.started_at, job.finished_at, job.error, job.errors) == (None, None, None, ())
     assert job.counts == ChunkCounts(pending=2)
@@ -60,10 +61,8 @@ async def test_a_job_that_cannot_be_recorded_whole_leaves_nothing(ledger: Ledger
     with pytest.raises(UniqueViolation):
         await record(ledger, [1, 1, 1], job_id=taken, controls=labelled({"a": "b"}))
     assert (await found(ledger, taken)).total_chunks == 2
-    assert len(await ledger.chunks.page(taken, state=None, after=-1, limit=10)) == 2
-    listed = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={"a": "b"}, before=None, limit=10
-    )
+    assert len(await ours(ledger).chunks.page(taken, state=None, after=-1, limit=10)) == 2
+    listed = await ours(ledger).jobs.page(state=None, labels={"a": "b"}, before=None, limit=10)
     assert listed == []
 
 
@@ -72,58 +71,44 @@ async def test_a_job_whose_last_input_cannot_be_written_leaves_nothing(ledger: L
     chunks = chunks_of([1, 1])
     object.__setattr__(chunks[1], "body", None)
     with pytest.raises(Exception, match=r"(?i)null"):
-        await ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=a_spec(),
-            controls=Controls(),
-            chunks=chunks,
-        )
-    assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
-    assert await ledger.chunks.find(job_id, 0) is None
+        await ours(ledger).recording.record(new_job(job_id), chunks)
+    assert await ours(ledger).jobs.find(job_id) is None
+    assert await ours(ledger).chunks.find(job_id, 0) is None
     await record(ledger, [1], job_id=job_id)
     assert (await found(ledger, job_id)).counts == ChunkCounts(pending=1)
 
 
-async def test_another_tenant_sees_nothing_of_a_job(ledger: Ledger) -> None:
-    job_id = await record(ledger)
-    assert await ledger.jobs.find(job_id, "someone-else") is None
-    assert await ledger.jobs.state(job_id, "someone-else") is None
-    assert not await ledger.jobs.request_cancel(job_id, "someone-else")
-    assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is JobState.PENDING
-
-
 async def test_an_unknown_job_is_none_everywhere(ledger: Ledger) -> None:
-    assert await ledger.jobs.find("job_none", DEFAULT_TENANT) is None
-    assert await ledger.jobs.terms("job_none") is None
-    assert await ledger.jobs.open("job_none") == (False, None)
-    assert await ledger.jobs.result("job_none") is None
-    assert await ledger.chunks.find("job_none", 0) is None
-    assert await ledger.work.begin("job_none", 0, 0, token=new_token()) is None
-    assert await ledger.chunks.page("job_none", state=None, after=-1, limit=5) == []
+    assert await ours(ledger).jobs.find("job_none") is None
+    assert await ours(ledger).jobs.terms("job_none") is None
+    assert await ours(ledger).jobs.open("job_none") == (False, None)
+    assert await ours(ledger).jobs.result("job_none") is None
+    assert await ours(ledger).chunks.find("job_none", 0) is None
+    assert await ours(ledger).work.begin("job_none", 0, 0, token=new_token()) is None
+    assert await ours(ledger).chunks.page("job_none", state=None, after=-1, limit=5) == []
 
 
 async def test_opening_twice_keeps_the_first_start(ledger: Ledger) -> None:
     job_id = await running(ledger)
     started_at = (await found(ledger, job_id)).started_at
     assert started_at is not None
-    assert await ledger.jobs.open(job_id) == (False, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_id) == (False, JobState.RUNNING)
     assert (await found(ledger, job_id)).started_at == started_at
 
 
 async def test_a_cancelled_job_is_not_opened(ledger: Ledger) -> None:
     job_id = await record(ledger)
-    assert await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    assert await ledger.jobs.open(job_id) == (False, JobState.CANCELLING)
-    assert not await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    assert await ours(ledger).jobs.request_cancel(job_id)
+    assert await ours(ledger).jobs.open(job_id) == (False, JobState.CANCELLING)
+    assert not await ours(ledger).jobs.request_cancel(job_id)
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
 async def test_a_finished_job_cannot_be_cancelled(ledger: Ledger, state: JobState) -> None:
     job_id = await running(ledger)
     await closed(ledger, job_id, state)
-    assert not await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is state
+    assert not await ours(ledger).jobs.request_cancel(job_id)
+    assert await ours(ledger).jobs.state(job_id) is state
 
 
 async def test_errors_are_grouped_by_type_and_message_the_most_frequent_first(
@@ -141,7 +126,7 @@ async def test_errors_are_grouped_by_type_and_message_the_most_frequent_first(
         ErrorGroup("Other", "one more", 1, 3),
     )
     assert (await found(ledger, job_id)).errors == expected
-    await ledger.closing.close(job_id, JobState.FAILED, error=None)
+    await ours(ledger).closing.close(job_id, JobState.FAILED, error=None)
     assert (await found(ledger, job_id)).errors == expected
 
 

@@ -1,10 +1,9 @@
 """Jobs and children page by page: filtered, in order, each of them exactly once."""
 
-from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState, JobState
 from ledger.connect import Ledger
 from ledger.records import ChunkCounts
-from tests.ledger.jobs_recorded import begun, fail, found, labelled, record, running, succeed
+from tests.ledger.jobs_recorded import begun, fail, found, labelled, ours, record, running, succeed
 
 
 async def pages_of_jobs(
@@ -17,8 +16,8 @@ async def pages_of_jobs(
     pages: list[list[str]] = []
     before: str | None = None
     while True:
-        page = await ledger.jobs.page(
-            tenant=DEFAULT_TENANT, state=state, labels=labels or {}, before=before, limit=limit
+        page = await ours(ledger).jobs.page(
+            state=state, labels=labels or {}, before=before, limit=limit
         )
         if not page:
             return pages
@@ -35,13 +34,9 @@ async def test_a_job_added_while_paging_moves_no_other(ledger: Ledger) -> None:
     ids = [f"job_{number}" for number in range(4)]
     for job_id in ids[:3]:
         await record(ledger, job_id=job_id)
-    (newest,) = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=1
-    )
+    (newest,) = await ours(ledger).jobs.page(state=None, labels={}, before=None, limit=1)
     await record(ledger, job_id=ids[3])
-    rest = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={}, before=newest.id, limit=9
-    )
+    rest = await ours(ledger).jobs.page(state=None, labels={}, before=newest.id, limit=9)
     assert [newest.id, *(job.id for job in rest)] == ids[2::-1]
 
 
@@ -79,11 +74,9 @@ async def test_each_listed_job_has_its_own_counts_and_errors(ledger: Ledger) -> 
     job_ids = [await running(ledger, [1, 2]) for _ in range(3)]
     await succeed(ledger, job_ids[0], 1)
     await fail(ledger, job_ids[1], 1)
-    await ledger.closing.settle(job_ids[0])
-    await ledger.closing.close(job_ids[0], JobState.CANCELLED, error=None)
-    page = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=9
-    )
+    await ours(ledger).closing.settle(job_ids[0])
+    await ours(ledger).closing.close(job_ids[0], JobState.CANCELLED, error=None)
+    page = await ours(ledger).jobs.page(state=None, labels={}, before=None, limit=9)
     listed = {job.id: job for job in page}
     assert listed[job_ids[0]].counts == ChunkCounts(succeeded=1, cancelled=1, items_succeeded=2)
     assert listed[job_ids[1]].counts == ChunkCounts(pending=1, failed=1, items_failed=2)
@@ -99,7 +92,7 @@ async def test_pages_of_children_hold_each_once_in_index_order(ledger: Ledger) -
         await succeed(ledger, job_id, index)
     pages: list[list[int]] = []
     after = -1
-    while page := await ledger.chunks.page(job_id, state=None, after=after, limit=3):
+    while page := await ours(ledger).chunks.page(job_id, state=None, after=after, limit=3):
         pages.append([chunk.index for chunk in page])
         after = page[-1].index
     assert pages == [[0, 1, 2], [3, 4, 5], [6]]
@@ -113,7 +106,7 @@ async def test_children_are_found_by_state(ledger: Ledger) -> None:
     await begun(ledger, job_id, 5)
 
     async def indexes(state: ChunkState, after: int = -1) -> list[int]:
-        page = await ledger.chunks.page(job_id, state=state, after=after, limit=10)
+        page = await ours(ledger).chunks.page(job_id, state=state, after=after, limit=10)
         assert {chunk.state for chunk in page} <= {state}
         return [chunk.index for chunk in page]
 
@@ -128,6 +121,8 @@ async def test_children_are_found_by_state(ledger: Ledger) -> None:
 async def test_children_of_one_job_are_not_those_of_another(ledger: Ledger) -> None:
     first, second = await running(ledger, [1] * 3), await running(ledger, [1])
     await succeed(ledger, first, 0)
-    assert len(await ledger.chunks.page(second, state=None, after=-1, limit=9)) == 1
-    assert await ledger.chunks.page(second, state=ChunkState.SUCCEEDED, after=-1, limit=9) == []
-    assert await ledger.chunks.find(second, 1) is None
+    assert len(await ours(ledger).chunks.page(second, state=None, after=-1, limit=9)) == 1
+    assert (
+        await ours(ledger).chunks.page(second, state=ChunkState.SUCCEEDED, after=-1, limit=9) == []
+    )
+    assert await ours(ledger).chunks.find(second, 1) is None

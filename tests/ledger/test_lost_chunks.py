@@ -9,7 +9,7 @@ from contract.states import ChunkState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import ChunkOutput, ItemError
-from tests.ledger.jobs_recorded import BROKEN, begun, running
+from tests.ledger.jobs_recorded import BROKEN, begun, ours, running
 from tests.waiting import eventually
 
 REACHED = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
@@ -21,13 +21,15 @@ WAITS_FOR_A_LOCK = (
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 async def test_a_result_recorded_at_the_same_time_is_kept(ledger: Ledger, ledger_url: str) -> None:
     job_id = await running(ledger, [2])
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), REACHED, seconds=0))
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), REACHED, seconds=0)
+    )
     await begun(ledger, job_id)
     with psycopg.connect(ledger_url) as worker, psycopg.connect(ledger_url, autocommit=True) as see:
         # What the script of a success does, not committed yet.
         worker.execute("UPDATE chunks SET state = 'succeeded' WHERE job_id = %s", (job_id,))
         worker.execute("UPDATE results SET body = '[1,2]' WHERE job_id = %s", (job_id,))
-        recording = asyncio.create_task(ledger.work.record_lost(job_id, 0, BROKEN))
+        recording = asyncio.create_task(ours(ledger).work.record_lost(job_id, 0, BROKEN))
         await asyncio.to_thread(
             eventually, lambda: see.execute(WAITS_FOR_A_LOCK).fetchall(), what="it waits"
         )
@@ -35,5 +37,5 @@ async def test_a_result_recorded_at_the_same_time_is_kept(ledger: Ledger, ledger
         async with asyncio.timeout(30):
             await recording
 
-    ((chunk, output),) = [pair async for pair in ledger.chunks.stream(job_id)]
+    ((chunk, output),) = [pair async for pair in ours(ledger).chunks.stream(job_id)]
     assert (chunk.state, output.body) == (ChunkState.SUCCEEDED, b"[1,2]")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from contract.job_spec import Controls, Execution, ToleranceSpec
-from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger
@@ -22,6 +21,7 @@ from tests.ledger.jobs_recorded import (
     fail,
     found,
     labelled,
+    ours,
     record,
     running,
     succeed,
@@ -72,9 +72,7 @@ def with_a_new_field(value: dict[str, Any]) -> dict[str, Any]:
 
 
 async def listed(ledger: Ledger) -> list[str]:
-    page = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=9
-    )
+    page = await ours(ledger).jobs.page(state=None, labels={}, before=None, limit=9)
     return [job.id for job in page]
 
 
@@ -99,7 +97,7 @@ async def test_a_job_of_the_first_release_is_listed_started_and_run(
     assert job.spec.stages[0].retry.non_retryable == ("ValueError",)
     (start,) = (await ledger.starting.to_start(MANY_PLACES, limit=9)).jobs
     assert (start.spec, start.controls) == (job.spec, controls)
-    terms = await ledger.jobs.terms(job_id)
+    terms = await ours(ledger).jobs.terms(job_id)
     assert terms is not None
     assert (terms.spec, terms.controls) == (job.spec, controls)
 
@@ -122,14 +120,14 @@ async def test_new_fields_of_a_job_are_passed_over(ledger: Ledger) -> None:
     after = await found(ledger, job_id)
     assert (after.spec, after.controls) == (before.spec, before.controls)
     assert await claimed_starts(ledger) == [job_id]
-    assert await ledger.jobs.terms(job_id) is not None
+    assert await ours(ledger).jobs.terms(job_id) is not None
 
 
 async def test_new_fields_of_a_summary_are_passed_over(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     await succeed(ledger, job_id, 0)
     await fail(ledger, job_id, 1)
-    assert await ledger.closing.close(job_id, JobState.FAILED, error=BROKEN)
+    assert await ours(ledger).closing.close(job_id, JobState.FAILED, error=BROKEN)
     await changed(
         ledger,
         job_id,
@@ -160,12 +158,12 @@ async def test_a_job_in_a_state_of_a_later_release_is_listed_as_it_is(
 
     job = await found(ledger, job_id)
     assert (str(job.state), job.state.is_terminal) == ("hibernating", False)
-    assert await ledger.jobs.state(job_id, DEFAULT_TENANT) == "hibernating"
-    assert await ledger.jobs.open(job_id) == (False, "hibernating")
-    refused = await ledger.work.begin(job_id, 0, 0, token=-1)
+    assert await ours(ledger).jobs.state(job_id) == "hibernating"
+    assert await ours(ledger).jobs.open(job_id) == (False, "hibernating")
+    refused = await ours(ledger).work.begin(job_id, 0, 0, token=-1)
     assert refused is not None
-    assert not await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    assert not await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    assert not await ours(ledger).jobs.request_cancel(job_id)
+    assert not await ours(ledger).jobs.purge(job_id)
 
 
 async def test_a_chunk_in_a_state_of_a_later_release_is_listed_as_it_is(
@@ -175,12 +173,12 @@ async def test_a_chunk_in_a_state_of_a_later_release_is_listed_as_it_is(
     await succeed(ledger, job_id, 0)
     rows(ledger_url, f"UPDATE chunks SET state = 'held' WHERE job_id = '{job_id}' AND idx = 1")
 
-    chunks = await ledger.chunks.page(job_id, state=None, after=-1, limit=9)
+    chunks = await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=9)
 
     assert [str(chunk.state) for chunk in chunks] == ["succeeded", "held"]
     assert not chunks[1].state.is_terminal
-    assert (await ledger.closing.counts(job_id)).succeeded == 1
-    assert len([output async for _, output in ledger.chunks.stream(job_id)]) == 2
+    assert (await ours(ledger).closing.counts(job_id)).succeeded == 1
+    assert len([output async for _, output in ours(ledger).chunks.stream(job_id)]) == 2
 
 
 async def test_new_fields_of_an_items_error_are_passed_over(
@@ -189,7 +187,7 @@ async def test_new_fields_of_an_items_error_are_passed_over(
     job_id = await running(ledger, [2])
     error = ItemError(item=1, type="T", message="m")
     output = ChunkOutput(body=b"[1,null]", item_errors=(error,))
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), output, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(await begun(ledger, job_id), output, seconds=0))
     item = {"item": 1, "type": "T", "message": "m", "stage": 0, "is_dropped": False}
     rows(ledger_url, f"UPDATE results SET item_errors = '{json.dumps([with_a_new_field(item)])}'")
     assert (await begun(ledger, job_id)).checkpoint == output
@@ -200,5 +198,5 @@ async def test_a_state_that_is_known_is_the_member(ledger: Ledger, state: JobSta
     job_id = await running(ledger)
     await closed(ledger, job_id, state)
     assert (await found(ledger, job_id)).state is state
-    (chunk,) = await ledger.chunks.page(job_id, state=None, after=-1, limit=9)
+    (chunk,) = await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=9)
     assert chunk.state is ChunkState.CANCELLED

@@ -13,7 +13,7 @@ from ledger.chunks import Chunks
 from ledger.connect import Ledger
 from ledger.database import Batch, Database, Row, Statement, Value
 from ledger.records import ChunkOutput, ItemError
-from tests.ledger.jobs_recorded import BROKEN, begun, fail, running, succeed
+from tests.ledger.jobs_recorded import BROKEN, begun, fail, ours, running, succeed
 
 KIB = 1024
 
@@ -51,7 +51,7 @@ async def test_every_byte_of_a_result_comes_back(ledger: Ledger) -> None:
     value = ["\u0001\u2028 \U0001f9fe \\u0000 ' \" ?%s", 10**400, -0.0, {"": [{}]}]
     body = json.dumps(value, ensure_ascii=False).encode()
     await succeed(ledger, job_id, 0, body)
-    assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput(body=body)]
+    assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput(body=body)]
 
 
 async def test_a_stream_has_every_chunk_in_index_order(
@@ -62,11 +62,11 @@ async def test_a_stream_has_every_chunk_in_index_order(
     for index in (6, 0, 7, 3):
         await succeed(ledger, job_id, index, b"[%d]" % index)
     await fail(ledger, job_id, 5)
-    streamed = [(chunk, output.body) async for chunk, output in ledger.chunks.stream(job_id)]
+    streamed = [(chunk, output.body) async for chunk, output in ours(ledger).chunks.stream(job_id)]
     assert [chunk.index for chunk, _ in streamed] == list(range(8))
     bodies = [b"[0]", b"", b"", b"[3]", b"", b"", b"[6]", b"[7]"]
     assert [body for _, body in streamed] == bodies
-    survivors = ledger.chunks.stream(job_id, state=ChunkState.SUCCEEDED)
+    survivors = ours(ledger).chunks.stream(job_id, state=ChunkState.SUCCEEDED)
     assert [chunk.index async for chunk, _ in survivors] == [0, 3, 6, 7]
 
 
@@ -75,11 +75,13 @@ async def test_of_a_chunk_without_an_outcome_nothing_is_streamed_as_its_output(
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), partial, seconds=0))
-    assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.closing.settle(job_id)
-    assert await collected(ledger.chunks.stream(job_id)) == [partial]
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), partial, seconds=0)
+    )
+    assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput()]
+    await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).closing.settle(job_id)
+    assert await collected(ours(ledger).chunks.stream(job_id)) == [partial]
 
 
 async def test_a_read_of_results_is_bounded_in_bytes_but_for_a_single_larger_one(
@@ -90,7 +92,7 @@ async def test_a_read_of_results_is_bounded_in_bytes_but_for_a_single_larger_one
     for index, size in enumerate(sizes):
         await succeed(ledger, job_id, index, b"1" * size)
     counted = Counted(ledger.database)
-    outputs = await collected(Chunks(counted).stream(job_id))
+    outputs = await collected(Chunks(counted, DEFAULT_TENANT).stream(job_id))
     assert [len(output.body) for output in outputs] == sizes
     assert sum(counted.result_reads) == sum(sizes)
     # The page is closed by the result that fills it, however large that one is.
@@ -103,7 +105,7 @@ async def test_small_results_are_read_many_at_a_time(ledger: Ledger) -> None:
     for index in range(50):
         await succeed(ledger, job_id, index, b"[1]")
     counted = Counted(ledger.database)
-    assert len(await collected(Chunks(counted).stream(job_id))) == 50
+    assert len(await collected(Chunks(counted, DEFAULT_TENANT).stream(job_id))) == 50
     assert counted.result_reads == [150]
 
 
@@ -112,12 +114,12 @@ async def test_what_cancelled_chunks_had_reached_is_bounded_in_bytes_too(ledger:
     error = (ItemError(item=1, type="T", message="m"),)
     for index in range(8):
         reached = ChunkOutput(body=b"1" * 600 * KIB, item_errors=error)
-        await ledger.work.record(
+        await ours(ledger).work.record(
             outcomes.put_off(await begun(ledger, job_id, index), reached, seconds=0)
         )
-    await ledger.closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id)
     counted = Counted(ledger.database)
-    await collected(Chunks(counted).stream(job_id))
+    await collected(Chunks(counted, DEFAULT_TENANT).stream(job_id))
     assert max(counted.result_reads) <= 2048 * KIB
 
 
@@ -126,8 +128,10 @@ async def test_a_chunk_that_fails_whole_after_a_checkpoint_shows_no_items_result
 ) -> None:
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), partial, seconds=0))
-    await ledger.work.record(
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), partial, seconds=0)
+    )
+    await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput(), items_failed=2)
     )
-    assert await collected(ledger.chunks.stream(job_id)) == [ChunkOutput()]
+    assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput()]

@@ -15,7 +15,7 @@ from ledger.database import Batch, LedgerFailure
 from ledger.migrate import migrate
 from ledger.records import ChunkOutput
 from tests.ledger.conftest import PostgresqlServer
-from tests.ledger.jobs_recorded import begun, found, running
+from tests.ledger.jobs_recorded import begun, found, ours, running
 from tests.ledger.pgbouncer import pgbouncer
 from tests.ledger.test_writes import INSERT, adding, names
 
@@ -68,7 +68,7 @@ async def test_jobs_run_and_clients_share_connections(pooled_url: str) -> None:
             )
             await asyncio.gather(
                 *(
-                    ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
+                    ours(ledger).work.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
                     for attempt in attempts
                 )
             )

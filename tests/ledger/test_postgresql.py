@@ -9,7 +9,7 @@ from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import Statement
 from ledger.databases import postgresql as postgresql_module
-from tests.ledger.jobs_recorded import begun, found, record, running
+from tests.ledger.jobs_recorded import begun, found, ours, record, running
 from tests.ledger.test_writes import adding
 
 
@@ -49,7 +49,7 @@ async def test_a_write_that_fails_leaves_its_connection_fit_for_use(ledger: Ledg
     for _ in range(2 * postgresql_module.MAX_CONNECTIONS):
         with pytest.raises(Exception, match="jobs_pkey"):
             await record(ledger, job_id=job_id)
-    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_id) == (True, JobState.RUNNING)
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

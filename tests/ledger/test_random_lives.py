@@ -10,9 +10,11 @@ import ledger.closing
 import ledger.jobs
 import ledger.outcomes
 import ledger.work
+from contract.names import DEFAULT_TENANT
 from ledger import counting
 from ledger.connect import Ledger
 from ledger.records import ChunkOutput, ChunkRecord, JobRecord
+from tests.ledger.jobs_recorded import ours
 from tests.ledger.lives import SIZES, STAGES, Life, Step, steps
 
 
@@ -98,7 +100,7 @@ async def check_what_is_kept(life: Life) -> None:
     """What the trigger has added up is what counting the rows gives."""
     database = life.ledger.database
     kept = (await counting.running_counts(database, {life.job_id: len(SIZES)}))[life.job_id]
-    assert kept == await counting.counted(database, life.job_id)
+    assert kept == await counting.counted(database, life.job_id, DEFAULT_TENANT)
 
 
 def check_counts(job: JobRecord) -> None:
@@ -146,7 +148,7 @@ def test_a_closed_job_never_changes(
         closed: tuple[JobRecord, bytes | None] | None = None
         for what, number in steps:
             await life.step(what, number)
-            job, result = await life.job(), await ledger.jobs.result(life.job_id)
+            job, result = await life.job(), await ours(ledger).jobs.result(life.job_id)
             if closed is not None:
                 assert (job, result) == closed
             if job.state.is_terminal:

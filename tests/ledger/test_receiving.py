@@ -8,59 +8,57 @@ import pytest
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import JobId, TenantId, new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
-from ledger.jobs import KeyTaken
+from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey, NewChunk, now_ms
 from ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
-from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled
+from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled, new_job, ours
 
 NEVER = Failure(type="NeverSealed", message="too late")
 TABLES = ("uploads", "received_chunks", "inputs", "chunks")
 
 
-async def receiving(ledger: Ledger, *, key: IdempotencyKey | None = None) -> str:
+async def receiving(ledger: Ledger, *, key: IdempotencyKey | None = None) -> JobId:
     job_id = new_job_id()
-    await ledger.receiving.open(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
+    await ours(ledger).recording.record(
+        new_job(job_id, controls=labelled({"a": "b"}), key=key), None
     )
     return job_id
 
 
-async def started(ledger: Ledger, job_id: str, part: int, *words: str) -> Upload:
+async def started(ledger: Ledger, job_id: JobId, part: int, *words: str) -> Upload:
     """An upload with a chunk for each word, not complete."""
-    upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, part)
+    upload = await ours(ledger).uploads.begin(job_id, part)
     for number, word in enumerate(words):
-        await ledger.uploads.add(
+        await ours(ledger).uploads.add(
             upload, number, [NewChunk(item_count=1, body=json.dumps([word]).encode())]
         )
     return upload
 
 
 async def send(
-    ledger: Ledger, job_id: str, part: int, *words: str, most: int = 1000
+    ledger: Ledger, job_id: JobId, part: int, *words: str, most: int = 1000
 ) -> tuple[int, int]:
     upload = await started(ledger, job_id, part, *words)
-    return await ledger.uploads.complete(upload, part, max_chunks=most, max_items=most)
+    return await ours(ledger).uploads.complete(upload, part, max_chunks=most, max_items=most)
 
 
-async def seal(ledger: Ledger, job_id: str) -> bool:
+async def seal(ledger: Ledger, job_id: JobId) -> bool:
     job = await found(ledger, job_id)
-    return await ledger.receiving.seal(
-        job_id, DEFAULT_TENANT, job.spec, job.controls, job.total_chunks
-    )
+    return await ours(ledger).recording.seal(job_id, job.spec, job.controls, job.total_chunks)
 
 
-async def words_of(ledger: Ledger, job_id: str) -> list[str]:
+async def words_of(ledger: Ledger, job_id: JobId) -> list[str]:
     """What the chunks of a job hold, in order."""
-    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_id) == (True, JobState.RUNNING)
     total = (await found(ledger, job_id)).total_chunks
     attempts = [await begun(ledger, job_id, index) for index in range(total)]
     return [json.loads(attempt.input)[0] for attempt in attempts]
 
 
-async def rows(ledger: Ledger, job_id: str) -> dict[str, int]:
+async def rows(ledger: Ledger, job_id: JobId) -> dict[str, int]:
     counts = {}
     for table in TABLES:
         sql = f"SELECT COUNT(*) FROM {table} WHERE job_id = ?"
@@ -69,7 +67,7 @@ async def rows(ledger: Ledger, job_id: str) -> dict[str, int]:
 
 
 async def delete_all(ledger: Ledger) -> None:
-    while await ledger.uploads.delete_some():
+    while await ledger.abandoned.delete_some():
         pass
 
 
@@ -96,7 +94,7 @@ async def test_a_part_sent_again_takes_the_place_of_the_earlier_one(ledger: Ledg
     assert (await found(ledger, job_id)).total_chunks == 3
     await send(ledger, job_id, 1, "new")
     assert (await found(ledger, job_id)).total_chunks == 2
-    await ledger.uploads.drop(unfinished)
+    await ours(ledger).uploads.drop(unfinished)
     await delete_all(ledger)
     assert await rows(ledger, job_id) == dict(zip(TABLES, (2, 2, 2, 0), strict=True))
     assert await seal(ledger, job_id)
@@ -117,10 +115,11 @@ async def test_sealing_is_done_once_and_never_with_other_data_than_was_seen(
     ledger: Ledger,
 ) -> None:
     job_id = await receiving(ledger)
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 0)
+    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), 0)
     await send(ledger, job_id, 1, "a")
-    assert not await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), Controls(), 2)
-    assert not await ledger.receiving.seal(job_id, "another", a_spec(), Controls(), 1)
+    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), 2)
+    another = ledger.of(TenantId("another"))
+    assert not await another.recording.seal(job_id, a_spec(), Controls(), 1)
     assert (await rows(ledger, job_id))["chunks"] == 0
     sealed = await asyncio.gather(*(seal(ledger, job_id) for _ in range(3)))
     assert sorted(sealed) == [False, False, True]
@@ -136,12 +135,12 @@ async def test_a_sealed_job_takes_no_more_and_keeps_nothing_of_an_open_upload(
     late = await started(ledger, job_id, 2, "late")
     assert await seal(ledger, job_id)
     with pytest.raises(UploadGone):
-        await ledger.uploads.add(late, 1, [NewChunk(item_count=1, body=b'["later"]')])
+        await ours(ledger).uploads.add(late, 1, [NewChunk(item_count=1, body=b'["later"]')])
     with pytest.raises(UploadGone):
-        await ledger.uploads.complete(late, 2, max_chunks=10, max_items=10)
+        await ours(ledger).uploads.complete(late, 2, max_chunks=10, max_items=10)
     with pytest.raises(UploadGone):
-        await ledger.uploads.begin(job_id, DEFAULT_TENANT, 3)
-    assert await ledger.uploads.drop_abandoned(silent_since=0)
+        await ours(ledger).uploads.begin(job_id, 3)
+    assert await ledger.abandoned.drop_uploads(silent_since=0)
     await delete_all(ledger)
     assert await rows(ledger, job_id) == dict(zip(TABLES, (0, 0, 1, 1), strict=True))
     assert await words_of(ledger, job_id) == ["a"]
@@ -156,7 +155,7 @@ async def test_parts_that_complete_at_the_same_time_are_all_counted(
     again = {part: await started(ledger, job_id, part, f"{part}c") for part in order}
     await asyncio.gather(
         *(
-            ledger.uploads.complete(upload, part, max_chunks=100, max_items=100)
+            ours(ledger).uploads.complete(upload, part, max_chunks=100, max_items=100)
             for part in order
             for upload in (uploads[part], again[part])
         )
@@ -173,13 +172,12 @@ async def test_a_cancelled_one_is_closed_at_once_and_its_data_goes(ledger: Ledge
     job_id = await receiving(ledger)
     await send(ledger, job_id, 1, "a", "b")
     await started(ledger, job_id, 2, "c")
-    assert not await ledger.receiving.cancel(job_id, "another")
-    assert await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
-    assert not await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
+    assert await ours(ledger).closing.discard(job_id)
+    assert not await ours(ledger).closing.discard(job_id)
     job = await found(ledger, job_id)
     assert (job.state, job.total_chunks, job.error) == (JobState.CANCELLED, 0, None)
     assert not await seal(ledger, job_id)
-    assert await ledger.uploads.drop_abandoned(silent_since=0)
+    assert await ledger.abandoned.drop_uploads(silent_since=0)
     await delete_all(ledger)
     assert set((await rows(ledger, job_id)).values()) == {0}
 
@@ -190,8 +188,8 @@ async def test_one_without_data_for_too_long_is_closed(ledger: Ledger) -> None:
     limit = now_ms() + 1
     await asyncio.sleep(0.005)
     await send(ledger, fresh, 1, "a")
-    assert await ledger.receiving.close_unsealed(NEVER, silent_since=limit) == [silent]
-    assert await ledger.receiving.close_unsealed(NEVER, silent_since=limit) == []
+    assert await ledger.abandoned.close_unsealed(NEVER, silent_since=limit) == [silent]
+    assert await ledger.abandoned.close_unsealed(NEVER, silent_since=limit) == []
     job = await found(ledger, silent)
     assert (job.state, job.error, job.total_items) == (JobState.FAILED, NEVER, 0)
     assert (await found(ledger, fresh)).state is JobState.RECEIVING
@@ -204,11 +202,11 @@ async def test_an_upload_that_fell_silent_is_given_up_and_a_complete_one_is_not(
     await send(ledger, job_id, 1, "a")
     silent = await started(ledger, job_id, 2, "b")
     killed = await started(ledger, whole, WHOLE, "c", "d")
-    assert await ledger.uploads.drop_abandoned(silent_since=now_ms() + 1)
-    assert not await ledger.uploads.drop_abandoned(silent_since=now_ms() + 1)
+    assert await ledger.abandoned.drop_uploads(silent_since=now_ms() + 1)
+    assert not await ledger.abandoned.drop_uploads(silent_since=now_ms() + 1)
     for upload in (silent, killed):
         with pytest.raises(UploadGone):
-            await ledger.uploads.add(upload, 9, [])
+            await ours(ledger).uploads.add(upload, 9, [])
     await delete_all(ledger)
     assert set((await rows(ledger, whole)).values()) == {0}
     assert (await rows(ledger, job_id))["inputs"] == 1
@@ -218,19 +216,13 @@ async def test_an_upload_that_fell_silent_is_given_up_and_a_complete_one_is_not(
 async def test_data_that_comes_as_a_whole_makes_a_job_only_at_its_end(ledger: Ledger) -> None:
     job_id = new_job_id()
     upload = await started(ledger, job_id, WHOLE, "a", "b")
-    assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
-    await ledger.receiving.create_job(
-        upload,
-        tenant=DEFAULT_TENANT,
-        spec=a_spec(),
-        controls=labelled({"team": "data"}),
-        keep_ms=None,
+    assert await ours(ledger).jobs.find(job_id) is None
+    await ours(ledger).recording.record(
+        new_job(job_id, controls=labelled({"team": "data"})), upload
     )
     job = await found(ledger, job_id)
     assert (job.state, job.total_chunks, job.total_items) == (JobState.PENDING, 2, 2)
-    listed = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels={"team": "data"}, before=None, limit=9
-    )
+    listed = await ours(ledger).jobs.page(state=None, labels={"team": "data"}, before=None, limit=9)
     assert [one.id for one in listed] == [job_id]
     assert await words_of(ledger, job_id) == ["a", "b"]
     assert await rows(ledger, job_id) == dict(zip(TABLES, (0, 0, 2, 2), strict=True))
@@ -238,13 +230,12 @@ async def test_data_that_comes_as_a_whole_makes_a_job_only_at_its_end(ledger: Le
 
 async def test_a_dropped_upload_makes_no_job_and_takes_no_key(ledger: Ledger) -> None:
     upload = await started(ledger, new_job_id(), WHOLE, "a")
-    await ledger.uploads.drop(upload)
+    await ours(ledger).uploads.drop(upload)
     key = IdempotencyKey(key="k", body_hash=b"1")
+    job = new_job(upload.job_id, controls=labelled({"a": "b"}), key=key)
     with pytest.raises(UploadGone):
-        await ledger.receiving.create_job(
-            upload, tenant=DEFAULT_TENANT, spec=a_spec(), controls=labelled({"a": "b"}), key=key
-        )
-    assert await ledger.jobs.find(upload.job_id, DEFAULT_TENANT) is None
+        await ours(ledger).recording.record(job, upload)
+    assert await ours(ledger).jobs.find(upload.job_id) is None
     await receiving(ledger, key=key)
 
 
@@ -253,14 +244,7 @@ async def test_of_two_with_one_key_the_second_gets_the_first(ledger: Ledger) -> 
     uploads = [await started(ledger, new_job_id(), WHOLE, "a") for _ in range(2)]
     made = await asyncio.gather(
         *(
-            ledger.receiving.create_job(
-                upload,
-                tenant=DEFAULT_TENANT,
-                spec=a_spec(),
-                controls=Controls(),
-                key=key,
-                keep_ms=5,
-            )
+            ours(ledger).recording.record(new_job(upload.job_id, key=key, keep_ms=5), upload)
             for upload in uploads
         ),
         return_exceptions=True,
@@ -269,7 +253,7 @@ async def test_of_two_with_one_key_the_second_gets_the_first(ledger: Ledger) -> 
     assert isinstance(taken, KeyTaken)
     first, second = uploads if made[0] is None else reversed(uploads)
     assert taken.job_id == first.job_id
-    await ledger.uploads.drop(second)
+    await ours(ledger).uploads.drop(second)
     assert set((await rows(ledger, second.job_id)).values()) == {0}
     with pytest.raises(KeyTaken):
         await receiving(ledger, key=key)
@@ -277,12 +261,12 @@ async def test_of_two_with_one_key_the_second_gets_the_first(ledger: Ledger) -> 
 
 async def test_much_data_is_deleted_in_steps(ledger: Ledger) -> None:
     job_id = await receiving(ledger)
-    upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, 1)
+    upload = await ours(ledger).uploads.begin(job_id, 1)
     chunks = [NewChunk(item_count=1, body=b"[1]")] * 450
-    await ledger.uploads.add(upload, 0, chunks)
-    await ledger.receiving.cancel(job_id, DEFAULT_TENANT)
-    await ledger.uploads.drop_abandoned(silent_since=0)
+    await ours(ledger).uploads.add(upload, 0, chunks)
+    await ours(ledger).closing.discard(job_id)
+    await ledger.abandoned.drop_uploads(silent_since=0)
     left = []
-    while await ledger.uploads.delete_some():
+    while await ledger.abandoned.delete_some():
         left.append((await rows(ledger, job_id))["inputs"])
     assert left == [250, 50, 0]

@@ -5,12 +5,12 @@ import itertools
 
 import pytest
 
-from contract.names import DEFAULT_TENANT
+from contract.names import TenantId
 from contract.states import JobState
 from ledger import outcomes, retention
 from ledger.connect import Ledger, connect
 from ledger.records import BlockRun, IdempotencyKey, now_ms
-from tests.ledger.jobs_recorded import begun, found, labelled, record, running, succeed
+from tests.ledger.jobs_recorded import begun, found, labelled, ours, record, running, succeed
 from tests.ledger.raw_sql import rows
 
 LABELS = {"team": "data"}
@@ -40,10 +40,10 @@ async def finished(
 ) -> str:
     """A job that came to its end, with something in every table that jobs are in."""
     job_id = await record(ledger, sizes, controls=labelled(LABELS), key=key, keep_ms=keep_ms)
-    assert await ledger.jobs.open(job_id) == (True, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_id) == (True, JobState.RUNNING)
     for index in range(len(sizes)):
         await succeed(ledger, job_id, index, body)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     return job_id
 
 
@@ -64,13 +64,11 @@ async def delete_all(ledger: Ledger) -> int:
 async def test_a_purged_job_is_gone_at_once_with_its_labels_and_its_key(ledger: Ledger) -> None:
     job_id = await finished(ledger, key=KEY)
 
-    assert await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    assert await ours(ledger).jobs.purge(job_id)
 
-    assert await ledger.jobs.find(job_id, DEFAULT_TENANT) is None
-    assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is None
-    listed = await ledger.jobs.page(
-        tenant=DEFAULT_TENANT, state=None, labels=LABELS, before=None, limit=10
-    )
+    assert await ours(ledger).jobs.find(job_id) is None
+    assert await ours(ledger).jobs.state(job_id) is None
+    listed = await ours(ledger).jobs.page(state=None, labels=LABELS, before=None, limit=10)
     assert listed == []
     again = await record(ledger, key=KEY)
     assert (await found(ledger, again)).counts.pending == 1
@@ -84,7 +82,7 @@ async def test_every_row_of_a_purged_job_is_deleted_and_none_of_another(
     assert set(before) == set(OF_JOBS) - {"block_runs", "purges"}
     job_id = await finished(ledger)
 
-    await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.purge(job_id)
     await delete_all(ledger)
 
     assert left(ledger_url) == before
@@ -93,9 +91,9 @@ async def test_every_row_of_a_purged_job_is_deleted_and_none_of_another(
 async def test_a_job_that_has_not_finished_is_not_purged(ledger: Ledger, ledger_url: str) -> None:
     job_id = await running(ledger)
 
-    assert not await ledger.retention.purge(job_id, DEFAULT_TENANT)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    assert not await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    assert not await ours(ledger).jobs.purge(job_id)
+    await ours(ledger).jobs.request_cancel(job_id)
+    assert not await ours(ledger).jobs.purge(job_id)
 
     assert (await found(ledger, job_id)).state is JobState.CANCELLING
     assert "purges" not in left(ledger_url)
@@ -104,13 +102,11 @@ async def test_a_job_that_has_not_finished_is_not_purged(ledger: Ledger, ledger_
 async def test_a_job_is_purged_once_and_by_its_tenant_alone(ledger: Ledger) -> None:
     job_id = await finished(ledger)
 
-    assert not await ledger.retention.purge(job_id, "somebody else")
-    outcomes = await asyncio.gather(
-        *(ledger.retention.purge(job_id, DEFAULT_TENANT) for _ in range(3))
-    )
+    assert not await ledger.of(TenantId("another")).jobs.purge(job_id)
+    outcomes = await asyncio.gather(*(ours(ledger).jobs.purge(job_id) for _ in range(3)))
 
     assert sorted(outcomes) == [False, False, True]
-    assert not await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    assert not await ours(ledger).jobs.purge(job_id)
 
 
 async def test_jobs_expire_that_finished_too_long_ago(ledger: Ledger, ledger_url: str) -> None:
@@ -121,7 +117,7 @@ async def test_jobs_expire_that_finished_too_long_ago(ledger: Ledger, ledger_url
     assert await ledger.retention.expire(finished_before=1001) == 1
     assert await ledger.retention.expire(finished_before=1001) == 0
 
-    assert await ledger.jobs.find(old, DEFAULT_TENANT) is None
+    assert await ours(ledger).jobs.find(old) is None
     assert (await found(ledger, new)).state is JobState.SUCCEEDED
     assert (await found(ledger, unfinished)).state is JobState.RUNNING
 
@@ -131,7 +127,7 @@ async def test_a_job_that_asks_for_less_expires_earlier(ledger: Ledger) -> None:
 
     assert await ledger.retention.expire(finished_before=0) == 1
 
-    assert await ledger.jobs.find(short, DEFAULT_TENANT) is None
+    assert await ours(ledger).jobs.find(short) is None
     assert (await found(ledger, long)).state is JobState.SUCCEEDED
 
 
@@ -153,7 +149,7 @@ async def test_data_is_deleted_by_the_number_of_rows(
 ) -> None:
     monkeypatch.setattr(retention, "MAX_ROWS_A_STEP", 10)
     job_id = await finished(ledger, (1,) * 25)
-    await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.purge(job_id)
     data = ("inputs", "results", "chunks")
 
     counts = [sum(left(ledger_url).get(table, 0) for table in data)]
@@ -171,7 +167,7 @@ async def test_data_is_deleted_by_its_size(
 ) -> None:
     monkeypatch.setattr(retention, "MAX_BYTES_A_STEP", 10_000)
     job_id = await finished(ledger, (1,) * 6, body=b'["' + b"x" * 6_000 + b'"]')
-    await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.purge(job_id)
 
     counts = [6]
     while await ledger.retention.delete_some():
@@ -183,7 +179,7 @@ async def test_data_is_deleted_by_its_size(
 
 async def test_many_small_jobs_are_deleted_in_one_step(ledger: Ledger, ledger_url: str) -> None:
     for _ in range(5):
-        await ledger.retention.purge(await finished(ledger), DEFAULT_TENANT)
+        await ours(ledger).jobs.purge(await finished(ledger))
 
     assert await delete_all(ledger) == 1
     assert left(ledger_url) == {}
@@ -191,7 +187,7 @@ async def test_many_small_jobs_are_deleted_in_one_step(ledger: Ledger, ledger_ur
 
 async def test_two_gateways_may_delete_at_once(ledger: Ledger, ledger_url: str) -> None:
     for size in (700, 1, 300):
-        await ledger.retention.purge(await finished(ledger, (1,) * size), DEFAULT_TENANT)
+        await ours(ledger).jobs.purge(await finished(ledger, (1,) * size))
 
     async with connect(ledger_url) as other:
         await asyncio.gather(*(delete_all(each) for each in (ledger, ledger, other, other)))
@@ -204,15 +200,15 @@ async def test_a_worker_that_comes_back_late_leaves_nothing_behind(
 ) -> None:
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.closing.settle(job_id)
-    await ledger.closing.close(job_id, JobState.CANCELLED, error=None)
-    await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.close(job_id, JobState.CANCELLED, error=None)
+    await ours(ledger).jobs.purge(job_id)
     await delete_all(ledger)
 
-    await ledger.work.record(outcomes.handed_back(attempt))
-    await ledger.work.take_over(job_id, BlockRun(block=1, number=2))
-    await ledger.closing.settle(job_id)
-    await ledger.closing.close(job_id, JobState.FAILED, error=None, result=b"1")
+    await ours(ledger).work.record(outcomes.handed_back(attempt))
+    await ours(ledger).work.take_over(job_id, BlockRun(block=1, number=2))
+    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.close(job_id, JobState.FAILED, error=None, result=b"1")
 
     assert left(ledger_url) == {}

@@ -10,7 +10,17 @@ from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import Statement
 from ledger.records import NewChunk
-from tests.ledger.jobs_recorded import a_spec, closed, found, labelled, record, running, succeed
+from tests.ledger.jobs_recorded import (
+    a_spec,
+    closed,
+    found,
+    labelled,
+    new_job,
+    ours,
+    record,
+    running,
+    succeed,
+)
 
 Change = Callable[[Ledger, str], Awaitable[Any]]
 
@@ -28,7 +38,7 @@ async def _changed_controls(ledger: Ledger, job_id: str) -> None:
 
 
 CHANGES: dict[str, Change] = {
-    "cancelled": lambda ledger, job_id: ledger.jobs.request_cancel(job_id, DEFAULT_TENANT),
+    "cancelled": lambda ledger, job_id: ours(ledger).jobs.request_cancel(job_id),
     "closed": lambda ledger, job_id: closed(ledger, job_id, JobState.FAILED),
     "changed in its controls": _changed_controls,
 }
@@ -48,22 +58,20 @@ async def test_what_a_client_can_see_raises_it(ledger: Ledger, change: Change) -
 async def test_a_new_job_has_the_first_and_opening_raises_it(ledger: Ledger) -> None:
     job_id = await record(ledger)
     assert await revision_of(ledger, job_id) == 1
-    await ledger.jobs.open(job_id)
+    await ours(ledger).jobs.open(job_id)
     assert await revision_of(ledger, job_id) == 2
 
 
 async def test_every_part_that_comes_and_the_seal_raise_it(ledger: Ledger) -> None:
     job_id, controls = new_job_id(), labelled({})
-    await ledger.receiving.open(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=a_spec(), controls=controls
-    )
+    await ours(ledger).recording.record(new_job(job_id, controls=controls), None)
     revisions = [await revision_of(ledger, job_id)]
     for part in (1, 2):
-        upload = await ledger.uploads.begin(job_id, DEFAULT_TENANT, part)
-        await ledger.uploads.add(upload, 0, [NewChunk(item_count=1, body=b"[1]")])
-        await ledger.uploads.complete(upload, part, max_chunks=9, max_items=9)
+        upload = await ours(ledger).uploads.begin(job_id, part)
+        await ours(ledger).uploads.add(upload, 0, [NewChunk(item_count=1, body=b"[1]")])
+        await ours(ledger).uploads.complete(upload, part, max_chunks=9, max_items=9)
         revisions.append(await revision_of(ledger, job_id))
-    assert await ledger.receiving.seal(job_id, DEFAULT_TENANT, a_spec(), controls, 2)
+    assert await ours(ledger).recording.seal(job_id, a_spec(), controls, 2)
     revisions.append(await revision_of(ledger, job_id))
     assert sorted(set(revisions)) == revisions
 
@@ -73,11 +81,11 @@ async def test_looking_after_a_job_does_not_raise_it(ledger: Ledger) -> None:
     before = await revision_of(ledger, job_id)
 
     checked = await ledger.starting.to_check(unchecked_since=1 << 60, limit=9)
-    assert checked == [(job_id, JobState.RUNNING)]
+    assert checked == [(job_id, DEFAULT_TENANT, JobState.RUNNING)]
     await ledger.starting.mark_checked(checked)
-    await ledger.jobs.open(job_id)
+    await ours(ledger).jobs.open(job_id)
     await succeed(ledger, job_id, 0)
-    assert not await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
+    assert not await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None)
 
     assert await revision_of(ledger, job_id) == before
 
@@ -86,5 +94,5 @@ async def test_a_close_raises_it_once_however_often_it_is_written(ledger: Ledger
     job_id = await running(ledger)
     await closed(ledger, job_id)
     before = await revision_of(ledger, job_id)
-    assert await ledger.closing.close(job_id, JobState.FAILED, error=None)
+    assert await ours(ledger).closing.close(job_id, JobState.FAILED, error=None)
     assert await revision_of(ledger, job_id) == before

@@ -7,13 +7,12 @@ import alembic.config
 import pytest
 from sqlalchemy import create_engine
 
-from contract.names import DEFAULT_TENANT
 from contract.states import JobState
 from ledger import migrate as migrate_module
 from ledger.connect import Ledger, connect
 from ledger.databases import sqlite
 from ledger.databases.sqlite import SqliteDatabase
-from tests.ledger.jobs_recorded import found, record, running, succeed
+from tests.ledger.jobs_recorded import found, ours, record, running, succeed
 from tests.ledger.raw_sql import rows
 
 MIB = 1024 * 1024
@@ -30,8 +29,8 @@ async def purge_a_large_job(ledger: Ledger) -> None:
     job_id = await running(ledger, [1] * 100)
     for index in range(100):
         await succeed(ledger, job_id, index, BODY)
-    await ledger.closing.close(job_id, JobState.SUCCEEDED, error=None)
-    await ledger.retention.purge(job_id, DEFAULT_TENANT)
+    await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None)
+    await ours(ledger).jobs.purge(job_id)
     while await ledger.retention.delete_some():
         pass
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.names import DEFAULT_TENANT
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerFailure, LedgerUnavailable, Statement
 from ledger.databases.sqlite import SqliteDatabase
-from tests.ledger.jobs_recorded import begun, found, record, running
+from tests.ledger.jobs_recorded import begun, found, ours, record, running
 from tests.ledger.test_writes import adding, names
 
 pytestmark = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -25,7 +24,7 @@ RECORDS_JOBS = """
 import asyncio, sys
 from ledger import outcomes
 from ledger.connect import connect
-from tests.ledger.jobs_recorded import begun, running
+from tests.ledger.jobs_recorded import ours, begun, running
 from ledger.records import ChunkOutput
 
 async def main():
@@ -36,7 +35,8 @@ async def main():
             job_id = await running(ledger, [1, 1])
             for index in (0, 1):
                 attempt = await begun(ledger, job_id, index)
-                await ledger.work.record(outcomes.succeeded(attempt, ChunkOutput(body=b"[1]")))
+                done = outcomes.succeeded(attempt, ChunkOutput(body=b"[1]"))
+                await ours(ledger).work.record(done)
 
 asyncio.run(main())
 """
@@ -111,7 +111,7 @@ def test_two_processes_write_at_once_and_both_get_through(
         process.stdin.write("\n")
         process.stdin.flush()
     assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]
-    listing = ledger.jobs.page(tenant=DEFAULT_TENANT, state=None, labels={}, before=None, limit=100)
+    listing = ours(ledger).jobs.page(state=None, labels={}, before=None, limit=100)
     jobs = loop.run(listing)
     assert len(jobs) == 50
     assert {job.counts.succeeded for job in jobs} == {2}

@@ -4,12 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
-from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, running
+from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, ours, running
 
 Late = Callable[[Ledger, Attempt], Awaitable[None]]
 
@@ -18,32 +17,32 @@ FRESH = ChunkOutput(body=b'["fresh"]')
 
 
 async def _succeed_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.work.record(outcomes.succeeded(attempt, STALE))
+    await ours(ledger).work.record(outcomes.succeeded(attempt, STALE))
 
 
 async def _fail_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.work.record(outcomes.failed(attempt, BROKEN, STALE, items_failed=1))
+    await ours(ledger).work.record(outcomes.failed(attempt, BROKEN, STALE, items_failed=1))
 
 
 async def _checkpoint_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.work.record(outcomes.put_off(attempt, STALE, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(attempt, STALE, seconds=0))
 
 
 async def _advance_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.work.record(outcomes.advanced(attempt, STALE))
+    await ours(ledger).work.record(outcomes.advanced(attempt, STALE))
 
 
 async def _hand_back_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ledger.work.record(outcomes.handed_back(attempt))
+    await ours(ledger).work.record(outcomes.handed_back(attempt))
 
 
 LATE = [_succeed_late, _fail_late, _checkpoint_late, _advance_late, _hand_back_late]
 
 
 async def _state_of(ledger: Ledger, job_id: str) -> tuple[ChunkRecord, ChunkOutput]:
-    chunk = await ledger.chunks.find(job_id, 0)
+    chunk = await ours(ledger).chunks.find(job_id, 0)
     assert chunk is not None
-    outputs = [output async for _, output in ledger.chunks.outputs(job_id, [chunk])]
+    outputs = [output async for _, output in ours(ledger).chunks.outputs(job_id, [chunk])]
     return chunk, outputs[0]
 
 
@@ -54,7 +53,7 @@ async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
-    await ledger.work.record(outcomes.succeeded(fresh, FRESH))
+    await ours(ledger).work.record(outcomes.succeeded(fresh, FRESH))
     chunk, output = await _state_of(ledger, job_id)
     assert (chunk.state, output) == (ChunkState.SUCCEEDED, FRESH)
 
@@ -63,7 +62,7 @@ async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
 async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale = await begun(ledger, job_id)
-    await ledger.work.record(outcomes.put_off(await begun(ledger, job_id), FRESH, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(await begun(ledger, job_id), FRESH, seconds=0))
     await late(ledger, stale)
     assert (await begun(ledger, job_id)).checkpoint == FRESH
 
@@ -72,7 +71,7 @@ async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, l
 async def test_after_the_chunk_succeeded(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.work.record(outcomes.succeeded(fresh, FRESH))
+    await ours(ledger).work.record(outcomes.succeeded(fresh, FRESH))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
@@ -83,7 +82,7 @@ async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
     failed = ChunkOutput(body=b"[null]", item_errors=(ItemError(item=0, type="F", message="f"),))
-    await ledger.work.record(outcomes.failed(fresh, BROKEN, failed, items_failed=1))
+    await ours(ledger).work.record(outcomes.failed(fresh, BROKEN, failed, items_failed=1))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
@@ -93,7 +92,7 @@ async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
 async def test_after_the_chunk_was_recorded_as_lost(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
-    await ledger.work.record_lost(job_id, 0, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
     before = await _state_of(ledger, job_id)
     await late(ledger, attempt)
     assert await _state_of(ledger, job_id) == before
@@ -103,8 +102,8 @@ async def test_after_the_chunk_was_recorded_as_lost(ledger: Ledger, late: Late) 
 async def test_after_the_chunk_was_cancelled(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
-    await ledger.closing.settle(job_id)
+    await ours(ledger).jobs.request_cancel(job_id)
+    await ours(ledger).closing.settle(job_id)
     before = await _state_of(ledger, job_id)
     await late(ledger, attempt)
     assert await _state_of(ledger, job_id) == before
@@ -115,7 +114,7 @@ async def test_after_the_chunk_was_cancelled(ledger: Ledger, late: Late) -> None
 async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.work.record(outcomes.advanced(fresh, FRESH))
+    await ours(ledger).work.record(outcomes.advanced(fresh, FRESH))
     await late(ledger, stale)
     second = await begun(ledger, job_id, stage=1)
     assert (second.number, second.input) == (1, FRESH.body)
@@ -126,8 +125,8 @@ async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: 
 async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.work.record(outcomes.advanced(fresh, FRESH))
-    await ledger.work.record(
+    await ours(ledger).work.record(outcomes.advanced(fresh, FRESH))
+    await ours(ledger).work.record(
         outcomes.put_off(await begun(ledger, job_id, stage=1), FRESH, seconds=0)
     )
     await late(ledger, stale)
@@ -138,8 +137,8 @@ async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late
 async def test_after_the_last_stage_succeeded(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
-    await ledger.work.record(outcomes.advanced(fresh, ChunkOutput(body=b"[1]")))
-    await ledger.work.record(outcomes.succeeded(await begun(ledger, job_id, stage=1), FRESH))
+    await ours(ledger).work.record(outcomes.advanced(fresh, ChunkOutput(body=b"[1]")))
+    await ours(ledger).work.record(outcomes.succeeded(await begun(ledger, job_id, stage=1), FRESH))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before

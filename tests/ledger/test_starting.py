@@ -17,6 +17,7 @@ from tests.ledger.jobs_recorded import (
     closed,
     found,
     labelled,
+    ours,
     record,
     running,
 )
@@ -48,7 +49,7 @@ async def compared(
     """What is to be compared now, and is."""
     jobs = await ledger.starting.to_check(unchecked_since=unchecked_since, limit=limit)
     await ledger.starting.mark_checked(jobs)
-    return jobs
+    return [(job.id, job.state) for job in jobs]
 
 
 def let_claims_run_out(url: str) -> None:
@@ -94,7 +95,7 @@ async def test_a_started_job_is_not_started_again(ledger: Ledger, ledger_url: st
     await started(ledger, job_id)
     let_claims_run_out(ledger_url)
     assert await claimed_starts(ledger) == []
-    assert await ledger.jobs.state(job_id, DEFAULT_TENANT) is JobState.PENDING
+    assert await ours(ledger).jobs.state(job_id) is JobState.PENDING
 
 
 async def test_a_job_that_a_worker_opened_is_not_started_again(ledger: Ledger) -> None:
@@ -104,7 +105,7 @@ async def test_a_job_that_a_worker_opened_is_not_started_again(ledger: Ledger) -
 
 async def test_a_job_cancelled_before_its_start_is_never_started(ledger: Ledger) -> None:
     job_id = await record(ledger)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(job_id)
     assert await claimed_starts(ledger) == []
 
 
@@ -145,9 +146,9 @@ async def test_no_more_jobs_are_started_than_there_are_places(ledger: Ledger) ->
     assert [job.id for job in turn.jobs] == job_ids[:2]
     assert turn.are_some_held_back
     await ledger.starting.release(job_ids[:2])
-    assert await ledger.jobs.open(job_ids[0]) == (True, JobState.RUNNING)
+    assert await ours(ledger).jobs.open(job_ids[0]) == (True, JobState.RUNNING)
     # Neither opening a job nor cancelling it gives its place away; its end does.
-    await ledger.jobs.request_cancel(job_ids[0], DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(job_ids[0])
     turn = await ledger.starting.to_start(places, limit=10)
     assert (turn.jobs, turn.are_some_held_back) == ([], True)
     await closed(ledger, job_ids[0], JobState.CANCELLED)
@@ -238,7 +239,7 @@ async def test_jobs_are_compared_in_turns(ledger: Ledger) -> None:
 async def test_a_job_to_be_cancelled_comes_first_and_then_like_any_other(ledger: Ledger) -> None:
     first = await running(ledger)
     cancelled = await record(ledger)
-    await ledger.jobs.request_cancel(cancelled, DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(cancelled)
     assert await compared(ledger, limit=1) == [(cancelled, JobState.CANCELLING)]
     assert await compared(ledger, unchecked_since=1) == []
     assert {job_id for job_id, _ in await compared(ledger)} == {first, cancelled}
@@ -251,6 +252,6 @@ async def test_a_job_cancelled_while_it_is_compared_is_looked_at_again_at_once(
 ) -> None:
     job_id = await running(ledger)
     jobs = await ledger.starting.to_check(unchecked_since=EVERY_TIME, limit=10)
-    await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(job_id)
     await ledger.starting.mark_checked(jobs)
     assert await compared(ledger, unchecked_since=1) == [(job_id, JobState.CANCELLING)]

@@ -82,7 +82,7 @@ async def test_two_gateways_compare_every_job_once(ledger: Ledger, another: Ledg
                     for gateway in (ledger, another)
                 )
             ):
-                given.update(job_id for job_id, _ in jobs)
+                given.update(job.id for job in jobs)
     assert given == Counter(job_ids)
 
 

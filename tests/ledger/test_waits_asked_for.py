@@ -10,7 +10,7 @@ from contract.job_spec import Controls, JobSpec, RetrySpec, StageSpec
 from ledger.connect import Ledger
 from ledger.jobs import Terms
 from ledger.records import BlockRun
-from tests.ledger.jobs_recorded import begun, running
+from tests.ledger.jobs_recorded import begun, ours, running
 from workers.attempts import Attempts
 from workers.processor import Processor
 
@@ -33,9 +33,9 @@ async def test_the_wait_is_recorded_with_the_attempt(
     attempts = Attempts(ledger, {function.__name__: Processor(function)}, max_result_bytes=100)
 
     ending = await attempts.run(await begun(ledger, job_id), Terms(spec, Controls(), revision=1))
-    await ledger.work.record(ending.script)
+    await ours(ledger).work.record(ending.script)
 
     assert ending.retry_seconds == seconds
-    outlook = await ledger.work.outlook(job_id, BlockRun(block=1, number=1), limit=1)
+    outlook = await ours(ledger).work.outlook(job_id, BlockRun(block=1, number=1), limit=1)
     assert outlook.due_in_seconds is not None
     assert seconds - 30 < outlook.due_in_seconds <= seconds

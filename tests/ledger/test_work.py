@@ -7,7 +7,6 @@ import pytest
 
 import ledger.outcomes
 import ledger.work
-from contract.names import DEFAULT_TENANT
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger, connect
@@ -19,6 +18,7 @@ from tests.ledger.jobs_recorded import (
     begun,
     fail,
     new_token,
+    ours,
     record,
     running,
     succeed,
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def claimed(
     ledger: Ledger, job_id: str, *, run: BlockRun = FIRST_RUN, above: int = -1
 ) -> Attempt | None:
-    return await ledger.work.claim(job_id, run, token=new_token(), above=above)
+    return await ours(ledger).work.claim(job_id, run, token=new_token(), above=above)
 
 
 async def claimed_indexes(ledger: Ledger, job_id: str, count: int, above: int = -1) -> list[int]:
@@ -62,11 +62,11 @@ async def claimed_indexes(ledger: Ledger, job_id: str, count: int, above: int = 
 
 async def put_off(ledger: Ledger, job_id: str, index: int, seconds: float) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ledger.work.record(outcomes.put_off(attempt, NOTHING, seconds=seconds))
+    await ours(ledger).work.record(outcomes.put_off(attempt, NOTHING, seconds=seconds))
 
 
 async def state_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkState:
-    chunk = await ledger.chunks.find(job_id, index)
+    chunk = await ours(ledger).chunks.find(job_id, index)
     assert chunk is not None
     return chunk.state
 
@@ -79,26 +79,26 @@ async def test_a_hand_back_written_again_leaves_the_next_holder_its_attempt(
 ) -> None:
     job_id = await running(ledger)
     hand_back = outcomes.handed_back(await begun(ledger, job_id))
-    await ledger.work.record(hand_back)
+    await ours(ledger).work.record(hand_back)
     next_holder = await begun(ledger, job_id)
 
-    await ledger.work.record(hand_back)
-    await ledger.work.record(outcomes.succeeded(next_holder, DONE))
+    await ours(ledger).work.record(hand_back)
+    await ours(ledger).work.record(outcomes.succeeded(next_holder, DONE))
 
     assert await state_of(ledger, job_id) is ChunkState.SUCCEEDED
-    counts = await ledger.closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id)
     assert (counts.succeeded, counts.cancelled) == (1, 0)
 
 
 async def test_a_begin_made_again_gives_the_same_attempt(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     token = new_token()
-    first = await ledger.work.begin(job_id, 0, 0, token=token)
+    first = await ours(ledger).work.begin(job_id, 0, 0, token=token)
     await begun(ledger, job_id, 1)
 
-    assert await ledger.work.begin(job_id, 0, 0, token=token) == first
+    assert await ours(ledger).work.begin(job_id, 0, 0, token=token) == first
 
-    chunk = await ledger.chunks.find(job_id, 0)
+    chunk = await ours(ledger).chunks.find(job_id, 0)
     assert chunk is not None
     assert chunk.attempts == 1
 
@@ -109,7 +109,7 @@ async def test_a_begin_made_again_after_its_attempt_ended_begins_nothing(
 ) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     token = new_token()
-    attempt = await ledger.work.begin(job_id, 0, 0, token=token)
+    attempt = await ours(ledger).work.begin(job_id, 0, 0, token=token)
     assert isinstance(attempt, Attempt)
     scripts = {
         "handed back": outcomes.handed_back(attempt),
@@ -117,12 +117,12 @@ async def test_a_begin_made_again_after_its_attempt_ended_begins_nothing(
         "succeeded": outcomes.succeeded(attempt, DONE),
         "advanced": outcomes.advanced(attempt, DONE),
     }
-    await ledger.work.record(scripts[end])
-    before = await ledger.chunks.find(job_id, 0)
+    await ours(ledger).work.record(scripts[end])
+    before = await ours(ledger).chunks.find(job_id, 0)
 
-    assert isinstance(await ledger.work.begin(job_id, 0, 0, token=token), NoAttempt)
+    assert isinstance(await ours(ledger).work.begin(job_id, 0, 0, token=token), NoAttempt)
 
-    assert await ledger.chunks.find(job_id, 0) == before
+    assert await ours(ledger).chunks.find(job_id, 0) == before
 
 
 async def test_a_claim_made_again_gives_the_same_chunk_and_records_what_went_before_once(
@@ -135,14 +135,14 @@ async def test_a_claim_made_again_gives_the_same_chunk_and_records_what_went_bef
     answers = []
     for _ in range(2):
         answers.append(
-            await ledger.work.claim(job_id, FIRST_RUN, token=token, above=0, after=ending)
+            await ours(ledger).work.claim(job_id, FIRST_RUN, token=token, above=0, after=ending)
         )
         await claimed(ledger, job_id)
 
     assert answers[0] is not None
     assert answers[0] == answers[1]
     assert (answers[0].index, answers[0].number) == (1, 1)
-    counts = await ledger.closing.counts(job_id)
+    counts = await ours(ledger).closing.counts(job_id)
     assert (counts.succeeded, counts.running, counts.pending) == (1, 3, 1)
 
 
@@ -176,7 +176,7 @@ async def test_a_claim_above_an_index_passes_over_those_up_to_it_but_for_due_one
 
 async def test_nothing_is_claimed_of_a_job_that_does_not_run(ledger: Ledger) -> None:
     waiting, stopped = await record(ledger), await running(ledger)
-    await ledger.jobs.request_cancel(stopped, DEFAULT_TENANT)
+    await ours(ledger).jobs.request_cancel(stopped)
     for job_id in (waiting, stopped, "job_none"):
         assert await claimed(ledger, job_id) is None
 
@@ -188,16 +188,16 @@ async def test_a_run_of_a_block_that_was_taken_over_claims_and_begins_nothing(
     before = await claimed(ledger, job_id)
     assert before is not None
 
-    await ledger.work.take_over(job_id, SECOND_RUN)
+    await ours(ledger).work.take_over(job_id, SECOND_RUN)
 
     assert await claimed(ledger, job_id) is None
-    refused = await ledger.work.begin(job_id, 1, 0, token=new_token(), within=FIRST_RUN)
+    refused = await ours(ledger).work.begin(job_id, 1, 0, token=new_token(), within=FIRST_RUN)
     assert isinstance(refused, NoAttempt)
     assert await claimed(ledger, job_id, run=BlockRun(block=8, number=1)) is not None
     taken = await claimed(ledger, job_id, run=SECOND_RUN)
     assert taken is not None
     assert {taken.index, before.index} <= {0, 1}
-    await ledger.work.record(outcomes.succeeded(before, DONE))
+    await ours(ledger).work.record(outcomes.succeeded(before, DONE))
     assert await state_of(ledger, job_id, before.index) is ChunkState.RUNNING
 
 
@@ -206,7 +206,7 @@ async def test_what_the_run_before_had_begun_counts_and_is_claimed_again(ledger:
     other_block = await claimed(ledger, job_id, run=BlockRun(block=8, number=1))
     assert await claimed(ledger, job_id) is not None
 
-    await ledger.work.take_over(job_id, SECOND_RUN)
+    await ours(ledger).work.take_over(job_id, SECOND_RUN)
 
     again = await claimed(ledger, job_id, run=SECOND_RUN)
     assert again is not None
@@ -216,13 +216,13 @@ async def test_what_the_run_before_had_begun_counts_and_is_claimed_again(ledger:
 
 async def test_a_take_over_written_again_leaves_the_run_what_it_has_begun(ledger: Ledger) -> None:
     job_id = await running(ledger)
-    await ledger.work.take_over(job_id, SECOND_RUN)
+    await ours(ledger).work.take_over(job_id, SECOND_RUN)
     attempt = await claimed(ledger, job_id, run=SECOND_RUN)
     assert attempt is not None
 
     for late in (SECOND_RUN, FIRST_RUN):
-        await ledger.work.take_over(job_id, late)
-    await ledger.work.record(outcomes.succeeded(attempt, DONE))
+        await ours(ledger).work.take_over(job_id, late)
+    await ours(ledger).work.record(outcomes.succeeded(attempt, DONE))
 
     assert await state_of(ledger, job_id) is ChunkState.SUCCEEDED
 
@@ -236,7 +236,9 @@ async def test_claimers_on_two_connections_share_all_chunks_and_none_twice(
     async def claim_all(one: Ledger, block: int) -> list[Attempt]:
         mine = []
         # Nothing may be left for a moment only, while another one claims the last.
-        while (await one.work.outlook(job_id, BlockRun(block=block, number=1), limit=1)).ready:
+        while (
+            await ours(one).work.outlook(job_id, BlockRun(block=block, number=1), limit=1)
+        ).ready:
             attempt = await claimed(one, job_id, run=BlockRun(block=block, number=1))
             mine += [attempt] if attempt is not None else []
         return mine
@@ -257,7 +259,7 @@ async def test_a_wait_is_kept_to_the_millisecond(ledger: Ledger, clock: Clock) -
     job_id = await running(ledger)
     await put_off(ledger, job_id, 0, seconds=0.1234)
     clock.ms = NOW + 122
-    refused = await ledger.work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert (refused.chunk_state, refused.due_in_seconds) == (ChunkState.PENDING, 0.001)
     assert await claimed(ledger, job_id) is None
@@ -269,8 +271,8 @@ async def test_what_is_begun_waits_no_more(ledger: Ledger, clock: Clock) -> None
     job_id = await running(ledger)
     await put_off(ledger, job_id, 0, seconds=1)
     clock.ms += 1000
-    await ledger.work.record(outcomes.handed_back(await begun(ledger, job_id)))
-    assert await ledger.work.outlook(job_id, FIRST_RUN, limit=5) == Outlook(
+    await ours(ledger).work.record(outcomes.handed_back(await begun(ledger, job_id)))
+    assert await ours(ledger).work.outlook(job_id, FIRST_RUN, limit=5) == Outlook(
         job_state=JobState.RUNNING, ready=1, due_in_seconds=None
     )
 
@@ -285,7 +287,7 @@ async def test_the_outlook_counts_what_is_ready_and_tells_when_the_next_is_due(
     await begun(ledger, job_id, 3)
 
     async def outlook(limit: int) -> tuple[int, float | None]:
-        found = await ledger.work.outlook(job_id, FIRST_RUN, limit=limit)
+        found = await ours(ledger).work.outlook(job_id, FIRST_RUN, limit=limit)
         assert found.job_state is JobState.RUNNING
         return found.ready, found.due_in_seconds
 
@@ -303,12 +305,12 @@ async def test_the_outlook_counts_what_is_ready_and_tells_when_the_next_is_due(
 async def test_there_is_no_outlook_where_nothing_may_be_claimed(ledger: Ledger) -> None:
     fenced, stopped, waiting = [await record(ledger) for _ in range(3)]
     for job_id in (fenced, stopped):
-        await ledger.jobs.open(job_id)
-    await ledger.work.take_over(fenced, SECOND_RUN)
-    await ledger.jobs.request_cancel(stopped, DEFAULT_TENANT)
-    states = {fenced: None, stopped: JobState.CANCELLING, waiting: JobState.PENDING, "none": None}
-    for job_id, state in states.items():
-        assert await ledger.work.outlook(job_id, FIRST_RUN, limit=5) == Outlook(
+        await ours(ledger).jobs.open(job_id)
+    await ours(ledger).work.take_over(fenced, SECOND_RUN)
+    await ours(ledger).jobs.request_cancel(stopped)
+    states = {fenced: None, stopped: JobState.CANCELLING, waiting: JobState.PENDING}
+    for job, state in [*states.items(), ("none", None)]:
+        assert await ours(ledger).work.outlook(job, FIRST_RUN, limit=5) == Outlook(
             job_state=state, ready=0, due_in_seconds=None
         )
 
@@ -328,13 +330,13 @@ async def test_pages_hold_exactly_the_open_chunks_in_order(ledger: Ledger) -> No
     other = await running(ledger, [1] * 3)
 
     pages, after = [], -1
-    while page := await ledger.work.page(job_id, after=after, limit=4):
+    while page := await ours(ledger).work.page(job_id, after=after, limit=4):
         pages.append(page)
         after = page[-1]
 
     assert pages == [[1, 2, 3, 4], [6, 7, 8, 9], [10]]
-    await ledger.closing.settle(other)
-    assert await ledger.work.page(other, after=-1, limit=4) == []
+    await ours(ledger).closing.settle(other)
+    assert await ours(ledger).work.page(other, after=-1, limit=4) == []
 
 
 async def test_what_was_lost_on_the_way_is_offered_again_and_does_not_count(
@@ -345,10 +347,10 @@ async def test_what_was_lost_on_the_way_is_offered_again_and_does_not_count(
     await begun(ledger, job_id, 2)
     await fail(ledger, job_id, 0)
 
-    await ledger.work.offer_again(job_id)
+    await ours(ledger).work.offer_again(job_id)
 
-    await ledger.work.record(outcomes.failed(lost, BROKEN, NOTHING, items_failed=1))
-    chunks = await ledger.chunks.page(job_id, state=None, after=-1, limit=9)
+    await ours(ledger).work.record(outcomes.failed(lost, BROKEN, NOTHING, items_failed=1))
+    chunks = await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=9)
     assert [(str(chunk.state), chunk.attempts) for chunk in chunks] == [
         ("failed", 1),
         ("pending", 0),
@@ -361,6 +363,6 @@ async def test_a_wait_begins_with_its_record(ledger: Ledger) -> None:
     job_id = await running(ledger)
     started = time.time()
     await put_off(ledger, job_id, 0, seconds=30)
-    found = await ledger.work.outlook(job_id, FIRST_RUN, limit=1)
+    found = await ours(ledger).work.outlook(job_id, FIRST_RUN, limit=1)
     assert found.due_in_seconds is not None
     assert 30 - (time.time() - started) - 0.002 <= found.due_in_seconds <= 30

@@ -7,6 +7,7 @@ from typing import Any
 
 from contract.job_spec import RetrySpec
 from contract.json_values import encode
+from contract.names import DEFAULT_TENANT
 from ledger.records import Attempt, ChunkOutput, ItemError
 from workers.execution import Outcome, execute
 from workers.processor import Processor
@@ -24,6 +25,7 @@ def an_attempt(
     checkpoint: ChunkOutput | None = None,
 ) -> Attempt:
     return Attempt(
+        tenant=DEFAULT_TENANT,
         job_id="job_1",
         index=index,
         stage=stage,

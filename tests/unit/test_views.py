@@ -11,6 +11,7 @@ from app.answers import views
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, StageSpec
 from contract.json_values import encode
+from contract.names import JobId
 from contract.states import ChunkState, JobState
 from ledger.records import (
     ChunkCounts,
@@ -31,7 +32,7 @@ SPEC = JobSpec(
 )
 CONTROLS = Controls(name="airports by country", max_concurrency=50, labels={"team": "data"})
 JOB = JobRecord(
-    id="job_1",
+    id=JobId("job_1"),
     state=JobState.RUNNING,
     run=1,
     revision=1,

@@ -34,7 +34,9 @@ from contract.settings import WorkerSettings
 from contract.states import ChunkState
 from contract.wire import JobInput, JobRef, Pace
 from ledger.connect import Ledger, connect
+from ledger.recording import NewJob
 from ledger.records import ChunkRecord, JobRecord, NewChunk
+from tests.ledger.jobs_recorded import ours
 from workers.main import build_workers
 from workers.processor import Processor
 from workers.registry import Registry
@@ -170,14 +172,9 @@ class Fanfold:
         )
         controls = Controls(max_concurrency=max_concurrency, tolerated_failures=tolerated_failures)
         job_id = new_job_id()
-        await self.ledger.jobs.create(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            spec=spec,
-            controls=controls,
-            chunks=[
-                NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks
-            ],
+        await ours(self.ledger).recording.record(
+            NewJob(id=job_id, spec=spec, controls=controls),
+            [NewChunk(item_count=len(chunk), body=json_values.encode(chunk)) for chunk in chunks],
         )
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
@@ -210,17 +207,17 @@ class Fanfold:
         return await self.finished(await self.start(job))
 
     async def row(self, job_id: str) -> JobRecord:
-        record = await self.ledger.jobs.find(job_id, DEFAULT_TENANT)
+        record = await ours(self.ledger).jobs.find(job_id)
         assert record is not None
         return record
 
     async def result(self, job: JobInput) -> Any:
         """The folded result, decoded."""
-        body = await self.ledger.jobs.result(job.job.id)
+        body = await ours(self.ledger).jobs.result(job.job.id)
         return None if body is None else json_values.decode(body)
 
     async def chunks(self, job: JobInput) -> list[ChunkRecord]:
-        return await self.ledger.chunks.page(job.job.id, state=None, after=-1, limit=10_000)
+        return await ours(self.ledger).chunks.page(job.job.id, state=None, after=-1, limit=10_000)
 
     async def chunk_states(self, job: JobInput) -> list[ChunkState]:
         return [chunk.state for chunk in await self.chunks(job)]
@@ -229,7 +226,7 @@ class Fanfold:
         """Wait until the chunk is recorded to be in this state."""
 
         async def is_reached() -> bool:
-            chunk = await self.ledger.chunks.find(job.job.id, index)
+            chunk = await ours(self.ledger).chunks.find(job.job.id, index)
             return chunk is not None and chunk.state is state
 
         await until(is_reached)

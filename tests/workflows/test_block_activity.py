@@ -25,7 +25,9 @@ from contract.states import ChunkState
 from contract.wire import BlockInput, BlockOutcome, JobRef
 from ledger.connect import Ledger, connect
 from ledger.database import Statement
+from ledger.recording import NewJob
 from ledger.records import ChunkRecord, NewChunk
+from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.running import until
 from workers.activities.block import BlockActivities
@@ -52,17 +54,16 @@ def worker(ledger: Ledger, *processors: Callable[..., Any], slots: int = 50) -> 
     for function in processors:
         registry.processors[function.__name__] = Processor(function)
     attempts = Attempts(ledger, registry.processors, max_result_bytes=1024)
-    return BlockActivities(ledger.work, attempts, WorkerSlots(slots))
+    return BlockActivities(ledger, attempts, WorkerSlots(slots))
 
 
 async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
     spec = JobSpec(stages=stages, is_staged=len(stages) > 1, execution=Execution.ACTIVITY)
     job_id = new_job_id()
     bodies = [NewChunk(item_count=1, body=b"[%d]" % index) for index in range(chunks)]
-    await ledger.jobs.create(
-        job_id=job_id, tenant=DEFAULT_TENANT, spec=spec, controls=Controls(), chunks=bodies
-    )
-    await ledger.jobs.open(job_id)
+    job = NewJob(id=job_id, spec=spec, controls=Controls())
+    await ours(ledger).recording.record(job, bodies)
+    await ours(ledger).jobs.open(job_id)
     return job_id
 
 
@@ -81,7 +82,7 @@ def begin(
 
 
 async def chunks_of(ledger: Ledger, job_id: str) -> list[ChunkRecord]:
-    return await ledger.chunks.page(job_id, state=None, after=-1, limit=1000)
+    return await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=1000)
 
 
 async def test_a_block_whose_worker_died_takes_back_what_that_had_begun(ledger: Ledger) -> None:
@@ -179,7 +180,7 @@ async def test_a_stage_that_is_done_is_not_repeated_by_another_worker(ledger: Le
         gate.open()
         await dying
     assert first_stage == [0]
-    ((_, output),) = [pair async for pair in ledger.chunks.stream(job_id)]
+    ((_, output),) = [pair async for pair in ours(ledger).chunks.stream(job_id)]
     assert output.body == b"[10]"
 
 
@@ -249,13 +250,13 @@ async def test_a_block_of_a_job_that_is_cancelled_starts_no_further_chunk(ledger
     async with gate:
         environment, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=2))
         await gate.until_inside(0, 1)
-        await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+        await ours(ledger).jobs.request_cancel(job_id)
         environment.cancel()
         with pytest.raises(asyncio.CancelledError):
             await outcome
         assert sorted(gate.begun) == [0, 1]
         assert not gate.inside
-    counts = await ledger.closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id)
     assert (counts.cancelled, counts.running) == (5, 0)
 
 
@@ -265,7 +266,7 @@ async def test_a_block_that_finds_its_job_cancelled_ends_by_itself(ledger: Ledge
     async with gate:
         _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=1))
         await gate.until_inside(0)
-        await ledger.jobs.request_cancel(job_id, DEFAULT_TENANT)
+        await ours(ledger).jobs.request_cancel(job_id)
         gate.let_go(0)
         assert (await outcome).more_in_seconds is None
     states = [chunk.state for chunk in await chunks_of(ledger, job_id)]
@@ -279,7 +280,7 @@ async def test_a_block_of_a_job_that_is_gone_runs_nothing(ledger: Ledger) -> Non
     async with gate:
         _, outcome = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
-        await ledger.closing.settle(job_id)
+        await ours(ledger).closing.settle(job_id)
         await ledger.database.write(*[_delete(table, job_id) for table in ("chunks", "jobs")])
         gate.open()
         assert (await outcome).more_in_seconds is None

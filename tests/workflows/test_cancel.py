@@ -9,9 +9,10 @@ from temporalio.client import WorkflowExecutionStatus
 
 import workers.workflows.children
 from contract.job_spec import Execution, RetrySpec, StageSpec
-from contract.names import DEFAULT_TENANT, chunk_workflow_id
+from contract.names import chunk_workflow_id
 from contract.states import ChunkState, JobState
 from contract.wire import JobInput
+from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     BLOCKS,
@@ -43,7 +44,7 @@ def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
 
 async def cancel(fanfold: Fanfold, job: JobInput, handle: Handle) -> None:
     """Cancel as the gateway does: the ledger first, then the workflow."""
-    assert await fanfold.ledger.jobs.request_cancel(job.job.id, DEFAULT_TENANT)
+    assert await ours(fanfold.ledger).jobs.request_cancel(job.job.id)
     await handle.cancel()
 
 
@@ -83,7 +84,7 @@ async def test_a_job_cancelled_in_temporal_alone_is_closed_as_cancelled(fanfold:
 @ONE_SHAPE
 async def test_a_job_cancelled_in_the_ledger_alone_starts_no_child(fanfold: Fanfold) -> None:
     job = await fanfold.record([[1], [2]], StageSpec(processor="double"))
-    await fanfold.ledger.jobs.request_cancel(job.job.id, DEFAULT_TENANT)
+    await ours(fanfold.ledger).jobs.request_cancel(job.job.id)
     async with fanfold.working():
         handle = await fanfold.start(job)
         row = await fanfold.finished(handle)
@@ -121,7 +122,7 @@ async def test_cancel_stops_what_runs_and_keeps_what_is_finished(fanfold: Fanfol
     assert (row.counts.succeeded, row.counts.cancelled) == (2, 8)
     kept = [
         (chunk.index, output.body)
-        async for chunk, output in fanfold.ledger.chunks.stream(
+        async for chunk, output in ours(fanfold.ledger).chunks.stream(
             job.job.id, state=ChunkState.SUCCEEDED
         )
     ]

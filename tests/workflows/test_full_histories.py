@@ -5,8 +5,8 @@ from temporalio.client import WorkflowExecutionStatus
 
 from contract.failures import FailureType
 from contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
-from contract.names import DEFAULT_TENANT
 from contract.states import JobState
+from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     CHILDREN,
@@ -97,7 +97,7 @@ async def test_a_job_is_cancelled_in_whichever_history_it_is(fanfold: Fanfold) -
 
         await until(are_stuck)
         done = (await fanfold.row(job.job.id)).counts.succeeded
-        await fanfold.ledger.jobs.request_cancel(job.job.id, DEFAULT_TENANT)
+        await ours(fanfold.ledger).jobs.request_cancel(job.job.id)
         await handle.cancel()
         row = await fanfold.finished(handle)
         assert await fanfold.status(handle) is WorkflowExecutionStatus.CANCELED

@@ -11,13 +11,12 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from app.loops.orchestration import Orchestration
 from contract.failures import FailureType
-from contract.job_spec import Controls, StageSpec
-from contract.names import DEFAULT_TENANT
+from contract.job_spec import StageSpec
 from contract.states import JobState
 from contract.wire import JobInput
 from devstack.running import free_ports
 from ledger.starting import Places
-from tests.ledger.jobs_recorded import a_spec, chunks_of, claimed_starts
+from tests.ledger.jobs_recorded import chunks_of, claimed_starts, new_job, ours
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate
 from tests.workflows.running import Fanfold, until
@@ -84,24 +83,18 @@ async def test_jobs_that_cannot_be_started_keep_no_other_from_start_check_or_can
     unreadable = await fanfold.record([[1]], DOUBLE)
     rows(ledger_url, f"UPDATE jobs SET spec = 'no JSON' WHERE id = '{unreadable.job.id}'")
     too_long = "job_" + "x" * 2_000
-    await fanfold.ledger.jobs.create(
-        job_id=too_long,
-        tenant=DEFAULT_TENANT,
-        spec=a_spec(),
-        controls=Controls(),
-        chunks=chunks_of([1]),
-    )
+    await ours(fanfold.ledger).recording.record(new_job(too_long), chunks_of([1]))
     good = await fanfold.record([[1]], DOUBLE)
     gone = await fanfold.record([[1]], DOUBLE)
-    await fanfold.ledger.jobs.open(gone.job.id)
+    await ours(fanfold.ledger).jobs.open(gone.job.id)
     unwanted = await fanfold.record([[1]], DOUBLE)
-    await fanfold.ledger.jobs.request_cancel(unwanted.job.id, DEFAULT_TENANT)
+    await ours(fanfold.ledger).jobs.request_cancel(unwanted.job.id)
     rows(ledger_url, "UPDATE jobs SET checked_at = 1")
     async with fanfold.working(), gateway(fanfold):
         await until_job(fanfold, good, JobState.SUCCEEDED)
         await until_job(fanfold, gone, JobState.FAILED)
         await until_job(fanfold, unwanted, JobState.CANCELLED)
-    state = await fanfold.ledger.jobs.state(unreadable.job.id, DEFAULT_TENANT)
+    state = await ours(fanfold.ledger).jobs.state(unreadable.job.id)
     assert state is JobState.PENDING
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2, "each once, however often it was tried"
@@ -117,7 +110,7 @@ async def test_a_namespace_that_is_not_there_closes_no_job(
     elsewhere = await Client.connect(target, namespace="nowhere")
     under_way = await fanfold.record([[1]], DOUBLE)
     waiting = await fanfold.record([[1]], DOUBLE)
-    await fanfold.ledger.jobs.open(under_way.job.id)
+    await ours(fanfold.ledger).jobs.open(under_way.job.id)
     rows(ledger_url, "UPDATE jobs SET checked_at = 1")
     async with gateway(fanfold, client=elsewhere):
         await until_logged(caplog, f"starting job {waiting.job.id}")
@@ -133,7 +126,7 @@ async def test_without_temporal_jobs_wait_and_nothing_stays_claimed(
     nobody = await Client.connect(f"127.0.0.1:{free_ports(1)[0]}", lazy=True)
     job = await fanfold.record([[1]], DOUBLE)
     unwanted = await fanfold.record([[1]], DOUBLE)
-    await fanfold.ledger.jobs.request_cancel(unwanted.job.id, DEFAULT_TENANT)
+    await ours(fanfold.ledger).jobs.request_cancel(unwanted.job.id)
     async with gateway(fanfold, client=nobody):
         await until_logged(caplog, "starting jobs has to wait")
         await until_logged(caplog, "checking and cancelling jobs has to wait")
@@ -157,7 +150,7 @@ async def test_a_job_terminated_in_temporal_and_then_cancelled_becomes_cancelled
         handle = await fanfold.start(job)
         await gate.until_inside(0, 1)
         await handle.terminate("by hand")
-        await fanfold.ledger.jobs.request_cancel(job.job.id, DEFAULT_TENANT)
+        await ours(fanfold.ledger).jobs.request_cancel(job.job.id)
         async with gateway(fanfold):
             await until_job(fanfold, job, JobState.CANCELLED)
     row = await fanfold.row(job.job.id)
@@ -171,7 +164,7 @@ async def test_a_job_terminated_after_its_cancellation_was_delivered_becomes_can
     job = await fanfold.record([[0]], DOUBLE)
     handle = await fanfold.start(job)
     await claimed_starts(fanfold.ledger)
-    await fanfold.ledger.jobs.request_cancel(job.job.id, DEFAULT_TENANT)
+    await ours(fanfold.ledger).jobs.request_cancel(job.job.id)
     rows(ledger_url, "UPDATE jobs SET claimed_until = 0")
 
     async def is_delivered() -> bool:

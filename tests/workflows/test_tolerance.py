@@ -6,6 +6,7 @@ from contract.failures import FailureType
 from contract.job_spec import StageSpec, ToleranceSpec
 from contract.states import ChunkState, JobState
 from ledger.records import JobRecord
+from tests.ledger.jobs_recorded import ours
 from tests.workflows.running import BLOCKS_IN_SHARDS, ONE_ATTEMPT, SHARDS, Fanfold, Shape
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ async def test_results_of_a_job_stopped_early_are_kept(fanfold: Fanfold) -> None
     row, _ = await run(fanfold, [1, 2, 3], ToleranceSpec(count=0))
     assert row.state is JobState.FAILED
     outputs = {
-        record.index: output async for record, output in fanfold.ledger.chunks.stream(row.id)
+        record.index: output async for record, output in ours(fanfold.ledger).chunks.stream(row.id)
     }
     assert outputs[0].body == b"[2]"
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from contract.names import DEFAULT_TENANT
 from ledger.connect import Ledger
 from ledger.database import LedgerUnavailable
 
@@ -14,7 +15,7 @@ class UnsteadyLedger:
     """The same database as the ledger given, behind operations that can be disturbed."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = Ledger.over(ledger.database, ledger.id)
+        self.ledger = Ledger(ledger.database, ledger.id)
         self.failures = 0
         """How often an operation was met with an outage."""
 
@@ -44,7 +45,8 @@ class UnsteadyLedger:
 
     def _disturb(self, operation: str, disturb: Callable[[], Awaitable[None]]) -> None:
         part_name, _, name = operation.partition(".")
-        part = getattr(self.ledger, part_name)
+        ledger = self.ledger if hasattr(self.ledger, part_name) else self.ledger.of(DEFAULT_TENANT)
+        part = getattr(ledger, part_name)
         undisturbed: Operation = getattr(part, name)
 
         async def disturbed(*arguments: Any, **options: Any) -> Any:

@@ -27,6 +27,7 @@ from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK
 from contract.states import JobState
 from contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from ledger import outcomes
+from ledger.connect import Ledger
 from ledger.jobs import Terms
 from ledger.outcomes import Script
 from ledger.records import Attempt, BlockRun, NoAttempt
@@ -58,6 +59,7 @@ class _Run:
     given: BlockInput
     terms: Terms
     this: BlockRun
+    work: Work
     started: float = field(default_factory=time.monotonic)
     chunks_run: int = 0
     seconds: float = 0.0
@@ -145,9 +147,9 @@ class _Run:
 class BlockActivities:
     """Runs blocks of chunks."""
 
-    def __init__(self, work: Work, attempts: Attempts, slots: WorkerSlots) -> None:
+    def __init__(self, ledger: Ledger, attempts: Attempts, slots: WorkerSlots) -> None:
         """Take what the activity depends on; the slots are for all blocks of this worker."""
-        self._work = work
+        self._ledger = ledger
         self._attempts = attempts
         self._slots = slots
 
@@ -158,15 +160,16 @@ class BlockActivities:
         Cancelled with its job; what it has begun then is left without an outcome.
         """
         try:
-            terms = await self._attempts.terms(given.job.id)
+            terms = await self._attempts.terms(given.job)
         except NoSuchJob:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
             ) from None
+        work = self._ledger.of(given.job.tenant).work
         this = BlockRun(block=given.block, number=activity.info().attempt)
         if this.number > 1:
-            await self._work.take_over(given.job.id, this)
-        run = _Run(given, terms, this)
+            await work.take_over(given.job.id, this)
+        run = _Run(given, terms, this, work)
         lanes = asyncio.gather(*(self._lane(run) for _ in range(given.lanes)))
         async with heartbeats(), _beside(self._look_out(run)), _beside(self._return_slots(run)):
             try:
@@ -206,9 +209,9 @@ class BlockActivities:
                     await run.park()
                 elif self._slots.is_contended:
                     # Whoever waits goes first; what is done must not wait with this lane.
-                    await self._record(unrecorded)
+                    await self._record(run, unrecorded)
                     unrecorded = ()
-            await self._record(unrecorded)
+            await self._record(run, unrecorded)
         except Exception as error:  # noqa: BLE001 - raised once the other lanes have ended
             run.break_down(error)
         finally:
@@ -218,7 +221,7 @@ class BlockActivities:
 
     async def _claim(self, run: _Run, unrecorded: Script) -> Attempt | None:
         claimed = await persistently(
-            self._work.claim,
+            run.work.claim,
             run.job_id,
             run.this,
             token=secrets.randbits(_TOKEN_BITS),
@@ -238,7 +241,7 @@ class BlockActivities:
             if ending.failure is not None or run.terms.spec.is_last_stage(attempt.stage):
                 break
             begun = await persistently(
-                self._work.begin,
+                run.work.begin,
                 run.job_id,
                 attempt.index,
                 attempt.stage + 1,
@@ -255,8 +258,8 @@ class BlockActivities:
         run.note(ending)
         if run.terms.controls.tolerated_failures is None:
             return ending.script
-        await self._record(ending.script)
-        if await persistently(self._attempts.is_tolerance_exceeded, run.job_id, run.terms):
+        await self._record(run, ending.script)
+        if await persistently(self._attempts.is_tolerance_exceeded, run.given.job, run.terms):
             run.is_over = run.is_tolerance_exceeded = True
             run.wake(len(run.parked))
         return ()
@@ -265,7 +268,7 @@ class BlockActivities:
         """What the attempt came to; None where it was not to be finished here."""
         if attempt.revision > run.terms.revision:
             run.terms = await persistently(
-                self._attempts.terms, run.job_id, revision=attempt.revision
+                self._attempts.terms, run.given.job, revision=attempt.revision
             )
         try:
             if not run.is_over:
@@ -275,7 +278,7 @@ class BlockActivities:
             pass
         # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
-            await self._record(outcomes.handed_back(attempt))
+            await self._record(run, outcomes.handed_back(attempt))
         return None
 
     async def _look_out(self, run: _Run) -> None:
@@ -292,7 +295,7 @@ class BlockActivities:
                 await run.has_parked.wait()
                 continue
             outlook = await persistently(
-                self._work.outlook, run.job_id, run.this, limit=len(run.parked)
+                run.work.outlook, run.job_id, run.this, limit=len(run.parked)
             )
             wait = _LOOK_AGAIN_SECONDS
             if outlook.job_state is not JobState.RUNNING:
@@ -341,9 +344,9 @@ class BlockActivities:
                 # They come back with the end of the block.
                 _log.debug("slots of a block were not given back early: %s", error)
 
-    async def _record(self, outcome: Script) -> None:
+    async def _record(self, run: _Run, outcome: Script) -> None:
         if outcome:
-            await persistently(self._work.record, outcome)
+            await persistently(run.work.record, outcome)
 
 
 @asynccontextmanager

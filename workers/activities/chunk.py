@@ -11,9 +11,9 @@ from contract.names import RUN_STAGE
 from contract.states import ChunkState, JobState
 from contract.wire import RECORDED, TOLERANCE_EXCEEDED, ChunkOutcome, StageInput
 from ledger import outcomes
+from ledger.connect import Ledger
 from ledger.jobs import Terms
 from ledger.records import Attempt, NoAttempt
-from ledger.work import Work
 from workers.activities.lifeline import ended_with_the_worker, handed_over, heartbeats
 from workers.attempts import Attempts, NoSuchJob, persistently
 
@@ -26,9 +26,11 @@ _TOKEN_BITS = 62
 class ChunkActivities:
     """Runs chunks that have a workflow of their own."""
 
-    def __init__(self, work: Work, attempts: Attempts, *, shutdown_grace_seconds: float) -> None:
+    def __init__(
+        self, ledger: Ledger, attempts: Attempts, *, shutdown_grace_seconds: float
+    ) -> None:
         """Take what the activity depends on."""
-        self._work = work
+        self._ledger = ledger
         self._attempts = attempts
         self._shutdown_grace_seconds = shutdown_grace_seconds
 
@@ -40,7 +42,7 @@ class ChunkActivities:
         and that is in the ledger.
         """
         try:
-            terms = await self._attempts.terms(given.job.id)
+            terms = await self._attempts.terms(given.job)
         except NoSuchJob:
             raise ApplicationError(
                 "there is no such job", type="NoSuchJob", non_retryable=True
@@ -52,7 +54,7 @@ class ChunkActivities:
                     return _answer_without_running(begun, given)
                 if begun.revision > terms.revision:
                     terms = await persistently(
-                        self._attempts.terms, given.job.id, revision=begun.revision
+                        self._attempts.terms, given.job, revision=begun.revision
                     )
                 outcome = await self._run(begun, given, terms)
                 if (
@@ -66,7 +68,7 @@ class ChunkActivities:
         is_due = False
         while True:
             begun = await persistently(
-                self._work.begin,
+                self._ledger.of(given.job.tenant).work.begin,
                 given.job.id,
                 given.index,
                 given.stage,
@@ -97,11 +99,11 @@ class ChunkActivities:
                 ending = await self._attempts.run(attempt, terms)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
-                await self._work.record(outcomes.handed_back(attempt))
+                await self._ledger.of(given.job.tenant).work.record(outcomes.handed_back(attempt))
                 raise handed_over() from None
             raise
-        await persistently(self._work.record, ending.script)
-        is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job.id, terms)
+        await persistently(self._ledger.of(given.job.tenant).work.record, ending.script)
+        is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job, terms)
         if ending.is_final and ending.failure is not None:
             raise _recorded(ending.failure, is_tolerance_exceeded=is_exceeded)
         return ChunkOutcome(

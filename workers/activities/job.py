@@ -6,10 +6,11 @@ from temporalio import activity
 
 from contract.failures import Failure, FailureType
 from contract.job_spec import Controls
-from contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST
+from contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST, JobId
 from contract.plan import ranges_of
 from contract.states import ChunkState, JobState
 from contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
+from ledger.chunks import Chunks
 from ledger.connect import Ledger
 from ledger.records import ChunkCounts
 from workers.activities.lifeline import heartbeats
@@ -35,17 +36,17 @@ class JobActivities:
         It may not run where it was cancelled meanwhile. Where it was running already, a
         workflow before this one was closed outside Fanfold, or replaced.
         """
-        was_pending, state = await self._ledger.jobs.open(given.job.id)
+        was_pending, state = await self._ledger.of(given.job.tenant).jobs.open(given.job.id)
         if state is not JobState.RUNNING:
             return OpenedJob(may_run=False, page=Page(ranges=[], is_last=True))
         if not was_pending:
-            await self._ledger.work.offer_again(given.job.id)
+            await self._ledger.of(given.job.tenant).work.offer_again(given.job.id)
         return OpenedJob(may_run=True, page=await self.plan_page(given))
 
     @activity.defn(name=PLAN_PAGE)
     async def plan_page(self, given: PageInput) -> Page:
         """The next chunks that have no outcome yet."""
-        indexes = await self._ledger.work.page(
+        indexes = await self._ledger.of(given.job.tenant).work.page(
             given.job.id, after=given.after, limit=given.limit + 1
         )
         return Page(ranges=ranges_of(indexes[: given.limit]), is_last=len(indexes) <= given.limit)
@@ -54,7 +55,7 @@ class JobActivities:
     async def record_lost(self, lost: LostChunks) -> None:
         """Record the failure of chunks whose own activities cannot do so any more."""
         failure = Failure(type=FailureType.CHUNK_CLOSED_OUTSIDE, message=lost.reason)
-        await self._ledger.work.record_lost(lost.job.id, lost.index, failure)
+        await self._ledger.of(lost.job.tenant).work.record_lost(lost.job.id, lost.index, failure)
 
     @activity.defn(name=CLOSE_JOB)
     async def close_job(self, given: CloseJob) -> ClosedJob:
@@ -64,17 +65,18 @@ class JobActivities:
         other they are offered again, and the job stays open.
         """
         job_id = given.job.id
-        terms = await self._ledger.jobs.terms(job_id)
+        ledger = self._ledger.of(given.job.tenant)
+        terms = await ledger.jobs.terms(job_id)
         if terms is None:
             return ClosedJob(state=JobState.FAILED)
         # Cancelled meanwhile, which the workflow may not have heard yet.
         is_cancelled = given.is_cancelled or (
-            await self._ledger.jobs.state(job_id, given.job.tenant) is JobState.CANCELLING
+            await ledger.jobs.state(job_id) is JobState.CANCELLING
         )
         if is_cancelled or given.is_tolerance_exceeded:
-            counts = await self._ledger.closing.settle(job_id)
+            counts = await ledger.closing.settle(job_id)
         else:
-            counts = await self._ledger.closing.counts(job_id)
+            counts = await ledger.closing.counts(job_id)
             if left := counts.pending + counts.running:
                 return await self._reopened(given, left)
         state, error = verdict(
@@ -87,19 +89,19 @@ class JobActivities:
         reducer = terms.spec.reducer
         if reducer is not None and counts.succeeded and state is not JobState.CANCELLED:
             try:
-                result = await self._fold(job_id, reducer)
+                result = await self._fold(ledger.chunks, job_id, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        await self._ledger.closing.close(job_id, state, error=error, result=result)
+        await ledger.closing.close(job_id, state, error=error, result=result)
         return ClosedJob(state=state)
 
     async def _reopened(self, given: CloseJob, left: int) -> ClosedJob:
         """All that the job's workflow started has ended: what still runs was lost on the way."""
-        await self._ledger.work.offer_again(given.job.id)
+        await self._ledger.of(given.job.tenant).work.offer_again(given.job.id)
         first = PageInput(job=given.job, after=-1, limit=given.limit)
         return ClosedJob(state=None, left=left, page=await self.plan_page(first))
 
-    async def _fold(self, job_id: str, reducer_name: str) -> bytes:
+    async def _fold(self, chunks: Chunks, job_id: JobId, reducer_name: str) -> bytes:
         reducer = self._reducers.get(reducer_name)
         if reducer is None:
             message = f"this worker knows no reducer '{reducer_name}'"
@@ -107,7 +109,7 @@ class JobActivities:
         fold = Fold(reducer, max_result_bytes=self._max_result_bytes)
         async with heartbeats():
             # The fold is repeated as a whole where the ledger is away in between.
-            async for batch in self._ledger.chunks.batches(job_id, state=ChunkState.SUCCEEDED):
+            async for batch in chunks.batches(job_id, state=ChunkState.SUCCEEDED):
                 await fold.add([(record.index, output.body) for record, output in batch])
             return await fold.result()
 

@@ -1,0 +1,174 @@
+"""The one way in: what records a job, however its data comes.
+
+A job's data comes with it, as rows; or it came before, as an upload; or it comes
+afterwards, in parts, until the job is sealed. Chunks are made of rows, or of what uploads
+have stored: each place that an upload has filled gets its chunk, in the order of the
+parts. No data is copied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contract.job_spec import Controls, JobSpec
+from contract.names import JobId, TenantId
+from contract.states import ChunkState
+from ledger.database import Batch, Statement, UniqueViolation, Value
+from ledger.records import IdempotencyKey, NewChunk, now_ms
+from ledger.tenancy import OfTenant
+from ledger.transitions import RECEIVE, RECORD, SEAL
+from ledger.uploads import IS_OPEN, Upload, UploadGone
+
+_CHUNK = f"'{ChunkState.PENDING}'"
+# Of a job that is being sealed, once it is.
+_IS_SEALED = (
+    "uploads.job_id = ? AND uploads.tenant = ? AND uploads.is_complete = 1 "
+    "AND EXISTS (SELECT 1 FROM jobs "
+    f"WHERE jobs.id = uploads.job_id AND jobs.state = '{SEAL.after}')"
+)
+
+
+class KeyTaken(Exception):
+    """The idempotency key belongs to another job already, which is named."""
+
+    def __init__(self, job_id: str, body_hash: bytes) -> None:
+        """Keep the job that has the key, and the hash of the body it came with."""
+        super().__init__(job_id)
+        self.job_id = job_id
+        self.body_hash = body_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be recorded."""
+
+    id: JobId
+    spec: JobSpec
+    controls: Controls
+    key: IdempotencyKey | None = None
+    keep_ms: int | None = None
+    """How long to keep it once it has finished, where it asks for that."""
+
+
+Data = Sequence[NewChunk] | Upload | None
+"""A job's chunks, or the upload that has stored them; None where it gets them afterwards."""
+
+
+class Recording(OfTenant):
+    """Operations that record a job. Every method raises LedgerUnavailable."""
+
+    async def record(self, job: NewJob, data: Data) -> None:
+        """Record a job with all its chunks, ready to start, or nothing of it.
+
+        Without data it receives. Raises KeyTaken where the idempotency key has a job
+        already, and UploadGone.
+        """
+        try:
+            *_, last = await self._database.write(*_script(job, self._tenant, data))
+        except UniqueViolation:
+            if job.key is not None:
+                await self._raise_key_taken(job.key)
+            raise
+        if isinstance(data, Upload) and not last:
+            raise UploadGone
+
+    async def seal(self, job_id: str, spec: JobSpec, controls: Controls, total_chunks: int) -> bool:
+        """Make the complete parts the job's chunks, in order, and let it start.
+
+        False, having done nothing, where the job is not receiving or does not have that
+        many chunks.
+        """
+        sealed, *_ = await self._database.write(
+            Statement(
+                f"UPDATE jobs SET {SEAL.change}, spec = ?, checked_at = ? WHERE id = ? "
+                f"AND tenant = ? AND {SEAL.condition} AND total_chunks = ? AND total_chunks > 0 "
+                "RETURNING id",
+                (spec.to_json(controls), now_ms(), job_id, self._tenant, total_chunks),
+            ),
+            *_chunks_of_uploads(_IS_SEALED, (job_id, self._tenant)),
+        )
+        return bool(sealed)
+
+    async def _raise_key_taken(self, key: IdempotencyKey) -> None:
+        rows = await self._database.read(
+            "SELECT job_id, body_hash FROM idempotency_keys WHERE tenant = ? AND name = ?",
+            (self._tenant, key.key),
+        )
+        for job_id, body_hash in rows:
+            raise KeyTaken(job_id, bytes(body_hash)) from None
+
+
+def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
+    now, move = now_ms(), RECORD if data is not None else RECEIVE
+    # Of an upload that was given up meanwhile, nothing is recorded.
+    source, upload = "", tuple[Value, ...]()
+    totals, sums = "?, ?", tuple[Value, ...]((0, 0))
+    if isinstance(data, Upload):
+        source, upload = f"FROM uploads WHERE {IS_OPEN}", (*data.id, tenant)
+        totals, sums = "chunk_count, item_count", ()
+    elif data is not None:
+        sums = len(data), sum(chunk.item_count for chunk in data)
+    script: list[Statement | Batch] = []
+    if job.key is not None:
+        # First, so that of two racing requests the second waits and then fails here.
+        claim = Statement(
+            "INSERT INTO idempotency_keys (tenant, name, body_hash, job_id, created_at) "
+            f"SELECT ?, ?, ?, ?, ? {source}",
+            (tenant, job.key.key, job.key.body_hash, job.id, now, *upload),
+        )
+        script.append(claim)
+    script += [
+        Statement(
+            "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
+            "keep_ms, total_chunks, total_items) "
+            f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), {totals} {source}",
+            (
+                *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json()),
+                *(now, now, job.keep_ms, *sums, *upload),
+            ),
+        ),
+        Batch(
+            f"INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? {source}",
+            [(tenant, name, value, job.id, *upload) for name, value in job.controls.labels.items()],
+        ),
+    ]
+    if isinstance(data, Upload):
+        return [*script, *_chunks_of_uploads(IS_OPEN, upload)]
+    return [*script, *_chunks_of_rows(job.id, tenant, data or ())]
+
+
+def _chunks_of_rows(job_id: JobId, tenant: TenantId, chunks: Sequence[NewChunk]) -> list[Batch]:
+    return [
+        Batch(
+            "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
+            f"VALUES (?, ?, ?, {_CHUNK}, ?)",
+            [(job_id, index, tenant, chunk.item_count) for index, chunk in enumerate(chunks)],
+        ),
+        Batch(
+            "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
+            [(job_id, index, tenant, chunk.body) for index, chunk in enumerate(chunks)],
+        ),
+    ]
+
+
+def _chunks_of_uploads(which: str, parameters: Sequence[Value]) -> list[Statement]:
+    """Makes what these uploads have stored their job's chunks, by part and place.
+
+    The last statement gives a row for each of the uploads.
+    """
+    return [
+        Statement(
+            "INSERT INTO chunks (job_id, idx, tenant, state, item_count, input_at) "
+            "SELECT received.job_id, "
+            "ROW_NUMBER() OVER (ORDER BY uploads.part, received.place) - 1, "
+            f"uploads.tenant, {_CHUNK}, received.item_count, received.place "
+            "FROM received_chunks AS received JOIN uploads ON uploads.job_id = received.job_id "
+            f"AND uploads.number = received.upload WHERE {which}",
+            parameters,
+        ),
+        Statement(
+            "DELETE FROM received_chunks WHERE job_id = ? AND upload IN "
+            f"(SELECT number FROM uploads WHERE {which})",
+            (parameters[0], *parameters),
+        ),
+        Statement(f"DELETE FROM uploads WHERE {which} RETURNING number", parameters),
+    ]

@@ -1,0 +1,21 @@
+"""Whose things are: the base of all operations on what one tenant has.
+
+Rows of `chunks`, `inputs`, `results` and `uploads` say whose they are, so a statement that
+reads or writes the row itself asks the row. Where that would read rows that an index alone
+answers for, or where a table does not say it, the statement asks for the job instead.
+"""
+
+from contract.names import TenantId
+from ledger.database import Database
+
+JOB_IS_OURS = "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ?)"
+"""A condition that does not depend on the rows of its statement: it is looked up once."""
+
+
+class OfTenant:
+    """Operations on what one tenant has: nothing of another is found, changed or given away."""
+
+    def __init__(self, database: Database, tenant: TenantId) -> None:
+        """Work on this database, for this tenant."""
+        self._database = database
+        self._tenant = tenant

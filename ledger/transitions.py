@@ -1,0 +1,192 @@
+"""The moves between the states of jobs, and of chunks, as data.
+
+The conditions in the ledger's SQL are made from them, and so is what the gateway refuses;
+docs/job-states.md, with its diagrams and tables, is compared with them by a test. A state
+that is written anywhere is written by one of these moves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from contract.states import ChunkState, JobState, State
+
+OfState = TypeVar("OfState", JobState, ChunkState)
+
+
+class By(StrEnum):
+    """Who makes a move."""
+
+    GATEWAY = "gateway"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move(Generic[OfState]):
+    """One way from some states into another."""
+
+    before: tuple[OfState, ...] = ()
+    """Empty where the job or chunk did not exist before."""
+    after: OfState
+    by: tuple[By, ...]
+    what: str
+    """What happens, as the diagram says it."""
+
+    @property
+    def change(self) -> str:
+        """The assignment in an UPDATE."""
+        return f"state = '{self.after}'"
+
+    @property
+    def condition(self) -> str:
+        """The condition on the state before, for a WHERE."""
+        return in_states(self.before)
+
+
+def in_states(states: Iterable[State]) -> str:
+    """The SQL condition that a row is in one of these states.
+
+    Spelt out, with the states in their own order: so a database sees which of its partial
+    indexes hold the rows.
+    """
+    texts = [f"'{state}'" for state in states]
+    return f"state = {texts[0]}" if len(texts) == 1 else f"state IN ({', '.join(texts)})"
+
+
+UNFINISHED = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING)
+"""The states of a job that has a workflow, or is to get one."""
+_BEFORE_CANCEL = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED)
+
+RECORD = Move(after=JobState.PENDING, by=(By.GATEWAY,), what="POST, committed")
+RECEIVE = Move(after=JobState.RECEIVING, by=(By.GATEWAY,), what="POST with a source")
+SEAL = Move(before=(JobState.RECEIVING,), after=JobState.PENDING, by=(By.GATEWAY,), what="seal")
+DISCARD = Move(
+    before=(JobState.RECEIVING,), after=JobState.CANCELLED, by=(By.GATEWAY,), what="DELETE"
+)
+GIVE_UP = Move(
+    before=(JobState.RECEIVING,),
+    after=JobState.FAILED,
+    by=(By.GATEWAY,),
+    what="not sealed in time",
+)
+OPEN = Move(
+    before=(JobState.PENDING,),
+    after=JobState.RUNNING,
+    by=(By.WORKER,),
+    what="a worker opens it",
+)
+CANCEL = Move(before=_BEFORE_CANCEL, after=JobState.CANCELLING, by=(By.GATEWAY,), what="DELETE")
+CLOSE_CANCELLED = Move(
+    before=(JobState.CANCELLING,),
+    after=JobState.CANCELLED,
+    by=(By.WORKER, By.GATEWAY),
+    what="all chunks have settled",
+)
+
+JOB_MOVES: tuple[Move[JobState], ...] = (
+    RECORD,
+    RECEIVE,
+    SEAL,
+    DISCARD,
+    GIVE_UP,
+    OPEN,
+    Move(
+        before=(JobState.RUNNING,),
+        after=JobState.SUCCEEDED,
+        by=(By.WORKER,),
+        what="no chunk failed",
+    ),
+    Move(
+        before=(JobState.RUNNING,),
+        after=JobState.PARTIALLY_SUCCEEDED,
+        by=(By.WORKER,),
+        what="some failed, tolerated",
+    ),
+    Move(
+        before=(JobState.RUNNING,),
+        after=JobState.FAILED,
+        by=(By.WORKER,),
+        what="all failed, too many failed, or the fold failed",
+    ),
+    CANCEL,
+    CLOSE_CANCELLED,
+    Move(
+        before=_BEFORE_CANCEL,
+        after=JobState.FAILED,
+        by=(By.GATEWAY,),
+        what="its workflow was closed outside Fanfold",
+    ),
+    Move(
+        before=_BEFORE_CANCEL,
+        after=JobState.CANCELLED,
+        by=(By.WORKER,),
+        what="its workflow was cancelled outside Fanfold",
+    ),
+)
+
+OPEN_CHUNK = (ChunkState.PENDING, ChunkState.RUNNING)
+"""The states of a chunk without an outcome."""
+_RUNNING_CHUNK = (ChunkState.RUNNING,)
+
+BEGIN = Move(
+    before=(ChunkState.PENDING,),
+    after=ChunkState.RUNNING,
+    by=(By.WORKER,),
+    what="an attempt begins",
+)
+TAKE_BACK = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.PENDING,
+    by=(By.WORKER,),
+    what="it waits for its next attempt, or is taken back from its worker",
+)
+SUCCEED = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.SUCCEEDED,
+    by=(By.WORKER,),
+    what="the last stage is done",
+)
+FAIL = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.FAILED,
+    by=(By.WORKER,),
+    what="no attempt is left, or none would help",
+)
+LOSE = Move(
+    before=OPEN_CHUNK,
+    after=ChunkState.FAILED,
+    by=(By.WORKER,),
+    what="its workflow, or its shard, was closed outside Fanfold",
+)
+SETTLE = Move(
+    before=OPEN_CHUNK,
+    after=ChunkState.CANCELLED,
+    by=(By.WORKER, By.GATEWAY),
+    what="its job is stopped",
+)
+
+CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
+    Move(after=ChunkState.PENDING, by=(By.GATEWAY,), what="POST, committed"),
+    BEGIN,
+    Move(
+        before=_RUNNING_CHUNK,
+        after=ChunkState.RUNNING,
+        by=(By.WORKER,),
+        what="a stage is done, or another attempt begins",
+    ),
+    TAKE_BACK,
+    SUCCEED,
+    FAIL,
+    LOSE,
+    SETTLE,
+)
+
+
+def may_close(state: JobState) -> tuple[JobState, ...]:
+    """The states in which a job with a workflow may be given this terminal state."""
+    return tuple(
+        before
+        for before in UNFINISHED
+        if any(move.after is state and before in move.before for move in JOB_MOVES)
+    )

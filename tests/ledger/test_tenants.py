@@ -1,0 +1,234 @@
+"""What one tenant has, no other finds, changes or is given, by any operation there is."""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pytest
+
+from contract.failures import Failure
+from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
+from contract.states import JobState
+from ledger import outcomes
+from ledger.connect import Ledger, TenantLedger
+from ledger.database import Statement
+from ledger.records import Attempt, BlockRun, ChunkCounts, ChunkOutput, ChunkRecord, NewChunk
+from ledger.uploads import DROP, WHOLE, Upload, UploadGone
+from ledger.work import Outlook
+from tests.ledger.jobs_recorded import (
+    begun,
+    closed,
+    fail,
+    labelled,
+    new_job,
+    new_token,
+    ours,
+    record,
+    running,
+    succeed,
+)
+
+ANOTHER = TenantId("another")
+TABLES = (
+    *("jobs", "job_labels", "job_results", "job_counts", "idempotency_keys", "purges"),
+    *("chunks", "block_runs", "inputs", "results", "uploads", "received_chunks"),
+)
+NEVER = Failure(type="NeverSealed", message="too late")
+ITEMS = [NewChunk(item_count=1, body=b"[1]")]
+RUN = BlockRun(block=1, number=1)
+FAR_AHEAD = 1 << 60
+
+METHODS = [
+    f"{part.name}.{name}"
+    for part in fields(TenantLedger)
+    if part.name != "tenant"
+    for name, _ in inspect.getmembers(part.type, inspect.isfunction)
+    if not name.startswith("_")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Jobs and uploads of one tenant, some at each place of their lives."""
+
+    pending: JobId
+    running: JobId
+    done: JobId
+    """All its chunks have their outcome, and it is not closed."""
+    finished: JobId
+    receiving: JobId
+    attempt: Attempt
+    records: list[ChunkRecord]
+    """The chunks of the running job: one succeeded, one failed, one running, one pending."""
+    open_upload: Upload
+    whole: Upload
+    dropped: Upload
+
+
+async def a_world(ledger: Ledger) -> World:
+    mine = ours(ledger)
+    running_job, done, finished = [await running(ledger, [1] * 4) for _ in range(3)]
+    for job_id in (running_job, done):
+        await succeed(ledger, job_id, 0)
+        await fail(ledger, job_id, 1)
+    for index in (2, 3):
+        await succeed(ledger, done, index)
+    await closed(ledger, finished, result=b"[1]")
+    receiving = new_job_id()
+    await mine.recording.record(new_job(receiving, controls=labelled({"a": "b"})), None)
+    uploads = [await mine.uploads.begin(receiving, part) for part in (1, 2)]
+    uploads += [await mine.uploads.begin(new_job_id(), WHOLE) for _ in range(2)]
+    for upload in uploads:
+        await mine.uploads.add(upload, 0, ITEMS * 2)
+    complete, open_upload, whole, dropped = uploads
+    await mine.uploads.complete(complete, 1, max_chunks=9, max_items=9)
+    await ledger.database.write(Statement(f"{DROP} WHERE job_id = ?", (dropped.job_id,)))
+    attempt = await begun(ledger, running_job, 2)
+    await mine.work.take_over(running_job, BlockRun(block=7, number=2))
+    return World(
+        pending=await record(ledger, controls=labelled({"a": "b"})),
+        running=running_job,
+        done=done,
+        finished=finished,
+        receiving=receiving,
+        attempt=attempt,
+        records=await mine.chunks.page(running_job, state=None, after=-1, limit=9),
+        open_upload=open_upload,
+        whole=whole,
+        dropped=dropped,
+    )
+
+
+async def bodies(outputs: AsyncIterator[tuple[ChunkRecord, ChunkOutput]]) -> list[bytes]:
+    """What there is to read of chunks' outputs."""
+    return [output.body async for _, output in outputs if output.body]
+
+
+async def all_of(batches: AsyncIterator[list[Any]]) -> list[Any]:
+    return [one async for batch in batches for one in batch]
+
+
+Call = Callable[[TenantLedger, World], Awaitable[object]]
+
+# Each operation, as called on what the world has, and the answer where it finds none of it.
+CALLS: dict[str, tuple[Call, object]] = {
+    "jobs.find": (lambda of, has: of.jobs.find(has.running), None),
+    "jobs.state": (lambda of, has: of.jobs.state(has.running), None),
+    "jobs.revision": (lambda of, has: of.jobs.revision(has.running), None),
+    "jobs.result": (lambda of, has: of.jobs.result(has.finished), None),
+    "jobs.page": (
+        lambda of, _: of.jobs.page(state=None, labels={"a": "b"}, before=None, limit=9),
+        [],
+    ),
+    "jobs.request_cancel": (lambda of, has: of.jobs.request_cancel(has.running), False),
+    "jobs.purge": (lambda of, has: of.jobs.purge(has.finished), False),
+    "jobs.terms": (lambda of, has: of.jobs.terms(has.running), None),
+    "jobs.open": (lambda of, has: of.jobs.open(has.pending), (False, None)),
+    "jobs.outcome_counts": (lambda of, has: of.jobs.outcome_counts(has.running), (0, 0)),
+    "chunks.page": (lambda of, has: of.chunks.page(has.running, state=None, after=-1, limit=9), []),
+    "chunks.find": (lambda of, has: of.chunks.find(has.running, 0), None),
+    "chunks.outputs": (lambda of, has: bodies(of.chunks.outputs(has.running, has.records)), []),
+    "chunks.stream": (lambda of, has: bodies(of.chunks.stream(has.running)), []),
+    "chunks.batches": (lambda of, has: all_of(of.chunks.batches(has.running)), []),
+    "work.page": (lambda of, has: of.work.page(has.running, after=-1, limit=9), []),
+    "work.offer_again": (lambda of, has: of.work.offer_again(has.running), None),
+    "work.claim": (lambda of, has: of.work.claim(has.running, RUN, token=new_token()), None),
+    "work.outlook": (
+        lambda of, has: of.work.outlook(has.running, RUN, limit=9),
+        Outlook(job_state=None, ready=0, due_in_seconds=None),
+    ),
+    "work.take_over": (
+        lambda of, has: of.work.take_over(has.running, BlockRun(block=1, number=3)),
+        None,
+    ),
+    "work.begin": (lambda of, has: of.work.begin(has.running, 3, 0, token=new_token()), None),
+    "work.record": (
+        # Every attempt says whose it is: one of another tenant's would say the other's name.
+        lambda of, has: of.work.record(
+            outcomes.succeeded(replace(has.attempt, tenant=of.tenant), ChunkOutput(body=b"[1]"))
+        ),
+        None,
+    ),
+    "work.record_lost": (lambda of, has: of.work.record_lost(has.running, None, NEVER), None),
+    "closing.counts": (lambda of, has: of.closing.counts(has.running), ChunkCounts()),
+    "closing.settle": (lambda of, has: of.closing.settle(has.running), ChunkCounts()),
+    "closing.close": (
+        lambda of, has: of.closing.close(has.done, JobState.SUCCEEDED, error=None, result=b"[1]"),
+        False,
+    ),
+    "closing.discard": (lambda of, has: of.closing.discard(has.receiving), False),
+    "closing.give_up": (
+        lambda of, has: of.closing.give_up(has.receiving, NEVER, silent_since=FAR_AHEAD),
+        False,
+    ),
+    "recording.record": (
+        lambda of, has: of.recording.record(new_job(has.whole.job_id), has.whole),
+        UploadGone,
+    ),
+    "recording.seal": (
+        lambda of, has: of.recording.seal(
+            has.receiving, new_job(has.receiving).spec, labelled({}), 2
+        ),
+        False,
+    ),
+    "uploads.begin": (lambda of, has: of.uploads.begin(has.receiving, 3), UploadGone),
+    "uploads.add": (lambda of, has: of.uploads.add(has.open_upload, 2, ITEMS), UploadGone),
+    "uploads.complete": (
+        lambda of, has: of.uploads.complete(has.open_upload, 2, max_chunks=9, max_items=9),
+        UploadGone,
+    ),
+    "uploads.drop": (lambda of, has: of.uploads.drop(has.open_upload), None),
+    "uploads.delete_some": (lambda of, has: of.uploads.delete_some(has.dropped), False),
+}
+
+
+async def everything(ledger: Ledger) -> list[list[tuple[Any, ...]]]:
+    """All rows of all tables, whoever's they are."""
+    return [
+        sorted(
+            (tuple(row) for row in await ledger.database.read(f"SELECT * FROM {table}")), key=repr
+        )
+        for table in TABLES
+    ]
+
+
+async def answer(call: Call, ledger: TenantLedger, world: World) -> object:
+    try:
+        return await call(ledger, world)
+    except UploadGone:
+        return UploadGone
+
+
+def test_every_operation_is_tried_with_another_tenant() -> None:
+    assert sorted(CALLS) == sorted(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_no_operation_reaches_what_another_tenant_has(ledger: Ledger, method: str) -> None:
+    call, nothing = CALLS[method]
+    world = await a_world(ledger)
+    before = await everything(ledger)
+
+    given = await answer(call, ledger.of(ANOTHER), world)
+
+    assert given == nothing
+    assert await everything(ledger) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_the_same_operation_reaches_what_its_own_tenant_has(
+    ledger: Ledger, method: str
+) -> None:
+    call, nothing = CALLS[method]
+    world = await a_world(ledger)
+    before = await everything(ledger)
+
+    given = await answer(call, ledger.of(DEFAULT_TENANT), world)
+
+    assert given != nothing or await everything(ledger) != before
+
+
+async def test_the_ledger_of_a_tenant_is_made_once(ledger: Ledger) -> None:
+    assert ledger.of(ANOTHER) is ledger.of(TenantId("another"))
+    assert ledger.of(ANOTHER) is not ledger.of(DEFAULT_TENANT)
