@@ -169,10 +169,10 @@ class Work(OfTenant):
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
-        for which in ("due_at IS NULL", "due_at IS NOT NULL AND due_at <= ?"):
+        for which in ("due_at IS NULL AND idx >= 0", "due_at IS NOT NULL AND due_at <= ?"):
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
-                "SELECT COUNT(*) FROM (SELECT 1 FROM chunks WHERE job_id = ? "
+                "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "
                 f"AND state = 'pending' AND {which} LIMIT ?) AS found",
                 (*parameters, limit),
             )
