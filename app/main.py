@@ -24,9 +24,8 @@ from app.services import Services
 from contract import settings, temporal
 from contract.json_values import allow_long_integers
 from contract.version import VERSION
-from ledger.connect import connect
-from ledger.database import LedgerUnavailable
-from ledger.migrate import migrate
+from ledger.connect import check, connect
+from ledger.database import LedgerFailure, LedgerUnavailable
 
 
 def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> FastAPI:
@@ -106,7 +105,7 @@ def main() -> int:
     allow_long_integers()
     try:
         given = settings.load(settings.GatewaySettings)
-        migrate(given.ledger)  # here, so that an absent ledger is one clear line
+        asyncio.run(check(given.ledger))  # here, where what is wrong with it is one clear line
         stopping = asyncio.Event()
         app = Protection(
             create_app(given, stopping), AllowedHosts(given.http_host, given.allowed_hosts)
@@ -120,7 +119,7 @@ def main() -> int:
     except settings.InvalidSettings as error:
         sys.stderr.write(f"fanfold gateway: {error}\n")
         return settings.EXIT_BAD_SETTINGS
-    except LedgerUnavailable as error:
+    except (LedgerUnavailable, LedgerFailure) as error:
         sys.stderr.write(f"fanfold gateway: {error}\n")
         return 1
     return 0

@@ -12,6 +12,7 @@ from cli import output
 from cli.exits import Exit
 from client.http import Fanfold
 from client.models import Job
+from contract.states import JobState
 from devstack.running import running
 
 CHUNK_SIZE = 500
@@ -83,7 +84,7 @@ def run_demo() -> int:
         f"\nDone in {time.monotonic() - started:.0f} s; everything is stopped again. "
         "`make up` starts a stack that stays."
     )
-    is_well = counted.state == "succeeded" and lab.state == "partially_succeeded"
+    is_well = (counted.state, lab.state) == (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
     return Exit.OK if is_well else Exit.FAILED
 
 

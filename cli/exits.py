@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from contract.states import JobState
+
 
 class Exit(IntEnum):
     """What the end of a command means."""
@@ -22,9 +24,9 @@ class Exit(IntEnum):
     """The gateway does not answer."""
 
 
-BY_STATE = {
-    "succeeded": Exit.OK,
-    "partially_succeeded": Exit.PARTIALLY_SUCCEEDED,
-    "failed": Exit.FAILED,
-    "cancelled": Exit.CANCELLED,
+BY_STATE: dict[str, Exit] = {
+    JobState.SUCCEEDED: Exit.OK,
+    JobState.PARTIALLY_SUCCEEDED: Exit.PARTIALLY_SUCCEEDED,
+    JobState.FAILED: Exit.FAILED,
+    JobState.CANCELLED: Exit.CANCELLED,
 }

@@ -4,13 +4,13 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cli.exits import BY_STATE, Exit
+from contract.formats import ResultFormat
 
 if TYPE_CHECKING:
     from client.http import Fanfold
@@ -28,13 +28,6 @@ JobId = Annotated[str, typer.Argument(help="A job's id.", show_default=False)]
 DEFAULT_URL = "http://localhost:8000"
 
 
-class ResultFormat(StrEnum):
-    """How results are written."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
-
-
 @app.command()
 def up() -> None:
     """Run everything on this machine: Temporal with its web UI, workers, gateway."""
@@ -42,7 +35,7 @@ def up() -> None:
 
     from contract import settings
     from devstack import stack
-    from ledger.database import LedgerUnavailable
+    from ledger.database import LedgerFailure, LedgerUnavailable
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -57,7 +50,12 @@ def up() -> None:
             sys.stdout.flush()
 
         asyncio.run(stack.run(given, on_ready=announce))
-    except (settings.InvalidSettings, stack.CannotStart, LedgerUnavailable) as error:
+    except (
+        settings.InvalidSettings,
+        stack.CannotStart,
+        LedgerUnavailable,
+        LedgerFailure,
+    ) as error:
         _die(Exit.USAGE, f"fanfold up: {error}")
 
 

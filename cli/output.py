@@ -22,19 +22,20 @@ from rich.table import Column, Table
 from client.http import Fanfold
 from client.models import Child, Job
 from client.transfer import OnProgress
+from contract.states import ChunkState, JobState
 
 MAX_SHOWN_RESULT = 2000
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_COLORS = {
-    "succeeded": "green",
-    "partially_succeeded": "yellow",
-    "failed": "red",
-    "cancelled": "magenta",
-    "running": "cyan",
-    "cancelling": "magenta",
+_COLORS: dict[str, str] = {
+    JobState.SUCCEEDED: "green",
+    JobState.PARTIALLY_SUCCEEDED: "yellow",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "magenta",
+    JobState.RUNNING: "cyan",
+    JobState.CANCELLING: "magenta",
 }
 
 
@@ -142,14 +143,14 @@ def _note(job: Job) -> str:
 def _counts(job: Job) -> str:
     chunks = job.chunks
     parts = [f"{chunks.succeeded} of {chunks.total} chunks succeeded"]
-    for name, count in (
-        ("failed", chunks.failed),
-        ("cancelled", chunks.cancelled),
-        ("running", chunks.running),
-        ("pending", chunks.pending),
+    for state, count in (
+        (ChunkState.FAILED, chunks.failed),
+        (ChunkState.CANCELLED, chunks.cancelled),
+        (ChunkState.RUNNING, chunks.running),
+        (ChunkState.PENDING, chunks.pending),
     ):
         if count:
-            parts.append(f"{count} {name}")
+            parts.append(f"{count} {state}")
     return ", ".join(parts)
 
 

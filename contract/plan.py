@@ -23,6 +23,8 @@ class Tuning:
     chunks_without_shards: int = 500
     """Up to here a job in workflow mode starts its children itself: 3 to 4 events each, 9 at
     worst, of the 10,000 that a history should have at most."""
+    block_chunks_without_shards: int = 2_000
+    """Up to here a job in activity mode runs its blocks itself: some six events each."""
     shard_chunks: int = 500
     """So many chunks a shard in workflow mode has, unless that made too many shards."""
     max_shards: int = 250
@@ -30,10 +32,12 @@ class Tuning:
     max_events: int = 8_000
     """Past it a workflow starts nothing more; another one goes on. The server warns at 10,240
     events and ends a workflow at 51,200."""
-    block_width: int = 4
-    """So many chunks a block runs at a time, or more where that made too many blocks."""
-    max_blocks: int = 60
-    """Most blocks of a job at a time, for as many workers to share in it."""
+    least_block_lanes: int = 4
+    most_block_lanes: int = 10
+    """A block runs so many chunks at a time: few, so that many workers share in a job, and
+    more where that made many blocks."""
+    blocks_at_once: int = 8
+    """So many blocks of a job there are at a time, unless that made too many lanes of each."""
     block_seconds: float = 20.0
     """After about so long, or twenty chunks, a block makes way for another one, which any
     worker may take: so a worker that has just come gets its share."""
@@ -45,7 +49,9 @@ class Tuning:
 
     def has_shards(self, execution: Execution, total_chunks: int) -> bool:
         """Whether there are shards between the job and its chunks."""
-        return execution is Execution.ACTIVITY or total_chunks > self.chunks_without_shards
+        if execution is Execution.ACTIVITY:
+            return total_chunks > self.block_chunks_without_shards
+        return total_chunks > self.chunks_without_shards
 
     def page_chunks(self, total_chunks: int) -> int:
         """How many chunks a job in workflow mode plans at a time: those of a shard."""
@@ -71,6 +77,9 @@ def indexes_of(ranges: Iterable[Range]) -> list[int]:
 
 _BLOCK_BITS = 40
 
+NO_SHARD = -1
+"""Instead of a shard's number: the job itself."""
+
 
 def block_id(shard: int, number: int) -> int:
     """The id of a block: `number`, of up to 40 bits, tells it from all others of the job."""
@@ -78,13 +87,14 @@ def block_id(shard: int, number: int) -> int:
 
 
 def workflow_id_of(job_id: str, execution: Execution, index: int, block: int | None) -> str:
-    """The id of the workflow that runs a chunk: its own, or in activity mode its shard's.
+    """The id of the workflow that runs a chunk: its own, or in activity mode that of its block.
 
     A chunk in activity mode that no block has begun yet belongs to its job's workflow.
     """
     if execution is not Execution.ACTIVITY:
         return chunk_workflow_id(job_id, index)
-    return job_id if block is None else shard_workflow_id(job_id, block >> _BLOCK_BITS)
+    shard = NO_SHARD if block is None else block >> _BLOCK_BITS
+    return job_id if shard == NO_SHARD else shard_workflow_id(job_id, shard)
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)

@@ -113,9 +113,9 @@ class ShardInput:
 
     job: JobRef
     number: int
-    width: int
+    slots: int
     """How many of the job's chunks this shard may have in flight; it may be lent more."""
-    total_chunks: int
+    open_chunks: int
     """How many chunks there are for it at most."""
     stages: list[StagePlan]
     execution: Execution
@@ -159,8 +159,8 @@ class BlockInput:
     job: JobRef
     block: int
     """See `contract.plan.block_id`."""
-    width: int
-    """How many chunks may run at a time."""
+    lanes: int
+    """How many chunks may run at a time: so many slots the block was lent."""
     seconds: float
     """See Tuning.block_seconds."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from contract.settings import StackSettings
 from devstack import temporal_server
 from devstack.process import GaveUp, SupervisedProcess
+from ledger.connect import check
 from ledger.migrate import migrate
 
 _log = logging.getLogger("fanfold.up")
@@ -43,20 +44,21 @@ class CannotStart(Exception):
 async def run(settings: StackSettings, *, on_ready: Callable[[], None]) -> None:
     """Run everything until SIGTERM or SIGINT; leaves no process behind.
 
-    Raises CannotStart, with everything stopped again.
+    Raises CannotStart, LedgerUnavailable or LedgerFailure, with everything stopped again.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    directory = settings.data_dir.absolute()
+    settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+    directory = settings.data_dir
     os.umask(_OWNER_ONLY)
     for name in ("run", "logs"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     _close_to_others(directory)
     with _only_stack_in(directory):
         _check_ports(settings)
-        stack = _Stack(settings, directory)
+        stack = _Stack(settings)
         try:
             await stack.run(stopping, on_ready)
         finally:
@@ -64,10 +66,11 @@ async def run(settings: StackSettings, *, on_ready: Callable[[], None]) -> None:
 
 
 class _Stack:
-    def __init__(self, settings: StackSettings, directory: Path) -> None:
+    def __init__(self, settings: StackSettings) -> None:
         self._settings = settings
+        directory = settings.data_dir
         self._database = directory / "temporal.db"
-        environment = _child_environment(settings, directory)
+        environment = _child_environment(settings)
 
         def python(name: str, module: str, niceness: int = 0) -> SupervisedProcess:
             return SupervisedProcess(
@@ -94,7 +97,6 @@ class _Stack:
         ]
         self._gateway = python("gateway", "app.main")
         self._environment = environment
-        self._ledger_url = environment["FANFOLD_LEDGER_URL"]
         self._running: list[asyncio.Task[None]] = []
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -133,7 +135,9 @@ class _Stack:
         await self._shrink_temporal()
         self._keep_running(self._temporal)
         # The gateway takes jobs, and the workers wait, while Temporal comes up.
-        await asyncio.to_thread(migrate, self._ledger_url)
+        await asyncio.to_thread(migrate, self._settings.ledger)
+        # Workers and gateway would say so in their logs only, again and again.
+        await check(self._settings.ledger)
         for process in [*self._workers, self._gateway]:
             self._keep_running(process)
         await self._prepare_temporal()
@@ -174,7 +178,7 @@ class _Stack:
         raise CannotStart(f"the stack does not get ready: {answer}; see {self._gateway.log_file}")
 
 
-def _child_environment(settings: StackSettings, directory: Path) -> dict[str, str]:
+def _child_environment(settings: StackSettings) -> dict[str, str]:
     # A shell set up for another Temporal, a cloud's perhaps, must not lead away from ours.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
     return inherited | {
@@ -183,8 +187,8 @@ def _child_environment(settings: StackSettings, directory: Path) -> dict[str, st
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
         ),
-        "FANFOLD_DATA_DIR": str(directory),
-        "FANFOLD_LEDGER_URL": settings.ledger_url or f"sqlite:///{directory / 'ledger.db'}",
+        "FANFOLD_DATA_DIR": str(settings.data_dir),
+        "FANFOLD_LEDGER_URL": settings.ledger,
         "FANFOLD_HTTP_PORT": str(settings.http_port),
         "FANFOLD_TEMPORAL_UI_URL": f"http://localhost:{settings.temporal_ui_port}",
         "TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",

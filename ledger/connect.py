@@ -74,7 +74,7 @@ class Ledger:
 async def connect(url: str) -> AsyncIterator[Ledger]:
     """The ledger at `sqlite:///path` or `postgresql://...`, migrated, closed at the end.
 
-    Raises LedgerUnavailable where it cannot be opened.
+    Raises LedgerUnavailable where it cannot be opened, LedgerFailure where it cannot be used.
     """
     migrate(url)
     database = await _open(url)
@@ -96,3 +96,12 @@ async def _open(url: str) -> Database:
     database = PostgresqlDatabase(url)
     await database.open()
     return database
+
+
+async def check(url: str) -> None:
+    """Migrate the ledger and read from it once, before anything is started that needs it.
+
+    Raises LedgerUnavailable or LedgerFailure where it is of no use.
+    """
+    async with connect(url):
+        return

@@ -28,6 +28,8 @@ class Terms:
 
     spec: JobSpec
     controls: Controls
+    revision: int
+    """The job's revision that these are of."""
 
 
 class Jobs(OfTenant):
@@ -58,6 +60,13 @@ class Jobs(OfTenant):
             "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return JobState.read(rows[0]["state"]) if rows else None
+
+    async def revision(self, job_id: JobId) -> int | None:
+        """Which revision the job is at; None where this tenant has none of that id."""
+        rows = await self._database.read(
+            "SELECT revision FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
+        )
+        return rows[0]["revision"] if rows else None
 
     async def result(self, job_id: JobId) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
@@ -123,7 +132,8 @@ class Jobs(OfTenant):
     async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
-            "SELECT spec, controls FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
+            "SELECT spec, controls, revision FROM jobs WHERE id = ? AND tenant = ?",
+            (job_id, self._tenant),
         )
         if not rows:
             return None
@@ -204,4 +214,4 @@ def _record(
 def _terms(row: Row) -> Terms:
     # What release 0.1.0 recorded has the controls in the spec.
     spec, controls = row["spec"], row["controls"]
-    return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec))
+    return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec), row["revision"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract import settings
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerFailure, LedgerUnavailable
 from ledger.databases.sqlite import lock_file
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def main() -> int:
     except settings.InvalidSettings as error:
         sys.stderr.write(f"fanfold migrate: {error}\n")
         return settings.EXIT_BAD_SETTINGS
-    except LedgerUnavailable as error:
+    except (LedgerUnavailable, LedgerFailure) as error:
         sys.stderr.write(f"fanfold migrate: {error}\n")
         return 1
     return 0

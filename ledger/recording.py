@@ -86,7 +86,7 @@ class Recording(OfTenant):
                 "RETURNING id",
                 (spec.to_json(controls), now_ms(), job_id, self._tenant, total_chunks),
             ),
-            *_chunks_of_uploads(_IS_SEALED, (job_id, self._tenant)),
+            *_chunks_of_uploads(_IS_SEALED, job_id, self._tenant),
         )
         return bool(sealed)
 
@@ -134,7 +134,7 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
         ),
     ]
     if isinstance(data, Upload):
-        return [*script, *_chunks_of_uploads(IS_OPEN, upload)]
+        return [*script, *_chunks_of_uploads(IS_OPEN, *upload)]
     return [*script, *_chunks_of_rows(job.id, tenant, data or ())]
 
 
@@ -152,11 +152,12 @@ def _chunks_of_rows(job_id: JobId, tenant: TenantId, chunks: Sequence[NewChunk])
     ]
 
 
-def _chunks_of_uploads(which: str, parameters: Sequence[Value]) -> list[Statement]:
-    """Makes what these uploads have stored their job's chunks, by part and place.
+def _chunks_of_uploads(which: str, job_id: Value, *others: Value) -> list[Statement]:
+    """Makes what these uploads of a job have stored its chunks, by part and place.
 
     The last statement gives a row for each of the uploads.
     """
+    parameters = (job_id, *others)
     return [
         Statement(
             "INSERT INTO chunks (job_id, idx, tenant, state, item_count, input_at) "
@@ -170,7 +171,7 @@ def _chunks_of_uploads(which: str, parameters: Sequence[Value]) -> list[Statemen
         Statement(
             "DELETE FROM received_chunks WHERE job_id = ? AND upload IN "
             f"(SELECT number FROM uploads WHERE {which})",
-            (parameters[0], *parameters),
+            (job_id, *parameters),
         ),
         Statement(f"DELETE FROM uploads WHERE {which} RETURNING number", parameters),
     ]

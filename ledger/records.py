@@ -132,6 +132,8 @@ class Attempt:
     """Rises with every attempt, and with whatever else takes the chunk away from its holder."""
     item_count: int
     input: bytes
+    revision: int
+    """The job's, as of the attempt's beginning."""
     dropped_earlier: tuple[ItemError, ...] = ()
     """Items that earlier stages left out."""
     checkpoint: ChunkOutput = field(default_factory=ChunkOutput)

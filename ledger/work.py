@@ -45,14 +45,16 @@ _BLOCK_IS_FENCED = (
 # Each of the subqueries finds one row by its key. A join would leave the choice to the
 # database, which reads all of a job's inputs while it has no statistics.
 _ATTEMPT = (
-    "SELECT chunks.idx, chunks.stage, chunks.stage_attempts, chunks.fence, chunks.item_count, "
+    "SELECT idx, stage, stage_attempts, fence, item_count, "
     "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
-    "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = chunks.stage), "
+    "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
+    "AND inputs.stage = chunks.stage) AS input, "
     # Nothing was kept before the first attempt at the first stage.
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT body FROM results "
-    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END, "
+    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END AS kept_body, "
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
-    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END "
+    "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END AS kept_errors, "
+    "(SELECT revision FROM jobs WHERE jobs.id = chunks.job_id) AS job_revision "
     "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
     "AND chunks.tenant = ? "
     # None at a stage that was only reached: the token is of the attempt at the one before.
@@ -168,10 +170,10 @@ class Work(OfTenant):
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
-        for which in ("due_at IS NULL", "due_at IS NOT NULL AND due_at <= ?"):
+        for which in ("due_at IS NULL AND idx >= 0", "due_at IS NOT NULL AND due_at <= ?"):
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
-                "SELECT COUNT(*) FROM (SELECT 1 FROM chunks WHERE job_id = ? "
+                "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "
                 f"AND state = 'pending' AND {which} LIMIT ?) AS found",
                 (*parameters, limit),
             )
@@ -299,17 +301,19 @@ class Work(OfTenant):
         )
 
     def _attempt(self, job_id: JobId, row: Row) -> Attempt:
-        index, stage, number, fence, item_count, body, kept_body, kept_errors = row
-        kept = output_of(kept_body, kept_errors) if kept_body is not None else ChunkOutput()
+        kept, stage = ChunkOutput(), row["stage"]
+        if row["kept_body"] is not None:
+            kept = output_of(row["kept_body"], row["kept_errors"])
         return Attempt(
             job_id=job_id,
             tenant=self._tenant,
-            index=index,
+            index=row["idx"],
             stage=stage,
-            number=number,
-            fence=fence,
-            item_count=item_count,
-            input=bytes(body),
+            number=row["stage_attempts"],
+            fence=row["fence"],
+            item_count=row["item_count"],
+            input=bytes(row["input"]),
+            revision=row["job_revision"],
             dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(
                 body=kept.body,

@@ -194,7 +194,9 @@ class Recorder:
 
 
 in_shards = partial(Scenario, shard=0, tuning=SHARDS_OF_TWO)
-in_blocks = partial(Scenario, shard=0, execution=Execution.ACTIVITY)
+in_blocks = partial(
+    Scenario, shard=0, execution=Execution.ACTIVITY, tuning=Tuning(block_chunks_without_shards=0)
+)
 
 SCENARIOS = [
     Scenario(name="success", values=[1, 2], stages=(DOUBLE,), chunk=0),
@@ -273,6 +275,12 @@ SCENARIOS = [
         name="job_full", values=[1] * 8, stages=(DOUBLE,), tuning=Tuning(max_events=FEW_EVENTS)
     ),
     Scenario(name="no_reducer", values=[1, 2], stages=(DOUBLE,), reducer=None),
+    Scenario(
+        name="blocks_without_shards",
+        values=[1, 2, 3, 4],
+        stages=(ODD_SUCCEED,),
+        execution=Execution.ACTIVITY,
+    ),
     in_blocks(name="blocks", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,)),
     in_blocks(name="blocks_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,)),
     in_blocks(name="blocks_wait_long", values=[1, 2, 3], stages=(WAIT_LONG,)),
@@ -282,14 +290,14 @@ SCENARIOS = [
         values=[0, *[1] * 23],
         stages=(WAIT_AT_ZERO,),
         max_concurrency=8,
-        tuning=Tuning(block_seconds=0.0),
+        tuning=Tuning(block_chunks_without_shards=0, block_seconds=0.0),
         disturb=Recorder.let_go_after_slots_are_back,
     ),
     in_blocks(
         name="blocks_full",
         values=[1] * 12,
         stages=(DOUBLE,),
-        tuning=Tuning(block_seconds=0.0, max_events=FEW_EVENTS),
+        tuning=Tuning(block_chunks_without_shards=0, block_seconds=0.0, max_events=FEW_EVENTS),
     ),
     in_blocks(
         name="blocks_cancelled", values=[0, 1], stages=(WAIT_AT_ZERO,), disturb=Recorder.cancel

@@ -66,19 +66,20 @@ class Attempts:
         self._max_result_bytes = max_result_bytes
         self._terms: dict[JobRef, Terms] = {}
 
-    async def terms(self, job: JobRef) -> Terms:
-        """What the job was asked to do, remembered: every chunk of the job asks for it.
+    async def terms(self, job: JobRef, *, revision: int = 0) -> Terms:
+        """What the job was asked to do, at this revision or a later one.
 
-        Raises NoSuchJob.
+        Remembered, since every chunk of the job asks for it. Raises NoSuchJob.
         """
-        if job not in self._terms:
-            terms = await self._ledger.of(job.tenant).jobs.terms(job.id)
-            if terms is None:
+        known = self._terms.get(job)
+        if known is None or known.revision < revision:
+            known = await self._ledger.of(job.tenant).jobs.terms(job.id)
+            if known is None:
                 raise NoSuchJob(job.id)
             if len(self._terms) >= _REMEMBERED_JOBS:
                 self._terms.pop(next(iter(self._terms)))
-            self._terms[job] = terms
-        return self._terms[job]
+            self._terms[job] = known
+        return known
 
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""

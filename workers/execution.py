@@ -69,7 +69,13 @@ class _ItemRun:
             for index, failure in self.errors.items()
         ]
         dropped = [
-            ItemError(item=index, type="ItemDropped", message=message, stage=stage, is_dropped=True)
+            ItemError(
+                item=index,
+                type=ItemDropped.__name__,
+                message=message,
+                stage=stage,
+                is_dropped=True,
+            )
             for index, message in self.dropped.items()
         ]
         return tuple(sorted(failed + dropped, key=lambda error: error.item))

@@ -10,8 +10,7 @@ from contract import json_values
 from contract.failures import Failure, FailureType
 from contract.job_spec import RetrySpec
 from workers.execution import failure_of
-from workers.processor import Reducer
-from workers.registry import ReducerFactory
+from workers.processor import KeepsAll, Reducer, ReducerType
 from workers.threads import OutOfTime, run_in_thread
 
 STEP_SECONDS = 300.0
@@ -30,11 +29,11 @@ class FoldFailed(Exception):
 class Fold:
     """One fold. Every method raises FoldFailed."""
 
-    def __init__(self, name: str, factory: ReducerFactory, *, max_result_bytes: int) -> None:
-        """Fold with a new reducer; `name` is for its failures."""
-        self._name = name
-        self._factory = factory
+    def __init__(self, reducer: ReducerType, *, max_result_bytes: int) -> None:
+        """Fold with a new reducer of this type."""
+        self._type = reducer
         self._reducer: Reducer | None = None
+        self._keeps_all = False
         self._max_result_bytes = max_result_bytes
         self._least_bytes = 0
 
@@ -42,16 +41,14 @@ class Fold:
         """Take the next results, as index and JSON text, in index order."""
 
         def add_all() -> None:
-            if self._reducer is None:
-                self._reducer = self._factory()
+            reducer = self._begun()
             for index, body in results:
-                self._reducer.add(index, json_values.decode(body))
+                reducer.add(index, json_values.decode(body))
                 self._least_bytes += len(body) - len(b"[]")
+            self._keeps_all = isinstance(reducer, KeepsAll) and reducer.keeps_all
 
         await self._run(add_all)
-        if self._least_bytes > self._max_result_bytes and getattr(
-            self._reducer, "keeps_all", False
-        ):
+        if self._keeps_all and self._least_bytes > self._max_result_bytes:
             raise self._too_large(f"more than {self._max_result_bytes}")
 
     async def result(self) -> bytes:
@@ -60,24 +57,29 @@ class Fold:
 
         def encode() -> None:
             nonlocal body
-            reducer = self._reducer or self._factory()
-            body = json_values.encode(reducer.result())
+            body = json_values.encode(self._begun().result())
 
         await self._run(encode)
         if len(body) > self._max_result_bytes:
             raise self._too_large(str(len(body)))
         return body
 
+    def _begun(self) -> Reducer:
+        # In a thread, as everything that user code does.
+        if self._reducer is None:
+            self._reducer = self._type.new()
+        return self._reducer
+
     async def _run(self, step: Callable[[], None]) -> None:
         try:
             await run_in_thread(step, timeout_seconds=STEP_SECONDS)
         except OutOfTime:
-            message = f"reducer '{self._name}' did not finish within {STEP_SECONDS:g} seconds"
+            message = f"reducer '{self._type.name}' did not finish within {STEP_SECONDS:g} seconds"
             failure = Failure(type=FailureType.FOLD_FAILED, message=message)
             raise FoldFailed(failure) from None
         except Exception as error:
             cause = failure_of(error, RetrySpec())
-            message = f"reducer '{self._name}': {cause.type}: {cause.message}"
+            message = f"reducer '{self._type.name}': {cause.type}: {cause.message}"
             failure = Failure(type=FailureType.FOLD_FAILED, message=message)
             raise FoldFailed(failure) from error
 

@@ -24,9 +24,8 @@ from contract import settings, temporal
 from contract.json_values import allow_long_integers
 from contract.names import chunk_task_queue, job_task_queue
 from contract.plan import HEARTBEAT_INTERVAL
-from ledger.catalog import Kind
 from ledger.connect import Ledger, connect
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerFailure, LedgerUnavailable
 from workers.activities.block import BlockActivities
 from workers.activities.chunk import ChunkActivities
 from workers.activities.job import JobActivities
@@ -34,7 +33,7 @@ from workers.activities.replaced import end_replaced
 from workers.attempts import Attempts
 from workers.publishing import publish_again
 from workers.registry import CannotLoad, Registry
-from workers.slots import Slots
+from workers.worker_slots import WorkerSlots
 from workers.workflows.chunk import ChunkWorkflow
 from workers.workflows.job import JobWorkflow
 from workers.workflows.shard import ShardWorkflow
@@ -57,7 +56,7 @@ def build_workers(
     chunk_activities = ChunkActivities(
         ledger, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )
-    block_activities = BlockActivities(ledger, attempts, Slots(given.worker_slots))
+    block_activities = BlockActivities(ledger, attempts, WorkerSlots(given.worker_slots))
     runner: WorkflowRunner = (
         SandboxedWorkflowRunner() if given.workflow_sandbox else UnsandboxedWorkflowRunner()
     )
@@ -108,10 +107,7 @@ async def run(given: settings.WorkerSettings) -> None:
     registry = Registry(given.processors)
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(connect(given.ledger))
-        entries = {
-            Kind.PROCESSOR: registry.processor_entries(),
-            Kind.REDUCER: registry.reducer_entries(),
-        }
+        entries = registry.entries()
         await ledger.catalog.publish(entries)
         publishing = asyncio.create_task(publish_again(ledger.catalog, entries))
         stack.callback(publishing.cancel)
@@ -155,7 +151,7 @@ def main() -> int:
     except (settings.InvalidSettings, CannotLoad) as error:
         sys.stderr.write(f"fanfold worker: {error}\n")
         return settings.EXIT_BAD_SETTINGS
-    except LedgerUnavailable as error:
+    except (LedgerUnavailable, LedgerFailure) as error:
         sys.stderr.write(f"fanfold worker: {error}\n")
         return 1
     return 0

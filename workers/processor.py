@@ -18,6 +18,9 @@ It may be `async def`; a plain `def` runs in a thread of its own. What it raises
 
 A reducer is a class: `add(index, result)` is called with each surviving chunk's
 result in index order, then `result()` once.
+
+What code may have besides, and need not, is `HasName`, `HasExample` and `KeepsAll`.
+`Processor` and `ReducerType` read all of it once, when a worker starts.
 """
 
 import inspect
@@ -57,17 +60,39 @@ class ProcessorContext:
 
 @runtime_checkable
 class Reducer(Protocol):
-    """Folds the results of a job's surviving chunks into one value.
-
-    One that has an attribute `keeps_all`, true while its value holds every result it was
-    given, is stopped as soon as the value is sure to be over the limit.
-    """
+    """Folds the results of a job's surviving chunks into one value."""
 
     def add(self, index: int, result: Any) -> None:  # noqa: ANN401 - any JSON value
         """Take the next chunk's result; called in index order."""
 
     def result(self) -> Any:  # noqa: ANN401 - any JSON value
         """The folded value, which must be JSON."""
+
+
+@runtime_checkable
+class KeepsAll(Protocol):
+    """A reducer that may hold every result it was given.
+
+    While it says so it is stopped as soon as its value is sure to be over the limit.
+    """
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every result is part of the value, as it stands."""
+
+
+@runtime_checkable
+class HasName(Protocol):
+    """A reducer class that names itself; any other goes by the name of the class."""
+
+    name: str
+
+
+@runtime_checkable
+class HasExample(Protocol):
+    """A processor or reducer class with an example job: `@example` gives it one."""
+
+    example: dict[str, Any]
 
 
 class Processor:
@@ -143,8 +168,7 @@ class Processor:
     @property
     def example(self) -> dict[str, Any]:
         """A job that uses it: the one given with `@example`, or the plainest possible."""
-        given: dict[str, Any] = getattr(self.function, "example", {"items": [1, 2, 3]})
-        return {"processor": self.name, **given}
+        return {"processor": self.name, **_example_of(self.function, {"items": [1, 2, 3]})}
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as keyword arguments, with defaults; raises ValidationError."""
@@ -162,14 +186,44 @@ class Processor:
             raise ValidationError(_summary(error)) from None
 
 
+class ReducerType:
+    """A class found fit to fold results, with what it says of itself."""
+
+    def __init__(self, reducer: type[Reducer]) -> None:
+        """Read what it has; raises NotAProcessor where its name is none."""
+        name = _name_of(reducer, reducer.__name__)
+        if not isinstance(name, str):
+            raise NotAProcessor(f"{reducer.__name__}: 'name' must be a string, set on the class")
+        self.name = name
+        self.new: Callable[[], Reducer] = reducer
+        self.description = inspect.getdoc(reducer) or ""
+        self.options_schema = {"type": "object", "properties": {}, "additionalProperties": False}
+        """JSON schema of the options object: a reducer takes none."""
+        plainest = {"items": [1], "processor": "double"}
+        self.example = {"reducer": self.name, **_example_of(reducer, plainest)}
+        """A job that uses it: the one given with `@example`, or the plainest possible."""
+
+
 def example(job: dict[str, Any]) -> Callable[[Function], Function]:
-    """Give a processor or reducer an example job, shown at GET /processors and in the docs."""
+    """Give a processor or reducer an example job, shown at GET /processors and in the docs.
+
+    See HasExample.
+    """
 
     def attach(function: Function) -> Function:
         function.example = job  # type: ignore[attr-defined]
         return function
 
     return attach
+
+
+def _name_of(code: object, otherwise: str) -> object:
+    """What the code has as its name, which may be anything: a property, say."""
+    return code.name if isinstance(code, HasName) else otherwise
+
+
+def _example_of(code: object, otherwise: dict[str, Any]) -> dict[str, Any]:
+    return code.example if isinstance(code, HasExample) else otherwise
 
 
 def _takes_data(parameter: inspect.Parameter) -> bool:

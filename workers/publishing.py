@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from ledger.catalog import PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerFailure, LedgerUnavailable
 
 _log = logging.getLogger("fanfold.worker")
 
@@ -17,15 +17,20 @@ async def publish_again(
     *,
     interval: timedelta = PUBLISH_INTERVAL,
 ) -> None:
-    """Publish at intervals, until cancelled; a ledger that is away is tried again."""
+    """Publish at intervals, until cancelled; what the ledger refuses is tried again then.
+
+    The worker goes on meanwhile: others may still publish what it has.
+    """
     was_published = True
     while True:
         await asyncio.sleep(interval.total_seconds())
         try:
             await catalog.publish(entries)
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, LedgerFailure) as error:
             if was_published:
                 _log.warning("the processors could not be published, trying again: %s", error)
             was_published = False
         else:
+            if not was_published:
+                _log.info("the processors are published again")
             was_published = True

@@ -3,12 +3,12 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ledger.catalog import CatalogEntry
-from workers.processor import NotAProcessor, Processor, Reducer
+from ledger.catalog import CatalogEntry, Kind
+from workers.processor import NotAProcessor, Processor, Reducer, ReducerType
 from workers.processors.count_by import count_by
 from workers.processors.double import double
 from workers.processors.transform import transform
@@ -19,12 +19,10 @@ from workers.reducers.merge import Merge
 from workers.reducers.merge_counts import MergeCounts
 from workers.reducers.sum import Sum
 
-ReducerFactory = Callable[[], Reducer]
+Code = TypeVar("Code", Processor, ReducerType)
 
 BUILT_IN_PROCESSORS = (count_by, double, transform, validate, word_count)
 BUILT_IN_REDUCERS = (Collect, Merge, MergeCounts, Sum)
-
-_NO_OPTIONS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 class CannotLoad(Exception):
@@ -40,7 +38,7 @@ class Registry:
         Raises CannotLoad where one is not there, fails to import, or does not fit.
         """
         self.processors: dict[str, Processor] = {}
-        self.reducers: dict[str, ReducerFactory] = {}
+        self.reducers: dict[str, ReducerType] = {}
         for code in (*BUILT_IN_PROCESSORS, *BUILT_IN_REDUCERS):
             self._add(code)
         for reference in references:
@@ -49,48 +47,37 @@ class Registry:
             except NotAProcessor as error:
                 raise CannotLoad(f"FANFOLD_PROCESSORS: {reference}: {error}") from error
 
-    def processor_entries(self) -> list[CatalogEntry]:
-        """What clients may know of the processors."""
-        return [
-            CatalogEntry(
-                name=one.name,
-                description=one.description,
-                options_schema=one.options_schema,
-                example=one.example,
-            )
-            for one in self.processors.values()
-        ]
-
-    def reducer_entries(self) -> list[CatalogEntry]:
-        """What clients may know of the reducers."""
-        return [
-            CatalogEntry(
-                name=name,
-                description=inspect.getdoc(one) or "",
-                options_schema=_NO_OPTIONS,
-                example={
-                    "reducer": name,
-                    **getattr(one, "example", {"items": [1], "processor": "double"}),
-                },
-            )
-            for name, one in self.reducers.items()
-        ]
+    def entries(self) -> dict[Kind, list[CatalogEntry]]:
+        """What clients may know of the processors and of the reducers."""
+        return {
+            Kind.PROCESSOR: [_entry(one) for one in self.processors.values()],
+            Kind.REDUCER: [_entry(one) for one in self.reducers.values()],
+        }
 
     def _add(self, code: Any) -> None:  # noqa: ANN401 - whatever the user named
         if inspect.isclass(code) and issubclass(code, Reducer):
-            name = getattr(code, "name", code.__name__)
-            known: dict[str, Any] = self.reducers
-            known_as: Any = code
+            _enter(self.reducers, ReducerType(code))
         elif inspect.isfunction(code):
-            known_as = Processor(code)
-            name, known = known_as.name, self.processors
+            _enter(self.processors, Processor(code))
         else:
             raise NotAProcessor(
                 "it is neither a function (a processor) nor a class with add and result (a reducer)"
             )
-        if name in known:
-            raise NotAProcessor(f"the name '{name}' is taken already")
-        known[name] = known_as
+
+
+def _enter(known: dict[str, Code], code: Code) -> None:
+    if code.name in known:
+        raise NotAProcessor(f"the name '{code.name}' is taken already")
+    known[code.name] = code
+
+
+def _entry(code: Processor | ReducerType) -> CatalogEntry:
+    return CatalogEntry(
+        name=code.name,
+        description=code.description,
+        options_schema=code.options_schema,
+        example=code.example,
+    )
 
 
 def _load(reference: str) -> object:

@@ -22,14 +22,15 @@ class RenderedJob:
     body: bytes
     etag: str
     state: JobState
+    revision: int
     rendered_at: float = field(default_factory=time.monotonic)
 
 
 class RenderedJobs:
     """The jobs last asked for, within a bound of bytes.
 
-    The caller still asks the ledger for the job's state at every request: a client that
-    cancelled a job sees it cancelled.
+    The caller still asks the ledger for the job's revision at every request: a client that
+    cancelled a job sees it cancelled, and one that was deleted is gone.
     """
 
     def __init__(self) -> None:

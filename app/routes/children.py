@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -17,6 +16,7 @@ from app.http.problems import responses
 from app.http.streaming import gzipped, in_pieces
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import Services, ServicesOf
+from contract.formats import ResultFormat
 from contract.names import JobId
 from contract.states import ChunkState
 from ledger.records import JobRecord
@@ -24,13 +24,6 @@ from ledger.records import JobRecord
 _MAX_INDEX = 2**31 - 1
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["children"])
-
-
-class Format(StrEnum):
-    """How results are written."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
 
 
 class RemovedMeanwhile(Exception):
@@ -146,7 +139,8 @@ async def stream_results(
         Query(description="Only children in this state; by default all that have finished."),
     ] = None,
     format_: Annotated[
-        Format | None, Query(alias="format", description="By default as `Accept` says, or NDJSON.")
+        ResultFormat | None,
+        Query(alias="format", description="By default as `Accept` says, or NDJSON."),
     ] = None,
     columns: Annotated[
         str | None,
@@ -160,7 +154,7 @@ async def stream_results(
     ] = None,
 ) -> Response:
     """Works while the job runs and after it was cancelled; memory stays flat at both ends."""
-    is_csv = format_ is Format.CSV or (format_ is None and accept.wants_csv(accept_header))
+    is_csv = format_ is ResultFormat.CSV or (format_ is None and accept.wants_csv(accept_header))
     if columns is not None and not is_csv:
         raise errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv")
     job = await services.job(job_id)

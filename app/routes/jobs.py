@@ -284,8 +284,8 @@ async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
     """The job as it is now, ready to be sent; raises NotFound."""
     remembered = services.rendered.get(job_id)
     if remembered is not None:
-        state = await services.tenant.jobs.state(job_id)
-        if state is remembered.state:
+        revision = await services.tenant.jobs.revision(job_id)
+        if revision == remembered.revision:
             return remembered
     job = await services.job(job_id)
     result = await services.tenant.jobs.result(job_id) if job.state.is_terminal else None
@@ -293,6 +293,7 @@ async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
         body=views.job_json(job, result, services.workflows_url),
         etag=views.etag(job),
         state=job.state,
+        revision=job.revision,
     )
     if job.state.is_terminal or job.state is JobState.RUNNING:
         services.rendered.remember(job_id, rendered)

@@ -153,15 +153,13 @@ def test_a_chunk_terminated_in_temporal_fails_alone(new_stack: NewStack, gate: P
         (failed,) = children(api, in_workflows.id, state="failed")
         assert (failed["index"], failed["error"]["type"]) == (2, "ChunkClosedOutside")
 
-        # In a block a chunk has no workflow to be terminated; its shard has.
+        # In a block a chunk has no workflow to be terminated; its job has.
         (in_blocks.gate / "open-1").touch()
         eventually(lambda: len(in_blocks.begun()) == 5, what="one is done")
-        terminate(stack, f"{in_blocks.id}/s00000")
+        terminate(stack, in_blocks.id)
         job = finish(api, in_blocks.id)
-        assert (job["state"], job["result"]) == ("partially_succeeded", 2)
-        failures = children(api, in_blocks.id, state="failed")
-        assert [child["index"] for child in failures] == [0, *range(2, 12)]
-        assert {child["error"]["type"] for child in failures} == {"ChunkClosedOutside"}
+        assert (job["state"], job["error"]["type"]) == ("failed", "JobClosedOutside")
+        assert (job["chunks"]["succeeded"], job["chunks"]["cancelled"]) == (1, 11)
         in_blocks.open()
 
 

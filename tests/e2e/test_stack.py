@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -162,13 +164,42 @@ def test_a_bad_setting_is_one_line_that_names_it(
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["gateway", "worker", "migrate"])
-def test_a_ledger_that_cannot_be_opened_is_one_line(command: str) -> None:
-    done = fanfold(command, FANFOLD_LEDGER_URL="sqlite:////proc/nowhere/ledger.db")
+@pytest.mark.parametrize(
+    ("command", "code"), [("gateway", 1), ("worker", 1), ("migrate", 1), ("up", 2)]
+)
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:////proc/nowhere/ledger.db", "/proc/nowhere/ledger.db: "),
+        ("postgresql://nobody@127.0.0.1:1/none", "port 1 failed: Connection refused"),
+    ],
+)
+def test_a_ledger_that_is_away_is_one_line(
+    tmp_path: Path, command: str, code: int, url: str, said: str
+) -> None:
+    stack = prepare(tmp_path / "data", {"FANFOLD_LEDGER_URL": url})
 
-    assert done.returncode in {1, 2}
-    assert "/proc/nowhere" in done.stderr
+    done = fanfold(command, **stack.environment)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"fanfold {command}: ")
+    assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("command", "code"), [("gateway", 1), ("worker", 1), ("up", 2)])
+def test_a_ledger_that_refuses_is_one_line(tmp_path: Path, command: str, code: int) -> None:
+    ledger = tmp_path / "ledger.db"
+    url = f"sqlite:///{ledger}"
+    stack = prepare(tmp_path / "data", {"FANFOLD_LEDGER_URL": url})
+    assert fanfold("migrate", FANFOLD_LEDGER_URL=url).returncode == 0
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("DROP TABLE ledger_identity")
+
+    done = fanfold(command, **stack.environment)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == f"fanfold {command}: {ledger}: no such table: ledger_identity\n"
 
 
 def test_a_worker_that_cannot_load_a_processor_stops_the_start_with_its_words(

@@ -4,12 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from devstack import temporal_server
 from devstack.running import RunningStack, free_ports
+from tests.e2e.workers_alone import temporal_alone
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -30,27 +28,13 @@ def check(address: str, data_dir: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@contextmanager
-def server_without_workers(directory: Path) -> Iterator[str]:
-    """A Temporal server of its own; its address."""
-    port, ui_port = free_ports(2)
-    command = temporal_server.command(
-        database=directory / "temporal.db", port=port, ui_port=ui_port
-    )
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
 def test_a_worker_that_polls_is_healthy(stack: RunningStack) -> None:
     answer = check(stack.temporal_address, stack.data_dir)
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_a_host_without_a_worker_that_polls_is_unhealthy(tmp_path: Path) -> None:
-    with server_without_workers(tmp_path) as address:
+    with temporal_alone(tmp_path) as address:
         eventually(
             lambda: "no worker" in check(address, tmp_path).stderr, what="the server answers"
         )

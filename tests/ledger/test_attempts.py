@@ -10,7 +10,16 @@ from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger
 from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, NoAttempt
-from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, new_token, ours, record, running
+from tests.ledger.jobs_recorded import (
+    BROKEN,
+    a_spec,
+    begun,
+    found,
+    new_token,
+    ours,
+    record,
+    running,
+)
 
 OUTPUT = ChunkOutput(body=b'["ok"]')
 PARTIAL = ChunkOutput(
@@ -44,6 +53,7 @@ async def test_a_first_attempt_gets_the_input_as_it_was_recorded(ledger: Ledger)
         fence=1,
         item_count=3,
         input=b"[1,1,1]",
+        revision=(await found(ledger, job_id)).revision,
         dropped_earlier=(),
         checkpoint=ChunkOutput(),
     )

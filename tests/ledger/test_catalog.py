@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from ledger.catalog import GONE_AFTER, PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
 from ledger.connect import Ledger, connect
 from ledger.database import Batch, Database, LedgerUnavailable, Row, Statement, Value
@@ -218,5 +220,25 @@ async def test_a_worker_publishes_again_and_again_though_the_ledger_is_away_at_t
             async with asyncio.timeout(30):
                 while not await entries(ledger):  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.01)
+    finally:
+        publishing.cancel()
+
+
+async def test_a_ledger_that_refuses_what_a_worker_publishes_is_tried_again_too(
+    ledger: Ledger, ledger_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fanfold.worker")
+    await asyncio.to_thread(rows, ledger_url, "ALTER TABLE catalog RENAME TO aside")
+    publishing = asyncio.create_task(
+        publish_again(ledger.catalog, {Kind.PROCESSOR: [SHOUT]}, interval=timedelta(milliseconds=1))
+    )
+    try:
+        async with asyncio.timeout(30):
+            while "could not be published" not in caplog.text:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(rows, ledger_url, "ALTER TABLE aside RENAME TO catalog")
+            while "are published again" not in caplog.text:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.01)
+        assert set(await entries(ledger)) == {"shout"}
     finally:
         publishing.cancel()

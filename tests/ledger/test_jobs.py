@@ -50,7 +50,7 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
     job_id = await record(ledger, [2, 3], spec=spec, controls=controls)
     job = await found(ledger, job_id)
     assert (job.spec, job.controls) == (spec, controls)
-    assert await ours(ledger).jobs.terms(job_id) == Terms(spec, controls)
+    assert await ours(ledger).jobs.terms(job_id) == Terms(spec, controls, job.revision)
     assert (job.state, job.run, job.total_chunks, job.total_items) == (JobState.PENDING, 1, 2, 5)
     assert (job.started_at, job.finished_at, job.error, job.errors) == (None, None, None, ())
     assert job.counts == ChunkCounts(pending=2)

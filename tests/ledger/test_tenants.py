@@ -115,6 +115,7 @@ Call = Callable[[TenantLedger, World], Awaitable[object]]
 CALLS: dict[str, tuple[Call, object]] = {
     "jobs.find": (lambda of, has: of.jobs.find(has.running), None),
     "jobs.state": (lambda of, has: of.jobs.state(has.running), None),
+    "jobs.revision": (lambda of, has: of.jobs.revision(has.running), None),
     "jobs.result": (lambda of, has: of.jobs.result(has.finished), None),
     "jobs.page": (
         lambda of, _: of.jobs.page(state=None, labels={"a": "b"}, before=None, limit=9),

@@ -33,6 +33,7 @@ def an_attempt(
         fence=number,
         item_count=(len(value) if isinstance(value, list) else 1) + len(dropped_earlier),
         input=encode(value),
+        revision=1,
         dropped_earlier=dropped_earlier,
         checkpoint=checkpoint or ChunkOutput(),
     )

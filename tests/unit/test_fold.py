@@ -8,32 +8,63 @@ import pytest
 import workers.fold
 from contract.failures import FailureType
 from workers.fold import Fold, FoldFailed
+from workers.processor import Reducer, ReducerType
 from workers.reducers.collect import Collect
 from workers.reducers.merge import Merge
 from workers.reducers.sum import Sum
-from workers.registry import ReducerFactory
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 100
 
 
-def fold(factory: ReducerFactory, *, max_result_bytes: int = LIMIT) -> Fold:
-    return Fold("mine", factory, max_result_bytes=max_result_bytes)
+def fold(reducer: type[Reducer], *, max_result_bytes: int = LIMIT) -> Fold:
+    return Fold(ReducerType(reducer), max_result_bytes=max_result_bytes)
 
 
 class Raises:
-    """A reducer that raises what it is told to, at the first result."""
+    """A reducer that raises what its subclass says, at the first result."""
 
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
+    name = "mine"
+    error: BaseException
 
     def add(self, index: int, result: Any) -> None:
         del index, result
-        raise self._error
+        raise self.error
 
     def result(self) -> Any:
         return None
+
+
+class Unmakeable(Sum):
+    def __init__(self) -> None:
+        raise RuntimeError("no such table")
+
+
+class Bag:
+    """A reducer that says by itself, and not by its class, that it keeps all."""
+
+    def __init__(self) -> None:
+        self.keeps_all = True
+        self._kept: list[Any] = []
+
+    def add(self, index: int, result: Any) -> None:
+        del index
+        self._kept.append(result)
+
+    def result(self) -> Any:
+        return self._kept
+
+
+class Falsy(Sum):
+    def __bool__(self) -> bool:
+        return False
+
+
+class Unsure(Sum):
+    @property
+    def keeps_all(self) -> bool:
+        raise RuntimeError("cannot tell")
 
 
 class Sleeps:
@@ -68,9 +99,9 @@ async def test_a_result_over_the_limit_names_limit_and_setting() -> None:
     assert "FANFOLD_MAX_JOB_RESULT_BYTES" in failed.value.failure.message
 
 
-@pytest.mark.parametrize("factory", [Collect, Merge])
-async def test_what_keeps_all_stops_before_it_has_all_in_memory(factory: ReducerFactory) -> None:
-    one = fold(factory)
+@pytest.mark.parametrize("reducer", [Collect, Merge, Bag])
+async def test_what_keeps_all_stops_before_it_has_all_in_memory(reducer: type[Reducer]) -> None:
+    one = fold(reducer)
     batch = [(index, b"[12345678]") for index in range(10)]
     await one.add(batch)
     with pytest.raises(FoldFailed, match="more than 100 bytes"):
@@ -93,17 +124,27 @@ async def test_objects_that_share_their_keys_may_be_merged_without_end() -> None
     ],
 )
 async def test_whatever_a_reducer_raises_is_its_failure(error: BaseException, words: str) -> None:
+    reducer = type("Mine", (Raises,), {"error": error})
     with pytest.raises(FoldFailed, match="reducer 'mine': ") as failed:
-        await fold(lambda: Raises(error)).add([(0, b"1")])
+        await fold(reducer).add([(0, b"1")])
     assert words in failed.value.failure.message
 
 
 async def test_a_reducer_that_cannot_be_made_is_a_failure_too() -> None:
-    def broken() -> Sum:
-        raise RuntimeError("no such table")
-
     with pytest.raises(FoldFailed, match="no such table"):
-        await fold(broken).result()
+        await fold(Unmakeable).result()
+
+
+async def test_a_reducer_that_cannot_say_whether_it_keeps_all_is_a_failure_too() -> None:
+    with pytest.raises(FoldFailed, match="cannot tell"):
+        await fold(Unsure).add([(0, b"1")])
+
+
+async def test_a_reducer_that_is_false_to_python_is_made_once_all_the_same() -> None:
+    one = fold(Falsy)
+    await one.add([(0, b"1")])
+    await one.add([(1, b"2")])
+    assert await one.result() == b"3"
 
 
 async def test_a_reducer_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,13 @@ from app.http.errors import InvalidJob
 from app.intake.job_request import JobRequest
 from app.intake.validation import check_names, validate
 from contract.settings import GatewaySettings
-from ledger.catalog import CatalogEntry, Published
+from ledger.catalog import CatalogEntry, Kind, Published
 from workers.registry import Registry
 
 LIMITS = GatewaySettings()
-_REGISTRY = Registry()
-PROCESSORS = Published({entry.name: entry for entry in _REGISTRY.processor_entries()})
-REDUCERS = Published({entry.name: entry for entry in _REGISTRY.reducer_entries()})
+_ENTRIES = Registry().entries()
+PROCESSORS = Published({entry.name: entry for entry in _ENTRIES[Kind.PROCESSOR]})
+REDUCERS = Published({entry.name: entry for entry in _ENTRIES[Kind.REDUCER]})
 
 
 def request(**changed: Any) -> JobRequest:

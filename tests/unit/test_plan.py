@@ -35,9 +35,16 @@ def test_no_job_has_more_shards_than_its_history_bears(chunks: int) -> None:
     assert math.ceil(chunks / size) <= TUNING.max_shards
 
 
-def test_a_job_in_activity_mode_has_a_shard_however_small_it_is() -> None:
-    assert TUNING.has_shards(Execution.ACTIVITY, 1)
-    assert not TUNING.has_shards(Execution.WORKFLOW, TUNING.chunks_without_shards)
+@pytest.mark.parametrize(
+    ("execution", "most"),
+    [
+        (Execution.WORKFLOW, TUNING.chunks_without_shards),
+        (Execution.ACTIVITY, TUNING.block_chunks_without_shards),
+    ],
+)
+def test_only_large_jobs_have_shards(execution: Execution, most: int) -> None:
+    assert not TUNING.has_shards(execution, most)
+    assert TUNING.has_shards(execution, most + 1)
 
 
 @pytest.mark.parametrize("index", [0, 1_999, 2_000, 9_999])

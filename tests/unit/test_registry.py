@@ -3,14 +3,18 @@
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from ledger.catalog import Kind
 from workers.registry import CannotLoad, Registry
 
 PLUGIN = '''
 from typing import Any
+
+from workers.processor import example
 
 
 def shout(item: str, *, marks: int = 1) -> str:
@@ -32,8 +36,14 @@ class Longest:
         return self.found
 
 
+@example({"items": ["a"], "processor": "shout"})
 class Named(Longest):
     name = "by_name"
+
+
+class NamedByProperty(Longest):
+    @property
+    def name(self): return "late"
 
 
 class HalfAReducer:
@@ -81,7 +91,7 @@ def test_the_built_in_ones_are_always_there() -> None:
         *("count_by", "double", "transform", "validate", "word_count"),
     ]
     assert sorted(registry.reducers) == ["collect", "merge", "merge_counts", "sum"]
-    entries = registry.processor_entries() + registry.reducer_entries()
+    entries = chain(*registry.entries().values())
     assert all(entry.description and entry.options_schema["type"] == "object" for entry in entries)
 
 
@@ -90,17 +100,25 @@ def test_the_users_own_are_found_in_the_directory_they_start_from() -> None:
     registry = Registry(["theirs.code:shout", "theirs.code:later", "theirs.code:Longest"])
     assert registry.processors["shout"].function("a", marks=2) == "A!!"
     assert registry.processors["later"].is_async
-    assert registry.reducers["Longest"]().result() is None
-    (entry,) = [entry for entry in registry.processor_entries() if entry.name == "shout"]
+    assert registry.reducers["Longest"].new().result() is None
+    (entry,) = [entry for entry in registry.entries()[Kind.PROCESSOR] if entry.name == "shout"]
     assert entry.description == "Say it louder."
     assert entry.options_schema["properties"]["marks"]["type"] == "integer"
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_reducer_may_bring_its_name() -> None:
+def test_a_reducer_may_bring_its_name_and_an_example() -> None:
     registry = Registry(["theirs.code:Named"])
-    (entry,) = [entry for entry in registry.reducer_entries() if entry.name == "by_name"]
-    assert entry.example["reducer"] == "by_name"
+    (entry,) = [entry for entry in registry.entries()[Kind.REDUCER] if entry.name == "by_name"]
+    assert entry.example == {"reducer": "by_name", "items": ["a"], "processor": "shout"}
+
+
+@pytest.mark.usefixtures("plugin")
+def test_code_without_an_example_gets_the_plainest() -> None:
+    registry = Registry(["theirs.code:shout", "theirs.code:Longest"])
+    examples = [entry.example for entries in registry.entries().values() for entry in entries]
+    assert {"processor": "shout", "items": [1, 2, 3]} in examples
+    assert {"reducer": "Longest", "items": [1], "processor": "double"} in examples
 
 
 @pytest.mark.usefixtures("plugin")
@@ -131,6 +149,7 @@ def test_a_reducer_may_bring_its_name() -> None:
         ("theirs.code:absent", "theirs.code:absent: 'theirs.code' has no 'absent'"),
         ("theirs.code:number", "theirs.code:number: it is neither a function"),
         ("theirs.code:HalfAReducer", "theirs.code:HalfAReducer: it is neither a function"),
+        ("theirs.code:NamedByProperty", "NamedByProperty: 'name' must be a string"),
         ("theirs.code:positional", "positional: parameter 'marks' must be keyword-only"),
         ("theirs.code:double", "theirs.code:double: the name 'double' is taken already"),
     ],
@@ -155,6 +174,6 @@ def test_naming_one_twice_is_told() -> None:
 @pytest.mark.usefixtures("plugin")
 def test_every_published_entry_is_json() -> None:
     registry = Registry(["theirs.code:shout", "theirs.code:Longest"])
-    for entry in registry.processor_entries() + registry.reducer_entries():
+    for entry in chain(*registry.entries().values()):
         assert json.loads(json.dumps(entry.example)) == entry.example
         assert json.loads(json.dumps(entry.options_schema)) == entry.options_schema

@@ -8,7 +8,7 @@ from contract.states import JobState
 
 
 def rendered(size: int, state: JobState = JobState.SUCCEEDED) -> RenderedJob:
-    return RenderedJob(body=b"x" * size, etag="", state=state)
+    return RenderedJob(body=b"x" * size, etag="", state=state, revision=1)
 
 
 def test_those_not_asked_for_the_longest_make_room() -> None:

@@ -3,6 +3,7 @@
 import pydantic
 import pytest
 
+from client.models import FINISHED
 from contract.states import ChunkState, JobState
 
 
@@ -23,3 +24,7 @@ def test_a_client_may_ask_for_known_states_only() -> None:
     assert asked.validate_python("running") is JobState.RUNNING
     with pytest.raises(pydantic.ValidationError):
         asked.validate_python("hibernating")
+
+
+def test_the_client_which_imports_nothing_of_ours_knows_the_same_states_as_finished() -> None:
+    assert set(FINISHED) == {state for state in JobState if state.is_terminal}

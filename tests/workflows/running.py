@@ -64,7 +64,8 @@ QUICK_CHILDREN = Shape(pace=Pace(quick_streak=Tuning().quick_sample))
 """Its chunks are believed to be quick from the first on."""
 SHARDS = Shape().tuned(chunks_without_shards=0, shard_chunks=2)
 BLOCKS = Shape(Execution.ACTIVITY)
-FULL_SHARDS = BLOCKS.tuned(max_events=20, block_seconds=0.05)
+BLOCKS_IN_SHARDS = BLOCKS.tuned(block_chunks_without_shards=0)
+FULL_SHARDS = BLOCKS_IN_SHARDS.tuned(max_events=20, block_seconds=0.05)
 """Blocks make way all the time, and shards for one another."""
 
 Handle = WorkflowHandle[Any, Any]

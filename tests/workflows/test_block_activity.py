@@ -12,7 +12,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from contract.failures import FailureType
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec
+from contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 from contract.names import DEFAULT_TENANT, JobId, new_job_id
 from contract.states import ChunkState
 from contract.wire import BlockInput, BlockOutcome, JobRef
@@ -27,7 +34,7 @@ from workers.activities.block import BlockActivities
 from workers.attempts import Attempts
 from workers.processor import Processor, ProcessorContext
 from workers.registry import Registry
-from workers.slots import Slots
+from workers.worker_slots import WorkerSlots
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +54,7 @@ def worker(ledger: Ledger, *processors: Callable[..., Any], slots: int = 50) -> 
     for function in processors:
         registry.processors[function.__name__] = Processor(function)
     attempts = Attempts(ledger, registry.processors, max_result_bytes=1024)
-    return BlockActivities(ledger, attempts, Slots(slots))
+    return BlockActivities(ledger, attempts, WorkerSlots(slots))
 
 
 async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
@@ -60,9 +67,9 @@ async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
     return job_id
 
 
-def block(ledger: Ledger, job_id: JobId, *, width: int, number: int = 1) -> BlockInput:
+def block(ledger: Ledger, job_id: JobId, *, lanes: int, number: int = 1) -> BlockInput:
     ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=ledger.id)
-    return BlockInput(job=ref, block=number, width=width, seconds=20.0)
+    return BlockInput(job=ref, block=number, lanes=lanes, seconds=20.0)
 
 
 def begin(
@@ -81,7 +88,7 @@ async def chunks_of(ledger: Ledger, job_id: JobId) -> list[ChunkRecord]:
 async def test_a_block_whose_worker_died_takes_back_what_that_had_begun(ledger: Ledger) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 6, GATED)
-    given = block(ledger, job_id, width=2)
+    given = block(ledger, job_id, lanes=2)
     async with gate, after:
         _, dying = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0, 1)
@@ -106,7 +113,7 @@ async def test_a_chunk_whose_worker_dies_in_its_last_attempt_is_lost_alone(
 ) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 3, GATED_ONCE)
-    given = block(ledger, job_id, width=1)
+    given = block(ledger, job_id, lanes=1)
     async with gate, after:
         _, dying = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
@@ -127,7 +134,7 @@ async def test_a_worker_that_comes_back_begins_no_chunk_of_a_block_that_another_
 ) -> None:
     gate, after = Gate(), Gate()
     job_id = await running_job(ledger, 4, GATED_ONCE)
-    given = block(ledger, job_id, width=1)
+    given = block(ledger, job_id, lanes=1)
     async with gate, after:
         _, zombie = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
@@ -147,7 +154,7 @@ async def test_blocks_share_a_job_s_chunks_and_none_runs_in_two(ledger: Ledger) 
     job_id = await running_job(ledger, 9, GATED_ONCE)
     async with gate:
         outcomes = [
-            begin(worker(ledger, gate.gate), block(ledger, job_id, width=3, number=number))[1]
+            begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=3, number=number))[1]
             for number in (1, 2)
         ]
         await gate.until_full(6)
@@ -164,7 +171,7 @@ async def test_a_stage_that_is_done_is_not_repeated_by_another_worker(ledger: Le
         return item + 10
 
     job_id = await running_job(ledger, 1, StageSpec(processor="note"), GATED)
-    given = block(ledger, job_id, width=1)
+    given = block(ledger, job_id, lanes=1)
     async with gate, after:
         _, dying = begin(worker(ledger, note, gate.gate), given)
         await gate.until_inside(0)
@@ -181,7 +188,7 @@ async def test_more_lanes_than_slots_cost_no_attempt(ledger: Ledger) -> None:
     gate = Gate()
     gate.open()
     job_id = await running_job(ledger, 7, GATED_ONCE)
-    await begin(worker(ledger, gate.gate, slots=1), block(ledger, job_id, width=5))[1]
+    await begin(worker(ledger, gate.gate, slots=1), block(ledger, job_id, lanes=5))[1]
     assert gate.most_inside == 1
     assert [(chunk.state, chunk.attempts) for chunk in await chunks_of(ledger, job_id)] == [
         (ChunkState.SUCCEEDED, 1)
@@ -199,9 +206,9 @@ async def test_the_blocks_of_a_worker_share_its_slots_fairly(ledger: Ledger) -> 
     one = await running_job(ledger, 12, GATED)
     other = await running_job(ledger, 12, StageSpec(processor="gate_too"))
     async with first, second:
-        _, of_one = begin(activities, block(ledger, one, width=4))
+        _, of_one = begin(activities, block(ledger, one, lanes=4))
         await first.until_full(4)
-        _, of_other = begin(activities, block(ledger, other, width=4))
+        _, of_other = begin(activities, block(ledger, other, lanes=4))
         await asyncio.sleep(0.05)
         assert not second.inside
         # Who waits goes first: each slot that comes free changes hands.
@@ -222,9 +229,9 @@ async def test_what_is_done_does_not_wait_for_a_slot_to_be_recorded(ledger: Ledg
     activities = worker(ledger, gate.gate, slots=1)
     one, other = await running_job(ledger, 2, GATED), await running_job(ledger, 5, GATED)
     async with gate:
-        _, of_one = begin(activities, block(ledger, one, width=1))
+        _, of_one = begin(activities, block(ledger, one, lanes=1))
         await gate.until_begun(1)
-        _, of_other = begin(activities, block(ledger, other, width=1))
+        _, of_other = begin(activities, block(ledger, other, lanes=1))
         await asyncio.sleep(0.05)
         gate.let_go(0)
         await gate.until_begun(2)
@@ -241,7 +248,7 @@ async def test_a_block_of_a_job_that_is_cancelled_starts_no_further_chunk(ledger
     gate = Gate()
     job_id = await running_job(ledger, 5, GATED)
     async with gate:
-        environment, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2))
+        environment, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=2))
         await gate.until_inside(0, 1)
         await ours(ledger).jobs.request_cancel(job_id)
         environment.cancel()
@@ -257,7 +264,7 @@ async def test_a_block_that_finds_its_job_cancelled_ends_by_itself(ledger: Ledge
     gate = Gate()
     job_id = await running_job(ledger, 5, GATED)
     async with gate:
-        _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, width=1))
+        _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=1))
         await gate.until_inside(0)
         await ours(ledger).jobs.request_cancel(job_id)
         gate.let_go(0)
@@ -269,7 +276,7 @@ async def test_a_block_that_finds_its_job_cancelled_ends_by_itself(ledger: Ledge
 async def test_a_block_of_a_job_that_is_gone_runs_nothing(ledger: Ledger) -> None:
     gate = Gate()
     job_id = await running_job(ledger, 3, GATED)
-    given = block(ledger, job_id, width=1)
+    given = block(ledger, job_id, lanes=1)
     async with gate:
         _, outcome = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
@@ -295,7 +302,7 @@ async def test_a_stopping_worker_gives_back_what_it_has_not_done(ledger: Ledger)
     retry = RetrySpec(max_attempts=3, initial_interval_seconds=3600, max_interval_seconds=3600)
     job_id = await running_job(ledger, 5, StageSpec(processor="fail_at_zero", retry=retry))
     async with gate:
-        environment, outcome = begin(worker(ledger, fail_at_zero), block(ledger, job_id, width=2))
+        environment, outcome = begin(worker(ledger, fail_at_zero), block(ledger, job_id, lanes=2))
         await gate.until_inside(1, 2)
         environment.worker_shutdown()
         gate.let_go(1)  # within the grace
@@ -314,7 +321,7 @@ async def test_a_block_says_when_there_is_more_to_do(ledger: Ledger) -> None:
     retry = RetrySpec(max_attempts=9, initial_interval_seconds=100, max_interval_seconds=1000)
     stage = StageSpec(processor="double", options={"fail_attempts": 9}, retry=retry)
     job_id = await running_job(ledger, 6, stage)
-    outcome = await begin(worker(ledger), block(ledger, job_id, width=3))[1]
+    outcome = await begin(worker(ledger), block(ledger, job_id, lanes=3))[1]
     assert outcome.more_in_seconds is not None
     assert 60 < outcome.more_in_seconds <= 100
 
@@ -324,14 +331,14 @@ async def test_idle_lanes_take_up_what_comes_back_to_the_ledger(ledger: Ledger) 
     gate = Gate()
     job_id = await running_job(ledger, 2, GATED)
     async with gate:
-        _, one = begin(worker(ledger, gate.gate), block(ledger, job_id, width=1))
+        _, one = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=1))
         await gate.until_inside(0)
-        stopping, other = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2, number=2))
+        stopping, other = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=2, number=2))
         await gate.until_inside(0, 1)
         stopping.worker_shutdown()
         stopping.cancel()
         assert (await other).more_in_seconds == 0
-        _, third = begin(worker(ledger, gate.gate), block(ledger, job_id, width=2, number=3))
+        _, third = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=2, number=3))
         await gate.until_begun(3)
         gate.open()
         await asyncio.gather(one, third)
@@ -344,7 +351,7 @@ async def test_a_block_makes_way_once_its_time_is_over(ledger: Ledger) -> None:
         return item
 
     job_id = await running_job(ledger, 500, StageSpec(processor="take_a_while"))
-    given = replace(block(ledger, job_id, width=2), seconds=0.1)
+    given = replace(block(ledger, job_id, lanes=2), seconds=0.1)
     began = time.monotonic()
     outcome = await begin(worker(ledger, take_a_while), given)[1]
     assert outcome.more_in_seconds == 0
@@ -353,6 +360,26 @@ async def test_a_block_makes_way_once_its_time_is_over(ledger: Ledger) -> None:
     assert 2 <= len(done) < 500
     # Nothing is left half-way: others go on with the very next chunk.
     assert [chunk.index for chunk in done] == list(range(len(done)))
+
+
+async def test_a_change_of_the_job_holds_for_the_next_attempt_of_a_running_block(
+    ledger: Ledger,
+) -> None:
+    """What a worker remembers of a job goes by its revision."""
+    gate = Gate()
+    once = StageSpec(processor="gate", options={}, retry=RetrySpec(max_attempts=1))
+    job_id = await running_job(ledger, 3, once)
+    async with gate:
+        _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=1))
+        await gate.until_inside(0)
+        tolerant = Controls(tolerated_failures=ToleranceSpec(count=0)).to_json()
+        await ledger.database.write(
+            Statement("UPDATE jobs SET controls = ? WHERE id = ?", (tolerant, job_id)),
+            Statement("UPDATE chunks SET state = 'failed' WHERE job_id = ? AND idx = 2", (job_id,)),
+        )
+        gate.open()
+        assert (await outcome).is_tolerance_exceeded
+    assert gate.begun == [0, 1]
 
 
 def _delete(table: str, job_id: str) -> Statement:

@@ -7,7 +7,7 @@ import pytest
 from contract.job_spec import Execution, RetrySpec, StageSpec
 from contract.plan import Tuning
 from contract.states import JobState
-from tests.workflows.running import BLOCKS, SHARDS, Fanfold, Shape, event_names
+from tests.workflows.running import BLOCKS_IN_SHARDS, SHARDS, Fanfold, Shape, event_names
 
 MOST_EVENTS = 10_000
 MOST_EVENTS_A_CHILD = 9
@@ -40,7 +40,7 @@ async def test_many_children_in_shards_stay_within_the_budget_of_events(fanfold:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("shape", [BLOCKS], ids=["blocks"])
+@pytest.mark.parametrize("shape", [BLOCKS_IN_SHARDS], ids=["blocks"])
 async def test_blocks_cost_a_few_events_however_many_chunks_they_run(fanfold: Fanfold) -> None:
     job = await fanfold.record([[n] for n in range(1_001)], StageSpec(processor="double"))
     async with fanfold.working(sandbox=False):
@@ -51,12 +51,12 @@ async def test_blocks_cost_a_few_events_however_many_chunks_they_run(fanfold: Fa
     assert row.counts.succeeded == 1_001
     assert len(of_job) < 40
     blocks = of_shard.count("ActivityTaskScheduled")
-    assert blocks <= math.ceil(50 / Tuning().block_width) + 1
+    assert blocks <= math.ceil(50 / Tuning().least_block_lanes) + 1
     assert len(of_shard) <= 6 * blocks + 10
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("shape", [BLOCKS], ids=["blocks"])
+@pytest.mark.parametrize("shape", [BLOCKS_IN_SHARDS], ids=["blocks"])
 async def test_retries_of_every_chunk_cost_no_event_at_all(fanfold: Fanfold) -> None:
     retry = RetrySpec(max_attempts=4, initial_interval_seconds=0.2, backoff_coefficient=1)
     stage = StageSpec(processor="double", options={"fail_attempts": 3}, retry=retry)

@@ -12,7 +12,15 @@ from contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
 from contract.states import ChunkState, JobState
 from contract.wire import ChunkInput, JobInput
 from tests.workflows.gate import Gate
-from tests.workflows.running import BLOCKS, CHILDREN, QUICK_CHILDREN, SHARDS, Fanfold, Handle, Shape
+from tests.workflows.running import (
+    BLOCKS_IN_SHARDS,
+    CHILDREN,
+    QUICK_CHILDREN,
+    SHARDS,
+    Fanfold,
+    Handle,
+    Shape,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -121,7 +129,9 @@ async def test_a_job_whose_every_child_was_terminated_fails(fanfold: Fanfold) ->
 
 
 @pytest.mark.parametrize("by", ["terminate", "cancel"])
-@pytest.mark.parametrize("shape", [SHARDS.tuned(shard_chunks=3), BLOCKS], ids=["shards", "blocks"])
+@pytest.mark.parametrize(
+    "shape", [SHARDS.tuned(shard_chunks=3), BLOCKS_IN_SHARDS], ids=["shards", "blocks"]
+)
 async def test_what_a_shard_closed_outside_had_to_do_is_offered_again(
     fanfold: Fanfold, shape: Shape, by: str
 ) -> None:
@@ -147,7 +157,7 @@ async def test_what_a_shard_closed_outside_had_to_do_is_offered_again(
     assert {chunk.attempts for chunk in await fanfold.chunks(job)} == {1}
 
 
-@pytest.mark.parametrize("shape", [SHARDS, BLOCKS], ids=["shards", "blocks"])
+@pytest.mark.parametrize("shape", [SHARDS, BLOCKS_IN_SHARDS], ids=["shards", "blocks"])
 async def test_the_slots_of_a_closed_shard_go_to_others(fanfold: Fanfold, shape: Shape) -> None:
     fanfold, gate = fanfold.shaped(shape), Gate()
     job = await fanfold.record(

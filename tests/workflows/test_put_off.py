@@ -12,6 +12,7 @@ from contract.job_spec import RetrySpec, StageSpec
 from contract.states import ChunkState, JobState
 from tests.workflows.running import (
     BLOCKS,
+    BLOCKS_IN_SHARDS,
     CHILDREN,
     QUICK_CHILDREN,
     SHARDS,
@@ -158,7 +159,7 @@ async def test_other_chunks_run_while_one_waits_for_its_time(
     assert 4 < begun.index(0, 1) < 39
 
 
-@pytest.mark.parametrize("shape", [BLOCKS], ids=["blocks"])
+@pytest.mark.parametrize("shape", [BLOCKS_IN_SHARDS], ids=["blocks"])
 async def test_a_long_wait_keeps_no_block_running(
     fanfold_on_dev_server: Fanfold, shape: Shape, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from contract.job_spec import StageSpec, ToleranceSpec
 from contract.states import ChunkState, JobState
 from ledger.records import JobRecord
 from tests.ledger.jobs_recorded import ours
-from tests.workflows.running import BLOCKS, ONE_ATTEMPT, SHARDS, Fanfold, Shape
+from tests.workflows.running import BLOCKS_IN_SHARDS, ONE_ATTEMPT, SHARDS, Fanfold, Shape
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +76,7 @@ async def test_a_job_below_the_sample_is_judged_at_its_end(fanfold: Fanfold) -> 
     assert row.error.type == FailureType.TOLERANCE_EXCEEDED
 
 
-@pytest.mark.parametrize("shape", [SHARDS, BLOCKS], ids=["children", "blocks"])
+@pytest.mark.parametrize("shape", [SHARDS, BLOCKS_IN_SHARDS], ids=["children", "blocks"])
 async def test_failures_count_over_all_shards(fanfold: Fanfold) -> None:
     row, states = await run(fanfold, [2, 1, 4, 3, 6, 5, 8, 7], ToleranceSpec(count=2))
     assert states == ["failed", "succeeded"] * 2 + ["failed"] + ["cancelled"] * 3

@@ -11,7 +11,16 @@ from contract.job_spec import RetrySpec, StageSpec
 from contract.states import JobState
 from contract.wire import JobInput
 from tests.workflows.gate import Gate
-from tests.workflows.running import BLOCKS, CHILDREN, FULL_SHARDS, SHARDS, Fanfold, Shape, until
+from tests.workflows.running import (
+    BLOCKS,
+    BLOCKS_IN_SHARDS,
+    CHILDREN,
+    FULL_SHARDS,
+    SHARDS,
+    Fanfold,
+    Shape,
+    until,
+)
 from workers.processor import ProcessorContext
 from workers.workflows.window import Window
 
@@ -74,6 +83,7 @@ async def two_workers(fanfold: Fanfold, gate: Gate) -> AsyncIterator[None]:
         (BLOCKS, 2),
         (BLOCKS, 7),
         (BLOCKS, 50),
+        (BLOCKS_IN_SHARDS, 7),
         (FULL_SHARDS, 7),
     ],
 )

@@ -34,7 +34,7 @@ from ledger.records import Attempt, BlockRun, NoAttempt
 from ledger.work import Work
 from workers.activities.lifeline import heartbeats
 from workers.attempts import Attempts, Ending, NoSuchJob, persistently
-from workers.slots import Slots
+from workers.worker_slots import WorkerSlots
 
 _log = logging.getLogger("fanfold.worker")
 
@@ -91,7 +91,7 @@ class _Run:
     @property
     def is_idle(self) -> bool:
         """Whether no lane runs anything."""
-        return len(self.parked) + self.lanes_ended == self.given.width
+        return len(self.parked) + self.lanes_ended == self.given.lanes
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -147,7 +147,7 @@ class _Run:
 class BlockActivities:
     """Runs blocks of chunks."""
 
-    def __init__(self, ledger: Ledger, attempts: Attempts, slots: Slots) -> None:
+    def __init__(self, ledger: Ledger, attempts: Attempts, slots: WorkerSlots) -> None:
         """Take what the activity depends on; the slots are for all blocks of this worker."""
         self._ledger = ledger
         self._attempts = attempts
@@ -170,7 +170,7 @@ class BlockActivities:
         if this.number > 1:
             await work.take_over(given.job.id, this)
         run = _Run(given, terms, this, work)
-        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.width)))
+        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.lanes)))
         async with heartbeats(), _beside(self._look_out(run)), _beside(self._return_slots(run)):
             try:
                 await asyncio.shield(lanes)
@@ -266,6 +266,10 @@ class BlockActivities:
 
     async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
+        if attempt.revision > run.terms.revision:
+            run.terms = await persistently(
+                self._attempts.terms, run.given.job, revision=attempt.revision
+            )
         try:
             if not run.is_over:
                 with run.interruptible():
@@ -320,8 +324,10 @@ class BlockActivities:
     async def _return_slots(self, run: _Run) -> None:
         """Of a block that makes way, give back the slots of lanes that ended before the last."""
         info, returned = activity.info(), 0
-        assert info.workflow_id is not None  # noqa: S101 - blocks are started by shards
-        shard = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
+        starter = activity.client().get_workflow_handle(
+            info.workflow_id, run_id=info.workflow_run_id
+        )
         while True:
             await run.lane_ended.wait()
             run.lane_ended.clear()
@@ -331,7 +337,7 @@ class BlockActivities:
             ended = run.lanes_ended - returned
             returned += ended
             try:
-                await shard.signal(
+                await starter.signal(
                     BLOCK_SLOTS_RETURNED, BlockSlotsReturned(block=run.given.block, slots=ended)
                 )
             except RPCError as error:

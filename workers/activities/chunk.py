@@ -52,6 +52,10 @@ class ChunkActivities:
                 begun = await self._begin(given)
                 if isinstance(begun, NoAttempt):
                     return _answer_without_running(begun, given)
+                if begun.revision > terms.revision:
+                    terms = await persistently(
+                        self._attempts.terms, given.job, revision=begun.revision
+                    )
                 outcome = await self._run(begun, given, terms)
                 if (
                     outcome.state is not ChunkState.PENDING

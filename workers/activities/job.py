@@ -15,14 +15,14 @@ from ledger.connect import Ledger
 from ledger.records import ChunkCounts
 from workers.activities.lifeline import heartbeats
 from workers.fold import Fold, FoldFailed
-from workers.registry import ReducerFactory
+from workers.processor import ReducerType
 
 
 class JobActivities:
     """Keeps a job's row in step with its workflow, and folds its results."""
 
     def __init__(
-        self, ledger: Ledger, reducers: Mapping[str, ReducerFactory], *, max_result_bytes: int
+        self, ledger: Ledger, reducers: Mapping[str, ReducerType], *, max_result_bytes: int
     ) -> None:
         """Take what the activities depend on."""
         self._ledger = ledger
@@ -102,11 +102,11 @@ class JobActivities:
         return ClosedJob(state=None, left=left, page=await self.plan_page(first))
 
     async def _fold(self, chunks: Chunks, job_id: JobId, reducer_name: str) -> bytes:
-        factory = self._reducers.get(reducer_name)
-        if factory is None:
+        reducer = self._reducers.get(reducer_name)
+        if reducer is None:
             message = f"this worker knows no reducer '{reducer_name}'"
             raise FoldFailed(Failure(type=FailureType.UNKNOWN_REDUCER, message=message))
-        fold = Fold(reducer_name, factory, max_result_bytes=self._max_result_bytes)
+        fold = Fold(reducer, max_result_bytes=self._max_result_bytes)
         async with heartbeats():
             # The fold is repeated as a whole where the ledger is away in between.
             async for batch in chunks.batches(job_id, state=ChunkState.SUCCEEDED):
@@ -128,6 +128,10 @@ def verdict(
     ):
         message = f"{counts.failed} of {finished} chunks failed, more than the job tolerates"
         return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
+    if counts.cancelled:
+        # Whoever did that took the job's workflow for closed: it must not pass for success.
+        message = f"{counts.cancelled} chunks were cancelled, though the job was not"
+        return JobState.FAILED, Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
     if counts.failed == 0:
         return JobState.SUCCEEDED, None
     if counts.succeeded == 0:

@@ -12,7 +12,7 @@ from workers.processor import ItemDropped, ValidationError, example
 
 Kind = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 
-_KINDS: dict[str, Callable[[object], bool]] = {
+_KINDS: dict[Kind, Callable[[object], bool]] = {
     "string": lambda value: isinstance(value, str),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),

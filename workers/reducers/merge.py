@@ -17,7 +17,7 @@ class Merge:
 
     @property
     def keeps_all(self) -> bool:
-        """See Reducer: of objects, equal keys make one."""
+        """See KeepsAll: of objects, equal keys make one."""
         return isinstance(self._merged, list)
 
     def add(self, index: int, result: object) -> None:

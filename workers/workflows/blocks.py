@@ -10,8 +10,8 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from contract.names import RUN_BLOCK, chunk_task_queue
-    from contract.plan import HEARTBEAT_TIMEOUT, block_id
-    from contract.wire import BlockInput, BlockOutcome, ShardInput
+    from contract.plan import HEARTBEAT_TIMEOUT, Tuning, block_id
+    from contract.wire import BlockInput, BlockOutcome, JobRef
     from workers.workflows.calls import LEDGER_RETRY
     from workers.workflows.window import Running, Window
 
@@ -25,20 +25,27 @@ class Blocks:
 
     def __init__(
         self,
-        shard: ShardInput,
+        job: JobRef,
+        tuning: Tuning,
         window: Window,
         *,
+        shard: int,
+        open_chunks: int,
         is_going: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
-        on_turn: Callable[[], None],
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start blocks with the slots of the window.
+        """Start blocks with the slots of the window, for at most so many chunks.
 
-        `is_going` is asked before each start, `on_turn` called whenever all that can be
-        started has been.
+        `shard` is the number of the shard whose blocks these are, or NO_SHARD. `is_going`
+        is asked before each start, `on_turn` called whenever all that can be started has
+        been.
         """
-        self._shard = shard
+        self._job = job
+        self._tuning = tuning
         self._window = window
+        self._shard = shard
+        self._open_chunks = open_chunks
         self._is_going = is_going
         self._on_tolerance_exceeded = on_tolerance_exceeded
         self._on_turn = on_turn
@@ -63,35 +70,35 @@ class Blocks:
         """
         while True:
             is_going = self._is_going()
-            while is_going and self._has_work and (lanes := self._lanes_to_start()):
-                self._start(min(lanes, self._width()))
+            while is_going and self._has_work and (slots := self._usable_slots()):
+                self._start(min(slots, self._lanes_of_a_block()))
             self._on_turn()
             if self._window.is_all_free and not (is_going and self._due_at is not None):
                 break
             await self._running.wait()
         await self._running.cancel()  # a timer for what may not be started any more
 
-    def _lanes_to_start(self) -> int:
-        """As many as there are slots, but no more in all than there are chunks."""
-        return min(self._window.free, self._shard.total_chunks - self._window.lent)
+    def _usable_slots(self) -> int:
+        """Those that are free, but no more in all than there are chunks."""
+        return min(self._window.free, self._open_chunks - self._window.lent)
 
-    def _width(self) -> int:
-        """How many lanes a block has: few, so that all workers share in the job's chunks."""
-        tuning = self._shard.tuning
-        lanes = min(self._window.size, self._shard.total_chunks)
-        width = max(tuning.block_width, math.ceil(lanes / tuning.max_blocks))
-        return min(width, math.ceil(lanes / 2))
+    def _lanes_of_a_block(self) -> int:
+        tuning = self._tuning
+        slots = min(self._window.size, self._open_chunks)
+        lanes = max(tuning.least_block_lanes, math.ceil(slots / tuning.blocks_at_once))
+        # A job of a few chunks has two blocks all the same, for two workers.
+        return min(lanes, tuning.most_block_lanes, math.ceil(slots / 2))
 
-    def _start(self, width: int) -> None:
+    def _start(self, lanes: int) -> None:
         random = workflow.random()
-        block = block_id(self._shard.number, random.getrandbits(_BLOCK_NUMBER_BITS))
+        block = block_id(self._shard, random.getrandbits(_BLOCK_NUMBER_BITS))
         spread = 1 + _SPREAD * (2 * random.random() - 1)
-        self._window.lend(block, width)
+        self._window.lend(block, lanes)
         given = BlockInput(
-            job=self._shard.job,
+            job=self._job,
             block=block,
-            width=width,
-            seconds=self._shard.tuning.block_seconds * spread,
+            lanes=lanes,
+            seconds=self._tuning.block_seconds * spread,
         )
         self._running.start(self._run_block(given))
 

@@ -7,9 +7,17 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from contract.job_spec import Execution
-    from contract.names import CLOSE_JOB, JOB_WORKFLOW, OPEN_JOB, SLOTS_RETURNED, STOP
-    from contract.plan import indexes_of
+    from contract.names import (
+        BLOCK_SLOTS_RETURNED,
+        CLOSE_JOB,
+        JOB_WORKFLOW,
+        OPEN_JOB,
+        SLOTS_RETURNED,
+        STOP,
+    )
+    from contract.plan import NO_SHARD, indexes_of
     from contract.wire import (
+        BlockSlotsReturned,
         ClosedJob,
         CloseJob,
         JobInput,
@@ -19,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         PageInput,
         SlotsReturned,
     )
+    from workers.workflows.blocks import Blocks
     from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
     from workers.workflows.children import Children
     from workers.workflows.replaced import end_replaced
@@ -37,7 +46,7 @@ class JobWorkflow:
     """One job: its window of children, the fold over the survivors, its end.
 
     The ledger plans, the workflow walks: it asks for chunks without an outcome, runs them,
-    and asks again until there are none. A small job starts a child for each chunk itself;
+    and asks again until there are none. A small job starts its children or blocks itself;
     any other starts shards, and lends them the slots of its window.
     """
 
@@ -51,7 +60,7 @@ class JobWorkflow:
         self._shards = Shards(
             job, self._window, is_going=self._is_going, on_tolerance_exceeded=self.stop
         )
-        self._children: Children | None = None
+        self._chunks: Children | Blocks | None = None
 
     @workflow.run
     async def run(self, _job: JobInput) -> str:
@@ -81,13 +90,19 @@ class JobWorkflow:
         """Start nothing more: the job bears no more failures."""
         self._is_stopped = True
         self._shards.changed()
-        if self._children is not None:
-            self._children.changed()
+        if self._chunks is not None:
+            self._chunks.changed()
 
     @workflow.signal(name=SLOTS_RETURNED)
     def slots_returned(self, returned: SlotsReturned) -> None:
         """Take back slots that a shard has no use for, and note how many it wants."""
         self._shards.slots_returned(returned)
+
+    @workflow.signal(name=BLOCK_SLOTS_RETURNED)
+    def block_slots_returned(self, returned: BlockSlotsReturned) -> None:
+        """Let other blocks have the slots of a block that makes way."""
+        if isinstance(self._chunks, Blocks):
+            self._chunks.slots_returned(returned.block, returned.slots)
 
     async def _open(self) -> Page:
         """Mark the job as running; one cancelled before it began goes straight to its end."""
@@ -126,7 +141,19 @@ class JobWorkflow:
         if job.tuning.has_shards(job.execution, job.total_chunks) or is_full:
             await self._shards.run(page, open_chunks)
             return
-        self._children = Children(
+        if job.execution is Execution.ACTIVITY:
+            self._chunks = blocks = Blocks(
+                job.job,
+                job.tuning,
+                self._window,
+                shard=NO_SHARD,
+                open_chunks=open_chunks,
+                is_going=self._has_room,
+                on_tolerance_exceeded=self.stop,
+            )
+            await blocks.run()
+            return
+        self._chunks = children = Children(
             job.job,
             job.stages,
             self._pace,
@@ -135,8 +162,8 @@ class JobWorkflow:
             is_going=self._has_room,
             on_tolerance_exceeded=self.stop,
         )
-        await self._children.run(indexes_of(page.ranges))
-        self._pace = self._children.pace
+        await children.run(indexes_of(page.ranges))
+        self._pace = children.pace
 
     async def _give_up(self) -> None:
         """Nothing that was started for the chunks that are left came to anything."""

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
 # Idle slots are returned a few at a time: a signal for each would fill the job's history.
 # No slot is idle for longer than this.
 _GATHERING_SECONDS = 1.0
-_GATHERED_SHARE = 4
+_GATHERED_SHARE = 1 / 4
 
 
 @workflow.defn(name=SHARD_WORKFLOW)
@@ -42,16 +42,19 @@ class ShardWorkflow:
     def __init__(self, shard: ShardInput) -> None:
         """Start with the slots that the job lends at first."""
         self._shard = shard
-        self._window = Window(shard.width)
+        self._window = Window(shard.slots)
         self._is_tolerance_exceeded = False
-        self._told_wanted = max(0, shard.total_chunks - shard.width)
+        self._told_wanted = max(0, shard.open_chunks - shard.slots)
         self._gathering: asyncio.Task[None] | None = None
         self._tellings: list[asyncio.Task[None]] = []
         self._chunks: Children | Blocks
         if shard.execution is Execution.ACTIVITY:
             self._chunks = Blocks(
-                shard,
+                shard.job,
+                shard.tuning,
                 self._window,
+                shard=shard.number,
+                open_chunks=shard.open_chunks,
                 is_going=self._is_going,
                 on_tolerance_exceeded=self._stop_job,
                 on_turn=self._tell_of_slots,
@@ -124,7 +127,7 @@ class ShardWorkflow:
             if waiting > self._told_wanted:
                 self._return(0, wanted=waiting)
         elif self._window.free:
-            if self._window.free * _GATHERED_SHARE >= self._window.size:
+            if self._window.free >= self._window.size * _GATHERED_SHARE:
                 self._return(self._window.free, wanted=0)
             elif self._gathering is None or self._gathering.done():
                 self._gathering = asyncio.ensure_future(self._gather())

@@ -147,8 +147,8 @@ class Shards:
                 ShardInput(
                     job=job.job,
                     number=number,
-                    width=slots,
-                    total_chunks=chunks,
+                    slots=slots,
+                    open_chunks=chunks,
                     stages=job.stages,
                     execution=job.execution,
                     ranges=[] if self._is_in_blocks else page.ranges,

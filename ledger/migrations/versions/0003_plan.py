@@ -26,10 +26,14 @@ def upgrade() -> None:
     for name, columns, condition in (
         ("chunks_pending", ["job_id", "idx"], "state = 'pending' AND due_at IS NULL"),
         ("chunks_due", ["job_id", "due_at"], "state = 'pending' AND due_at IS NOT NULL"),
-        ("chunks_running", ["job_id", "token"], "state = 'running'"),
         ("chunks_unsuccessful", ["job_id", "state", "idx"], "state IN ('failed', 'cancelled')"),
     ):
         _create_partial_index(name, "chunks", columns, condition)
+    # Unique, which no two calls' tokens are not anyway: else SQLite, which keeps no statistics
+    # here, takes all of a job's chunks to be as few as those of one token.
+    _create_partial_index(
+        "chunks_running", "chunks", ["job_id", "token"], "state = 'running'", unique=True
+    )
     # What may change while the job runs; null where the release before recorded the job.
     op.add_column("jobs", sa.Column("controls", sa.Text))
     op.add_column("jobs", sa.Column("revision", sa.BigInteger, nullable=False, server_default="1"))
@@ -54,9 +58,11 @@ def upgrade() -> None:
     op.execute(f"INSERT INTO ledger_identity (id) VALUES ('{secrets.token_hex(8)}')")
 
 
-def _create_partial_index(name: str, table: str, columns: list[str], condition: str) -> None:
+def _create_partial_index(
+    name: str, table: str, columns: list[str], condition: str, *, unique: bool = False
+) -> None:
     where = sa.text(condition)
-    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 _SQLITE_TRIGGER = (

@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Slots:
+class WorkerSlots:
     """A fair semaphore that tells whether anybody waits for it."""
 
     def __init__(self, count: int) -> None:
