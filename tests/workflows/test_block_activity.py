@@ -382,6 +382,61 @@ async def test_a_change_of_the_job_holds_for_the_next_attempt_of_a_running_block
     assert gate.begun == [0, 1]
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+async def test_what_the_ledger_refuses_fails_its_chunk_and_no_other(
+    ledger: Ledger, lanes: int
+) -> None:
+    await ledger.database.write(
+        Statement(
+            "CREATE TRIGGER no_thirteen BEFORE INSERT ON results WHEN NEW.body = CAST('[13]' AS BLOB) "
+            "BEGIN SELECT RAISE(ABORT, 'no thirteen'); END"
+        )
+    )
+
+    def plus_ten(item: int) -> int:
+        return item + 10
+
+    job_id = await running_job(ledger, 6, StageSpec(processor="plus_ten"))
+    outcome = await begin(worker(ledger, plus_ten), block(ledger, job_id, lanes=lanes))[1]
+    assert outcome.more_in_seconds is None
+    chunks = await chunks_of(ledger, job_id)
+    assert [chunk.index for chunk in chunks if chunk.state is ChunkState.SUCCEEDED] == [
+        *(0, 1, 2),
+        *(4, 5),
+    ]
+    refused = chunks[3]
+    assert refused.error is not None
+    assert refused.error.type == FailureType.INVALID_RESULT
+
+
+async def test_a_block_that_makes_way_breaks_nothing_off(ledger: Ledger) -> None:
+    """Lanes with nothing to do end at once, those that run something with its end."""
+    gate = Gate()
+
+    async def wait_at_zero(item: int, *, context: ProcessorContext) -> int:
+        if item == 0:
+            await gate.gate(item, context=context)
+        await asyncio.sleep(0.005)
+        return item
+
+    job_id = await running_job(ledger, 41, StageSpec(processor="wait_at_zero"))
+    given = replace(block(ledger, job_id, lanes=4), seconds=0.01)
+    async with gate:
+        _, outcome = begin(worker(ledger, wait_at_zero), given)
+
+        async def are_the_others_done() -> bool:
+            chunks = await chunks_of(ledger, job_id)
+            return all(chunk.state.is_terminal for chunk in chunks[1:])
+
+        activities = worker(ledger, wait_at_zero)
+        await begin(activities, replace(given, block=2, seconds=20.0, lanes=2))[1]
+        await until(are_the_others_done)
+        gate.open()
+        await outcome
+    assert {chunk.state for chunk in await chunks_of(ledger, job_id)} == {ChunkState.SUCCEEDED}
+    assert gate.begun == [0]
+
+
 def _delete(table: str, job_id: str) -> Statement:
     column = "id" if table == "jobs" else "job_id"
     return Statement(f"DELETE FROM {table} WHERE {column} = ?", (job_id,))
