@@ -388,7 +388,8 @@ async def test_what_the_ledger_refuses_fails_its_chunk_and_no_other(
 ) -> None:
     await ledger.database.write(
         Statement(
-            "CREATE TRIGGER no_thirteen BEFORE INSERT ON results WHEN NEW.body = CAST('[13]' AS BLOB) "
+            "CREATE TRIGGER no_thirteen BEFORE INSERT ON results "
+            "WHEN NEW.body = CAST('[13]' AS BLOB) "
             "BEGIN SELECT RAISE(ABORT, 'no thirteen'); END"
         )
     )
