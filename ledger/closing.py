@@ -106,8 +106,8 @@ class Closing(OfTenant):
             errors=await counting.error_groups(self._database, job_id, self._tenant),
             result=result,
         )
-        allowed = in_states((*may_close(state), JobState.CANCELLING))
-        _, is_closed = await self._end(job_id, f"{allowed} AND NOT {_CHUNK_IS_OPEN}", (), end)
+        which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN}"
+        _, is_closed = await self._end(job_id, which, (), end)
         return is_closed
 
     async def discard(self, job_id: JobId) -> bool:
@@ -149,8 +149,8 @@ class Closing(OfTenant):
             Statement(
                 "UPDATE jobs SET finished_at = ?, expires_at = ? + keep_ms, "
                 # What had arrived of one that was not sealed is no part of it.
-                "total_chunks = CASE WHEN state = 'receiving' THEN 0 ELSE total_chunks END, "
-                "total_items = CASE WHEN state = 'receiving' THEN 0 ELSE total_items END, "
+                f"total_chunks = CASE WHEN {DISCARD.condition} THEN 0 ELSE total_chunks END, "
+                f"total_items = CASE WHEN {DISCARD.condition} THEN 0 ELSE total_items END, "
                 f"summary = CASE WHEN {_IS_CANCELLED} THEN ? ELSE ? END, "
                 f"state = CASE WHEN {_IS_CANCELLED} THEN '{CLOSE_CANCELLED.after}' ELSE ? END "
                 f"WHERE {may_end} RETURNING id",

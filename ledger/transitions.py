@@ -184,9 +184,10 @@ CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
 
 
 def may_close(state: JobState) -> tuple[JobState, ...]:
-    """The states in which a job with a workflow may be given this terminal state."""
-    return tuple(
-        before
-        for before in UNFINISHED
-        if any(move.after is state and before in move.before for move in JOB_MOVES)
-    )
+    """The states in which a job with a workflow may be closed with this outcome.
+
+    Also one that is being cancelled, which then ends cancelled, whatever was reached.
+    """
+    allowed = {before for move in JOB_MOVES if move.after is state for before in move.before}
+    allowed.update(CLOSE_CANCELLED.before)
+    return tuple(before for before in UNFINISHED if before in allowed)

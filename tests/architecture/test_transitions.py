@@ -15,6 +15,7 @@ from ledger.transitions import (
     By,
     Move,
     in_states,
+    may_close,
 )
 from tests.architecture.test_docs import ROOT, rows, section
 
@@ -98,3 +99,10 @@ def test_no_state_is_written_but_by_a_move() -> None:
 def is_terminal(state: State) -> bool:
     assert isinstance(state, JobState | ChunkState)
     return state.is_terminal
+
+
+def test_a_job_is_closed_only_out_of_the_states_that_its_end_may_follow() -> None:
+    running, stopped = JobState.RUNNING, (JobState.PENDING, JobState.RUNNING, JobState.PAUSED)
+    assert may_close(JobState.SUCCEEDED) == (running, JobState.CANCELLING)
+    assert may_close(JobState.FAILED) == (*stopped, JobState.CANCELLING)
+    assert may_close(JobState.CANCELLED) == (*stopped, JobState.CANCELLING)
