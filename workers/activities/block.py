@@ -23,7 +23,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK
+from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK, JobId
 from contract.states import JobState
 from contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from ledger import outcomes
@@ -81,7 +81,7 @@ class _Run:
     """Those that wait for something that may take long."""
 
     @property
-    def job_id(self) -> str:
+    def job_id(self) -> JobId:
         return self.given.job.id
 
     @property
