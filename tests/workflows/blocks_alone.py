@@ -47,7 +47,7 @@ async def running_job(ledger: Ledger, chunks: int, *stages: StageSpec) -> JobId:
 
 def block(ledger: Ledger, job_id: JobId, *, lanes: int, number: int = 1) -> BlockInput:
     ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=ledger.id)
-    return BlockInput(job=ref, block=number, lanes=lanes, seconds=20.0)
+    return BlockInput(job=ref, block=number, lanes=lanes, seconds=20.0, patience_seconds=5.0)
 
 
 def begin(
