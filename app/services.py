@@ -11,7 +11,7 @@ from app.http.errors import NotFound
 from app.intake.uploads import Uploads
 from app.loops.housekeeping import Housekeeping
 from app.loops.orchestration import Orchestration
-from contract.names import DEFAULT_TENANT
+from contract.names import DEFAULT_TENANT, JobId
 from contract.settings import GatewaySettings
 from ledger.connect import Ledger, TenantLedger
 from ledger.records import JobRecord
@@ -38,7 +38,7 @@ class Services:
         """The ledger as the tenant of a request has it: there is one tenant yet."""
         return self.ledger.of(DEFAULT_TENANT)
 
-    async def job(self, job_id: str) -> JobRecord:
+    async def job(self, job_id: JobId) -> JobRecord:
         """The job; raises NotFound."""
         job = await self.tenant.jobs.find(job_id)
         if job is None:

@@ -65,7 +65,7 @@ def command(*, database: Path, port: int, ui_port: int) -> list[str]:
         "history.rps": "50000",
         # The server looks for transfer tasks 20 times a second once a burst is used up: each
         # step of a small job then waits 50 ms. At 60 a job of one chunk takes a quarter.
-        "history.transferProcessorMaxPollRPS": "60",
+        "history.transferProcessorMaxPollRPS": "200",
         "matching.rps": "50000",
     }
     line = [str(binary()), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error"]

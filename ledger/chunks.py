@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from contract.names import JobId
 from contract.states import ChunkState
 from ledger.database import Row, placeholders
 from ledger.records import ChunkOutput, ChunkRecord, failure_of, output_of
@@ -34,7 +35,7 @@ class Chunks(OfTenant):
     """Operations on chunks. Every method raises LedgerUnavailable when the database is away."""
 
     async def page(
-        self, job_id: str, *, state: ChunkState | None, after: int, limit: int
+        self, job_id: JobId, *, state: ChunkState | None, after: int, limit: int
     ) -> list[ChunkRecord]:
         """At most `limit` chunks with an index above `after`, in index order."""
         rows: list[Row] = []
@@ -46,7 +47,7 @@ class Chunks(OfTenant):
             )
         return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
 
-    async def find(self, job_id: str, index: int) -> ChunkRecord | None:
+    async def find(self, job_id: JobId, index: int) -> ChunkRecord | None:
         """One chunk, or None where the job has none of that index."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND tenant = ? AND idx = ?",
@@ -55,7 +56,7 @@ class Chunks(OfTenant):
         return _record(rows[0]) if rows else None
 
     async def outputs(
-        self, job_id: str, records: Sequence[ChunkRecord]
+        self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
         """Each of these chunks with its output, reading about a megabyte at a time."""
         async for batch in self._batches(job_id, records):
@@ -63,7 +64,7 @@ class Chunks(OfTenant):
                 yield pair
 
     async def stream(
-        self, job_id: str, *, state: ChunkState | None = None
+        self, job_id: JobId, *, state: ChunkState | None = None
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
         """Every chunk of the job with its output, in index order, in flat memory."""
         async for batch in self.batches(job_id, state=state):
@@ -71,7 +72,7 @@ class Chunks(OfTenant):
                 yield pair
 
     async def batches(
-        self, job_id: str, *, state: ChunkState | None = None
+        self, job_id: JobId, *, state: ChunkState | None = None
     ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
         """What `stream` gives, about a megabyte at a time."""
         after = -1
@@ -81,7 +82,7 @@ class Chunks(OfTenant):
             after = records[-1].index
 
     async def _batches(
-        self, job_id: str, records: Sequence[ChunkRecord]
+        self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
         start, waiting_bytes = 0, 0
         for end, record in enumerate(records, start=1):
@@ -94,7 +95,7 @@ class Chunks(OfTenant):
             start, waiting_bytes = end, 0
 
     async def _outputs_of(
-        self, job_id: str, records: Sequence[ChunkRecord]
+        self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> dict[int, ChunkOutput]:
         indexes = [record.index for record in records if record.state.is_terminal]
         if not indexes:
@@ -104,19 +105,19 @@ class Chunks(OfTenant):
             f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(indexes))})",
             (job_id, self._tenant, *indexes),
         )
-        return {row[0]: output_of(row[1:]) for row in rows}
+        return {row["idx"]: output_of(row["body"], row["item_errors"]) for row in rows}
 
 
 def _record(row: Row) -> ChunkRecord:
     return ChunkRecord(
-        index=row[0],
-        state=ChunkState.read(row[1]),
-        item_count=row[2],
-        items_failed=row[3],
-        attempts=row[4],
-        error=failure_of(row[5:8]),
-        started_at=row[8],
-        finished_at=row[9],
-        result_bytes=row[10],
-        block=row[11],
+        index=row["idx"],
+        state=ChunkState.read(row["state"]),
+        item_count=row["item_count"],
+        items_failed=row["items_failed"],
+        attempts=row["attempts"],
+        error=failure_of(row),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        result_bytes=row["result_bytes"],
+        block=row["block"],
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from contract.failures import Failure
+from contract.names import JobId
 from contract.states import JobState
 from ledger import counting
 from ledger.database import Statement, Value
@@ -69,11 +70,11 @@ class _End:
 class Closing(OfTenant):
     """Operations that end a job. Every method raises LedgerUnavailable."""
 
-    async def counts(self, job_id: str) -> ChunkCounts:
+    async def counts(self, job_id: JobId) -> ChunkCounts:
         """Chunks by state and items by outcome, counted from the rows."""
         return await counting.counted(self._database, job_id, self._tenant)
 
-    async def settle(self, job_id: str) -> ChunkCounts:
+    async def settle(self, job_id: JobId) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
 
         For jobs that are stopped: cancelled, past their tolerance, closed outside Fanfold.
@@ -88,7 +89,7 @@ class Closing(OfTenant):
         return await self.counts(job_id)
 
     async def close(
-        self, job_id: str, state: JobState, *, error: Failure | None, result: bytes | None = None
+        self, job_id: JobId, state: JobState, *, error: Failure | None, result: bytes | None = None
     ) -> bool:
         """Give a job its terminal state, once; whether it has one now.
 
@@ -109,20 +110,20 @@ class Closing(OfTenant):
         _, is_closed = await self._end(job_id, f"{allowed} AND NOT {_CHUNK_IS_OPEN}", (), end)
         return is_closed
 
-    async def discard(self, job_id: str) -> bool:
+    async def discard(self, job_id: JobId) -> bool:
         """Cancel a job that was not sealed; whether it was this call that did so."""
         end = _End(state=DISCARD.after, error=None, counts=ChunkCounts())
         ended, _ = await self._end(job_id, DISCARD.condition, (), end)
         return ended
 
-    async def give_up(self, job_id: str, failure: Failure, *, silent_since: int) -> bool:
+    async def give_up(self, job_id: JobId, failure: Failure, *, silent_since: int) -> bool:
         """Close a job that got no data since then and was not sealed; whether this call did."""
         end = _End(state=GIVE_UP.after, error=failure, counts=ChunkCounts())
         ended, _ = await self._end(job_id, RECEIVES_NOTHING, (silent_since, silent_since), end)
         return ended
 
     async def _end(
-        self, job_id: str, which: str, parameters: Sequence[Value], end: _End
+        self, job_id: JobId, which: str, parameters: Sequence[Value], end: _End
     ) -> tuple[bool, bool]:
         """Give the job its terminal state, where it meets the condition.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from ledger.database import Database, placeholders
 from ledger.records import ChunkCounts, ErrorGroup
@@ -22,6 +22,9 @@ MAX_FAILURES_GROUPED = 1000
 GROUPING_SHARE = 0.05
 """While a job runs, regrouping takes at most this share of the time, however often it is polled."""
 
+_COUNTED_STATES = ("running", "succeeded", "failed", "cancelled")
+_COUNTED = (*_COUNTED_STATES, "items_succeeded", "items_failed")
+_SUMS = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTED)
 _REMEMBERED_JOBS = 1000
 # SQLite takes up to 500 terms of a UNION.
 _JOBS_A_QUERY = 200
@@ -43,42 +46,33 @@ async def running_counts(
     if not total_chunks:
         return {}
     rows = await database.read(
-        "SELECT job_id, SUM(running), SUM(succeeded), SUM(failed), SUM(cancelled), "
-        "SUM(items_succeeded), SUM(items_failed) FROM job_counts "
+        f"SELECT job_id, {_SUMS} FROM job_counts "
         f"WHERE job_id IN ({placeholders(len(total_chunks))}) GROUP BY job_id",
         list(total_chunks),
     )
-    kept = {row[0]: tuple(map(int, row[1:])) for row in rows}
+    kept = {row["job_id"]: {name: int(row[name]) for name in _COUNTED} for row in rows}
     counts: dict[str, ChunkCounts] = {}
     for job_id, total in total_chunks.items():
-        running, succeeded, failed, cancelled, items_succeeded, items_failed = kept.get(
-            job_id, (0,) * 6
-        )
-        counts[job_id] = ChunkCounts(
-            pending=total - running - succeeded - failed - cancelled,
-            running=running,
-            succeeded=succeeded,
-            failed=failed,
-            cancelled=cancelled,
-            items_succeeded=items_succeeded,
-            items_failed=items_failed,
-        )
+        of_job = kept.get(job_id, dict.fromkeys(_COUNTED, 0))
+        begun = sum(of_job[state] for state in _COUNTED_STATES)
+        counts[job_id] = ChunkCounts(pending=total - begun, **of_job)
     return counts
 
 
-async def counted(database: Database, job_id: str, tenant: TenantId) -> ChunkCounts:
+async def counted(database: Database, job_id: JobId, tenant: TenantId) -> ChunkCounts:
     """Chunks by state and items by outcome, counted one by one."""
     rows = await database.read(
-        "SELECT state, COUNT(*), SUM(item_count - items_failed), SUM(items_failed) "
+        "SELECT state, COUNT(*) AS chunks, SUM(item_count) AS items, "
+        "SUM(items_failed) AS items_failed "
         f"FROM chunks WHERE job_id = ? AND {JOB_IS_OURS} GROUP BY state",
         (job_id, job_id, tenant),
     )
-    counts = {state: chunks for state, chunks, _, _ in rows}
-    judged = [row for row in rows if row[0] in {"succeeded", "failed"}]
+    judged = [row for row in rows if row["state"] in {"succeeded", "failed"}]
+    items_failed = sum(int(row["items_failed"]) for row in judged)
     return ChunkCounts(
-        **known_fields(ChunkCounts, counts),
-        items_succeeded=sum(int(row[2]) for row in judged),
-        items_failed=sum(int(row[3]) for row in judged),
+        **known_fields(ChunkCounts, {row["state"]: row["chunks"] for row in rows}),
+        items_succeeded=sum(int(row["items"]) for row in judged) - items_failed,
+        items_failed=items_failed,
     )
 
 
@@ -142,7 +136,9 @@ def _rank(group: ErrorGroup) -> tuple[int, int]:
     return -group.count, group.first_index
 
 
-async def error_groups(database: Database, job_id: str, tenant: TenantId) -> tuple[ErrorGroup, ...]:
+async def error_groups(
+    database: Database, job_id: JobId, tenant: TenantId
+) -> tuple[ErrorGroup, ...]:
     """The job's failures by type and message, the most frequent first."""
     rows = await database.read(
         "SELECT error_type, error_message, COUNT(*), MIN(idx) "

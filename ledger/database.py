@@ -7,12 +7,24 @@ together with whatever else is waiting, and PostgreSQL sends it in one round tri
 SQL here is what SQLite (3.35 or newer) and PostgreSQL share, with `?` for parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 Value = str | int | float | bytes | None
-Row = tuple[Any, ...]
+
+
+class Row(Protocol):
+    """A row of an answer: its columns by their names, or in their order."""
+
+    def __getitem__(self, column: str | int, /) -> Any:  # noqa: ANN401 - what a database has in it
+        """The value of a column."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values of all columns."""
+
+    def __len__(self) -> int:
+        """How many columns there are."""
 
 
 class UniqueViolation(Exception):

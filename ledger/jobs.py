@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contract.failures import Failure
 from contract.job_spec import Controls, JobSpec
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.reading import known_fields
 from contract.states import JobState
 from ledger import counting
@@ -17,8 +17,8 @@ from ledger.tenancy import JOB_IS_OURS, OfTenant
 from ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
-    "jobs.id, jobs.state, run, spec, total_chunks, total_items, "
-    "created_at, started_at, finished_at, summary, controls, revision"
+    "id, state, run, revision, spec, controls, total_chunks, total_items, "
+    "created_at, started_at, finished_at, summary"
 )
 
 
@@ -47,33 +47,33 @@ class Jobs(OfTenant):
 
     # --- for the gateway -------------------------------------------------------------
 
-    async def find(self, job_id: str) -> JobRecord | None:
+    async def find(self, job_id: JobId) -> JobRecord | None:
         """The job, or None where this tenant has none of that id."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
         return (await self._records(rows))[0] if rows else None
 
-    async def state(self, job_id: str) -> JobState | None:
+    async def state(self, job_id: JobId) -> JobState | None:
         """The job's state alone: what a waiting client's poll costs."""
         rows = await self._database.read(
             "SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
-        return JobState.read(rows[0][0]) if rows else None
+        return JobState.read(rows[0]["state"]) if rows else None
 
-    async def revision(self, job_id: str) -> int | None:
+    async def revision(self, job_id: JobId) -> int | None:
         """Which revision the job is at; None where this tenant has none of that id."""
         rows = await self._database.read(
             "SELECT revision FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)
         )
-        return rows[0][0] if rows else None
+        return rows[0]["revision"] if rows else None
 
-    async def result(self, job_id: str) -> bytes | None:
+    async def result(self, job_id: JobId) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
         rows = await self._database.read(
             "SELECT body FROM job_results WHERE job_id = ? AND tenant = ?", (job_id, self._tenant)
         )
-        return bytes(rows[0][0]) if rows else None
+        return bytes(rows[0]["body"]) if rows else None
 
     async def page(
         self,
@@ -104,7 +104,7 @@ class Jobs(OfTenant):
         )
         return await self._records(rows)
 
-    async def request_cancel(self, job_id: str) -> bool:
+    async def request_cancel(self, job_id: JobId) -> bool:
         """Mark an unfinished job as cancelling, which no chunk starts after.
 
         Returns whether it was this call that did so.
@@ -119,7 +119,7 @@ class Jobs(OfTenant):
         )
         return bool(rows)
 
-    async def purge(self, job_id: str) -> bool:
+    async def purge(self, job_id: JobId) -> bool:
         """Remove a finished job with its labels and its idempotency key; whether there was one.
 
         Its data is deleted afterwards, in steps.
@@ -129,7 +129,7 @@ class Jobs(OfTenant):
 
     # --- for the workers -------------------------------------------------------------
 
-    async def terms(self, job_id: str) -> Terms | None:
+    async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
             "SELECT spec, controls, revision FROM jobs WHERE id = ? AND tenant = ?",
@@ -137,10 +137,9 @@ class Jobs(OfTenant):
         )
         if not rows:
             return None
-        spec, controls, revision = rows[0]
-        return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec), revision)
+        return _terms(rows[0])
 
-    async def open(self, job_id: str) -> tuple[bool, JobState | None]:
+    async def open(self, job_id: JobId) -> tuple[bool, JobState | None]:
         """Mark a pending job as running.
 
         Whether it was this call that did so, and the state the job has then, None where
@@ -155,9 +154,9 @@ class Jobs(OfTenant):
             ),
             Statement("SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)),
         )
-        return bool(opened), JobState.read(rows[0][0]) if rows else None
+        return bool(opened), JobState.read(rows[0]["state"]) if rows else None
 
-    async def outcome_counts(self, job_id: str) -> tuple[int, int]:
+    async def outcome_counts(self, job_id: JobId) -> tuple[int, int]:
         """How many chunks of a running job have succeeded, and how many have failed, so far."""
         ((succeeded, failed),) = await self._database.read(
             "SELECT COALESCE(SUM(succeeded), 0), COALESCE(SUM(failed), 0) FROM job_counts "
@@ -167,38 +166,52 @@ class Jobs(OfTenant):
         return int(succeeded), int(failed)
 
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
-        unfinished = {row[0]: row[4] for row in rows if row[9] is None}
+        unfinished = {row["id"]: row["total_chunks"] for row in rows if row["summary"] is None}
         counts = await counting.running_counts(self._database, unfinished)
         errors = await self._error_groups.of({id_: counts[id_].failed for id_ in unfinished})
-        return [_record(row, counts, errors) for row in rows]
+        return [
+            _finished(row)
+            if row["summary"] is not None
+            else _record(row, counts[row["id"]], errors.get(row["id"], ()))
+            for row in rows
+        ]
+
+
+def _finished(row: Row) -> JobRecord:
+    """The job of a row, with what was written down when it was closed."""
+    summary = json.loads(row["summary"])
+    error = summary.get("error")
+    return _record(
+        row,
+        ChunkCounts(**known_fields(ChunkCounts, summary["counts"])),
+        tuple(ErrorGroup(**known_fields(ErrorGroup, group)) for group in summary["errors"]),
+        Failure(**known_fields(Failure, error)) if error else None,
+    )
 
 
 def _record(
-    row: Row, counts: Mapping[str, ChunkCounts], errors: Mapping[str, tuple[ErrorGroup, ...]]
+    row: Row, counts: ChunkCounts, errors: tuple[ErrorGroup, ...], error: Failure | None = None
 ) -> JobRecord:
-    job_id, summary = row[0], json.loads(row[9]) if row[9] else None
-    error = summary.get("error") if summary else None
+    terms = _terms(row)
     return JobRecord(
-        id=job_id,
-        state=JobState.read(row[1]),
-        run=row[2],
-        revision=row[11],
-        spec=JobSpec.from_json(row[3]),
-        controls=Controls.from_json(row[10] or row[3]),
-        total_chunks=row[4],
-        total_items=row[5],
-        created_at=row[6],
-        started_at=row[7],
-        finished_at=row[8],
-        error=Failure(**known_fields(Failure, error)) if error else None,
-        counts=(
-            ChunkCounts(**known_fields(ChunkCounts, summary["counts"]))
-            if summary
-            else counts[job_id]
-        ),
-        errors=(
-            tuple(ErrorGroup(**known_fields(ErrorGroup, group)) for group in summary["errors"])
-            if summary
-            else errors.get(job_id, ())
-        ),
+        id=row["id"],
+        state=JobState.read(row["state"]),
+        run=row["run"],
+        revision=row["revision"],
+        spec=terms.spec,
+        controls=terms.controls,
+        total_chunks=row["total_chunks"],
+        total_items=row["total_items"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        error=error,
+        counts=counts,
+        errors=errors,
     )
+
+
+def _terms(row: Row) -> Terms:
+    # What release 0.1.0 recorded has the controls in the spec.
+    spec, controls = row["spec"], row["controls"]
+    return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec), row["revision"])

@@ -30,7 +30,7 @@ _IS_SEALED = (
 class KeyTaken(Exception):
     """The idempotency key belongs to another job already, which is named."""
 
-    def __init__(self, job_id: str, body_hash: bytes) -> None:
+    def __init__(self, job_id: JobId, body_hash: bytes) -> None:
         """Keep the job that has the key, and the hash of the body it came with."""
         super().__init__(job_id)
         self.job_id = job_id
@@ -71,7 +71,9 @@ class Recording(OfTenant):
         if isinstance(data, Upload) and not last:
             raise UploadGone
 
-    async def seal(self, job_id: str, spec: JobSpec, controls: Controls, total_chunks: int) -> bool:
+    async def seal(
+        self, job_id: JobId, spec: JobSpec, controls: Controls, total_chunks: int
+    ) -> bool:
         """Make the complete parts the job's chunks, in order, and let it start.
 
         False, having done nothing, where the job is not receiving or does not have that

@@ -122,7 +122,7 @@ class ChunkOutput:
 class Attempt:
     """The right to run a stage of a chunk once; only its holder may record the outcome."""
 
-    job_id: str
+    job_id: JobId
     tenant: TenantId
     index: int
     stage: int
@@ -160,20 +160,22 @@ class NoAttempt:
     """Of a chunk that waits for its next attempt: how much longer."""
 
 
-def failure_of(columns: Row) -> Failure | None:
-    """The failure in error_type, error_message, error_retryable; None where there is none."""
-    kind, message, retryable = columns
-    if kind is None:
+def failure_of(chunk: Row) -> Failure | None:
+    """Why the chunk of this row failed; None where it has not."""
+    if chunk["error_type"] is None:
         return None
-    return Failure(type=kind, message=message, retryable=bool(retryable))
+    return Failure(
+        type=chunk["error_type"],
+        message=chunk["error_message"],
+        retryable=bool(chunk["error_retryable"]),
+    )
 
 
-def output_of(columns: Row) -> ChunkOutput:
+def output_of(body: bytes, item_errors: str) -> ChunkOutput:
     """The output in a result's body and item_errors."""
-    body, errors = columns
     return ChunkOutput(
         body=bytes(body),
         item_errors=tuple(
-            ItemError(**known_fields(ItemError, error)) for error in json.loads(errors)
+            ItemError(**known_fields(ItemError, error)) for error in json.loads(item_errors)
         ),
     )

@@ -9,6 +9,7 @@ long. Every step may be repeated, by any process, and several processes may do i
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from contract.names import JobId
 from ledger.database import Database, Statement, Value, placeholders
 from ledger.records import now_ms
 
@@ -83,7 +84,7 @@ class Retention:
             await self._database.write(*step.script)
         return bool(waiting)
 
-    async def _plan(self, job_id: str, step: _Step) -> None:
+    async def _plan(self, job_id: JobId, step: _Step) -> None:
         """Add what is left of the job's data to the step, as far as there is room."""
         # Whoever else is at this job waits here, rather than halfway for a row.
         step.script.append(
@@ -98,7 +99,7 @@ class Retention:
         step.rows += 1
 
     async def _plan_rows(
-        self, job_id: str, step: _Step, table: str, order: tuple[str, ...], body: str | None
+        self, job_id: JobId, step: _Step, table: str, order: tuple[str, ...], body: str | None
     ) -> bool:
         """Add the table's first rows; whether rows may be left for another step."""
         columns = ", ".join(order)
@@ -106,7 +107,8 @@ class Retention:
         size = f"LENGTH({body})" if body else "0"
         limit = max(1, MAX_ROWS_A_STEP - step.rows)
         rows = await self._database.read(
-            f"SELECT {columns}, {size} FROM {table} WHERE job_id = ? ORDER BY {columns} LIMIT ?",
+            f"SELECT {columns}, {size} AS size FROM {table} WHERE job_id = ? "
+            f"ORDER BY {columns} LIMIT ?",
             (job_id, limit),
         )
         if not rows:
@@ -114,7 +116,7 @@ class Retention:
         taken = 0
         for row in rows:
             taken += 1
-            step.size_bytes += row[-1]
+            step.size_bytes += row["size"]
             if step.size_bytes >= MAX_BYTES_A_STEP:
                 break
         step.rows += taken
@@ -122,7 +124,7 @@ class Retention:
             Statement(
                 f"DELETE FROM {table} WHERE job_id = ? "
                 f"AND ({columns}) <= ({placeholders(len(order))})",
-                (job_id, *rows[taken - 1][:-1]),
+                (job_id, *(rows[taken - 1][column] for column in order)),
             )
         )
         return taken < len(rows) or len(rows) == limit or step.is_full

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from contract.job_spec import Controls, JobSpec
 from contract.names import JobId, TenantId
 from contract.states import JobState
-from ledger.database import Batch, Database, Row, Statement, Value, placeholders
+from ledger.database import Batch, Database, Statement, Value, placeholders
 from ledger.records import now_ms
 from ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
 
@@ -67,6 +67,13 @@ class UnfinishedJob(NamedTuple):
     state: JobState
 
 
+class _Waiting(NamedTuple):
+    """A recorded job that nobody has started yet."""
+
+    id: JobId
+    total_chunks: int
+
+
 @dataclass(frozen=True, slots=True)
 class StartTurn:
     """The jobs that a gateway is to start now."""
@@ -114,15 +121,16 @@ class Starting:
         jobs = await self._claim_starts(chosen, places) if chosen else []
         return StartTurn(jobs, are_some_held_back=len(jobs) < len(waiting))
 
-    async def _waiting(self, limit: int, sizes: str = "") -> list[Row]:
-        """Id and number of chunks of the oldest that wait."""
-        return await self._database.read(
+    async def _waiting(self, limit: int, sizes: str = "") -> list[_Waiting]:
+        """The oldest that wait."""
+        rows = await self._database.read(
             f"SELECT id, total_chunks FROM jobs WHERE {_TO_START} AND claimed_until < ? {sizes} "
             "ORDER BY id LIMIT ?",
             (now_ms(), limit),
         )
+        return [_Waiting(row["id"], row["total_chunks"]) for row in rows]
 
-    async def _claim_starts(self, chosen: Sequence[Row], places: Places) -> list[PendingStart]:
+    async def _claim_starts(self, chosen: Sequence[_Waiting], places: Places) -> list[PendingStart]:
         """Claim all of the chosen that nobody has taken meanwhile, or none for want of places."""
         skip_locked, now = self._database.skip_locked, now_ms()
         # Gateways claim one after another, or two of them would fill the same place. Whose
@@ -140,7 +148,7 @@ class Starting:
                 "AND EXISTS (SELECT 1 FROM under_way WHERE jobs <= ? AND large <= ?) "
                 "RETURNING id, tenant, total_chunks, spec, controls",
                 (
-                    *(job_id for job_id, _ in chosen),
+                    *(job.id for job in chosen),
                     now,
                     now,
                     now + CLAIM_MS,
@@ -152,19 +160,17 @@ class Starting:
         )
         if rows and not has_turn:
             # The turn became free between the two statements: what was counted may be old.
-            await self.forget_workflow([row[0] for row in rows])
+            await self.forget_workflow([row["id"] for row in rows])
             return []
         return [
             PendingStart(
-                id=job_id,
-                tenant=tenant,
-                total_chunks=total_chunks,
-                spec_text=spec,
-                controls_text=controls,
+                id=row["id"],
+                tenant=row["tenant"],
+                total_chunks=row["total_chunks"],
+                spec_text=row["spec"],
+                controls_text=row["controls"],
             )
-            for job_id, tenant, total_chunks, spec, controls in sorted(
-                rows, key=lambda row: str(row[0])
-            )
+            for row in sorted(rows, key=lambda row: str(row["id"]))
         ]
 
     async def forget_workflow(self, job_ids: Iterable[str], *, wait_ms: int = 0) -> None:
@@ -203,8 +209,8 @@ class Starting:
             )
         )
         return [
-            UnfinishedJob(job_id, tenant, JobState.read(state))
-            for _, job_id, tenant, state in sorted(rows)
+            UnfinishedJob(row["id"], row["tenant"], JobState.read(row["state"]))
+            for row in sorted(rows, key=lambda row: (row["checked_at"], row["id"]))
         ]
 
     async def mark_checked(self, jobs: Iterable[UnfinishedJob]) -> None:
@@ -225,16 +231,16 @@ class Starting:
             )
 
 
-def _choose(waiting: Sequence[Row], free: int, free_large: int) -> list[Row]:
+def _choose(waiting: Sequence[_Waiting], free: int, free_large: int) -> list[_Waiting]:
     """The oldest for which there is a place."""
-    chosen: list[Row] = []
+    chosen: list[_Waiting] = []
     for job in waiting:
         if len(chosen) >= free:
             break
-        if job[1] <= LARGE_JOB_CHUNKS or _large_of(chosen) < free_large:
+        if job.total_chunks <= LARGE_JOB_CHUNKS or _large_of(chosen) < free_large:
             chosen.append(job)
     return chosen
 
 
-def _large_of(jobs: Sequence[Row]) -> int:
-    return sum(total_chunks > LARGE_JOB_CHUNKS for _, total_chunks in jobs)
+def _large_of(jobs: Sequence[_Waiting]) -> int:
+    return sum(job.total_chunks > LARGE_JOB_CHUNKS for job in jobs)

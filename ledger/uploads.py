@@ -164,7 +164,7 @@ class Uploads(OfTenant):
             ),
         )
         if completed:
-            return completed[0]
+            return completed[0]["chunk_count"], completed[0]["item_count"]
         if await self._database.read(f"SELECT 1 FROM uploads WHERE {IS_OPEN}", this):
             raise TooManyReceived
         raise UploadGone
@@ -189,7 +189,7 @@ class Uploads(OfTenant):
         )
         if not rows:
             return False
-        left = max(0, int(rows[0][0]) - MAX_CHUNKS_A_STEP)
+        left = max(0, int(rows[0]["chunk_count"]) - MAX_CHUNKS_A_STEP)
         from_place = upload.first_place + left
         is_dropped = (
             "EXISTS (SELECT 1 FROM uploads WHERE uploads.job_id = ? AND uploads.number = ? "

@@ -12,7 +12,7 @@ token, because nobody knows whether the first was written, it gives the same att
 from dataclasses import dataclass
 
 from contract.failures import Failure
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.states import ChunkState, JobState
 from ledger.database import Database, Row, Statement, Value
 from ledger.outcomes import TAKEN_BACK, Script, failure_columns
@@ -94,7 +94,7 @@ class Work(OfTenant):
 
     # --- planning ---------------------------------------------------------------------
 
-    async def page(self, job_id: str, *, after: int, limit: int) -> list[int]:
+    async def page(self, job_id: JobId, *, after: int, limit: int) -> list[int]:
         """At most `limit` chunks without an outcome, with an index above `after`, in order."""
         # Three indexes, each in order: one condition over all states would read every chunk.
         # A chunk that changes its state meanwhile may be in two of the answers.
@@ -112,7 +112,7 @@ class Work(OfTenant):
             found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
-    async def offer_again(self, job_id: str) -> None:
+    async def offer_again(self, job_id: JobId) -> None:
         """Take back every attempt of a job of which nothing runs any more.
 
         Their workflows were closed outside Fanfold, or replaced: that is not the chunks'
@@ -129,7 +129,7 @@ class Work(OfTenant):
     # --- in activity mode -------------------------------------------------------------
 
     async def claim(
-        self, job_id: str, run: BlockRun, *, token: int, above: int = -1, after: Script = ()
+        self, job_id: JobId, run: BlockRun, *, token: int, above: int = -1, after: Script = ()
     ) -> Attempt | None:
         """Begin an attempt at the next chunk that may run, if there is one.
 
@@ -149,7 +149,7 @@ class Work(OfTenant):
         )
         return self._attempt(job_id, rows[0]) if rows else None
 
-    async def outlook(self, job_id: str, run: BlockRun, *, limit: int) -> Outlook:
+    async def outlook(self, job_id: JobId, run: BlockRun, *, limit: int) -> Outlook:
         """What a block that found nothing to claim may hope for.
 
         A block that was taken over may hope for nothing: to it the job does not run.
@@ -169,10 +169,10 @@ class Work(OfTenant):
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
-        for which in ("due_at IS NULL", "due_at IS NOT NULL AND due_at <= ?"):
+        for which in ("due_at IS NULL AND idx >= 0", "due_at IS NOT NULL AND due_at <= ?"):
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
-                "SELECT COUNT(*) FROM (SELECT 1 FROM chunks WHERE job_id = ? "
+                "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "
                 f"AND state = 'pending' AND {which} LIMIT ?) AS found",
                 (*parameters, limit),
             )
@@ -180,7 +180,7 @@ class Work(OfTenant):
         waits = None if due_at is None else max(0.0, (due_at - now) / 1000)
         return Outlook(job_state=JobState.RUNNING, ready=ready, due_in_seconds=waits)
 
-    async def take_over(self, job_id: str, run: BlockRun) -> None:
+    async def take_over(self, job_id: JobId, run: BlockRun) -> None:
         """Let no earlier run of the block begin another chunk: its worker is taken for dead.
 
         What it had begun may be claimed again; these attempts count.
@@ -208,7 +208,7 @@ class Work(OfTenant):
 
     async def begin(
         self,
-        job_id: str,
+        job_id: JobId,
         index: int,
         stage: int,
         *,
@@ -244,8 +244,9 @@ class Work(OfTenant):
             ),
             Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, self._tenant, index)),
             Statement(
-                "SELECT chunks.state, jobs.state, chunks.stage, error_type, error_message, "
-                "error_retryable, due_at FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
+                "SELECT chunks.state AS chunk_state, jobs.state AS job_state, stage, "
+                "error_type, error_message, error_retryable, due_at "
+                "FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
                 "WHERE chunks.job_id = ? AND chunks.tenant = ? AND chunks.idx = ?",
                 (job_id, self._tenant, index),
             ),
@@ -254,12 +255,13 @@ class Work(OfTenant):
             return self._attempt(job_id, begun[0])
         if not found:
             return None
-        chunk_state, job_state, found_stage, *error, due_at = found[0]
+        (chunk,) = found
+        due_at = chunk["due_at"]
         return NoAttempt(
-            chunk_state=ChunkState.read(chunk_state),
-            job_state=JobState.read(job_state),
-            stage=found_stage,
-            error=failure_of(tuple(error)),
+            chunk_state=ChunkState.read(chunk["chunk_state"]),
+            job_state=JobState.read(chunk["job_state"]),
+            stage=chunk["stage"],
+            error=failure_of(chunk),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
@@ -267,7 +269,7 @@ class Work(OfTenant):
         """Record what became of an attempt: one of the scripts of `ledger.outcomes`."""
         await self._database.write(*outcome)
 
-    async def record_lost(self, job_id: str, index: int | None, failure: Failure) -> None:
+    async def record_lost(self, job_id: JobId, index: int | None, failure: Failure) -> None:
         """Record the failure of a chunk, or of all, that cannot record their own outcome.
 
         Those that have an outcome keep it.
@@ -297,9 +299,9 @@ class Work(OfTenant):
             ),
         )
 
-    def _attempt(self, job_id: str, row: Row) -> Attempt:
+    def _attempt(self, job_id: JobId, row: Row) -> Attempt:
         index, stage, number, fence, item_count, body, kept_body, kept_errors, revision = row
-        kept = output_of((kept_body, kept_errors)) if kept_body is not None else ChunkOutput()
+        kept = output_of(kept_body, kept_errors) if kept_body is not None else ChunkOutput()
         return Attempt(
             job_id=job_id,
             tenant=self._tenant,

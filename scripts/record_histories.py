@@ -95,7 +95,7 @@ class Scenario:
     tolerated_failures: ToleranceSpec | None = None
     reducer: str | None = "collect"
     quick_streak: int = 0
-    disturb: Callable[["Recorder", str], Awaitable[None]] | None = None
+    disturb: Callable[["Recorder", JobId], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +137,12 @@ class Recorder:
             child_id = chunk_workflow_id(job.job.id, scenario.chunk)
             await self._write(child_id, f"{CHUNK_WORKFLOW}__{scenario.name}")
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: JobId) -> None:
         """Cancel as the gateway does."""
         await self.ledger.of(DEFAULT_TENANT).jobs.request_cancel(job_id)
         await self.client.get_workflow_handle(job_id).cancel()
 
-    async def terminate_first_shard(self, job_id: str) -> None:
+    async def terminate_first_shard(self, job_id: JobId) -> None:
         """The same, to a shard; what it had to do is offered again."""
         await self.client.get_workflow_handle(shard_workflow_id(job_id, 0)).terminate("by hand")
         self.may_go_on.set()
@@ -152,7 +152,7 @@ class Recorder:
         await self.has_passed.wait()
         self.may_go_on.set()
 
-    async def let_go_after_slots_are_back(self, job_id: str) -> None:
+    async def let_go_after_slots_are_back(self, job_id: JobId) -> None:
         """End the wait at 0 once its block has given back the slots of its other lanes."""
         shard = self.client.get_workflow_handle(shard_workflow_id(job_id, 0))
         signaled = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
@@ -161,7 +161,7 @@ class Recorder:
                 break
         self.may_go_on.set()
 
-    async def terminate_first_child(self, job_id: str) -> None:
+    async def terminate_first_child(self, job_id: JobId) -> None:
         """Do what somebody could do in Temporal's own UI."""
         await self.client.get_workflow_handle(chunk_workflow_id(job_id, 0)).terminate("by hand")
 

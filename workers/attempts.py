@@ -15,10 +15,11 @@ from contract.job_spec import RetrySpec, StageSpec
 from contract.wire import JobRef
 from ledger import outcomes
 from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
+from ledger.database import LedgerFailure, LedgerUnavailable
 from ledger.jobs import Terms
 from ledger.outcomes import Script
-from ledger.records import Attempt
+from ledger.records import Attempt, ChunkOutput
+from ledger.work import Work
 from workers.execution import Outcome, execute, failed_whole
 from workers.processor import Processor, ValidationError
 
@@ -114,6 +115,25 @@ class Attempts:
             attempt, failure, outcome.output, items_failed=outcome.items_failed
         )
         return Ending(script, failure, seconds=seconds)
+
+    async def record(self, work: Work, attempt: Attempt, script: Script) -> Failure | None:
+        """Record what became of an attempt, however long the ledger is away.
+
+        Where the ledger refuses what the chunk gave, the chunk has failed, for the reason
+        given back.
+        """
+        try:
+            await persistently(work.record, script)
+        except LedgerFailure as error:
+            _log.error("chunk %d of job %s: %s", attempt.index, attempt.job_id, error)
+            message = "the ledger refuses to store what the chunk gave; a worker's log says why"
+            failure = Failure(type=FailureType.INVALID_RESULT, message=message)
+            given_up = outcomes.failed(
+                attempt, failure, ChunkOutput(), items_failed=attempt.item_count
+            )
+            await persistently(work.record, given_up)
+            return failure
+        return None
 
     async def is_tolerance_exceeded(self, job: JobRef, terms: Terms) -> bool:
         """Whether the job bears no more failures, by the outcomes recorded so far."""

@@ -3,6 +3,7 @@
 import re
 
 from app.http.errors import KeyReused, MalformedRequest
+from contract.names import JobId
 from ledger.recording import KeyTaken
 from ledger.records import IdempotencyKey
 
@@ -21,7 +22,7 @@ def key_name(header: str | None) -> str | None:
     return key
 
 
-def earlier_job(taken: KeyTaken, key: IdempotencyKey | None) -> str:
+def earlier_job(taken: KeyTaken, key: IdempotencyKey | None) -> JobId:
     """The id of the job that has the key; raises KeyReused where it came with another body."""
     if key is None or taken.body_hash != key.body_hash:
         detail = "This key came with another body before; use a new key for a new job."

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 
+from contract.names import JobId
 from ledger.jobs import Jobs
 
 MAX_WAIT_SECONDS = 60
@@ -20,7 +21,7 @@ def wait_seconds(header: str | None) -> int | None:
 
 
 async def until_finished(
-    jobs: Jobs, job_id: str, *, seconds: float, stopping: asyncio.Event
+    jobs: Jobs, job_id: JobId, *, seconds: float, stopping: asyncio.Event
 ) -> None:
     """Return when the job has finished, the time is up, or the gateway stops.
 

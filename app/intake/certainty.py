@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from app.http.errors import Unavailable
+from contract.names import JobId
 from ledger.database import LedgerUnavailable, UniqueViolation
 from ledger.jobs import Jobs
 from ledger.uploads import UploadGone
@@ -51,7 +52,7 @@ async def with_certainty(
     return None
 
 
-async def recorded_with_certainty(jobs: Jobs, job_id: str, write: Awaitable[None]) -> None:
+async def recorded_with_certainty(jobs: Jobs, job_id: JobId, write: Awaitable[None]) -> None:
     """Await the write that records this job; see `with_certainty`."""
 
     async def is_recorded() -> bool:

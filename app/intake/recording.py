@@ -17,7 +17,7 @@ from app.intake.spec import resolve_execution, to_controls, to_spec
 from app.intake.uploads import Uploads
 from app.intake.validation import check_names, validate
 from contract.job_spec import Execution, JobSpec
-from contract.names import new_job_id
+from contract.names import JobId, new_job_id
 from contract.settings import GatewaySettings
 from ledger.catalog import Catalog, Kind
 from ledger.connect import TenantLedger
@@ -35,7 +35,7 @@ async def record(
     uploads: Uploads,
     limits: GatewaySettings,
     key_name: str | None,
-) -> tuple[str, bool]:
+) -> tuple[JobId, bool]:
     """Record the job; its id, and whether an earlier request had recorded it. Raises a Problem."""
     try:
         boundary = boundary_of(request.headers.get("content-type", ""))
@@ -52,7 +52,7 @@ async def record(
 
 async def _record_body(
     tenant: TenantLedger, limits: GatewaySettings, body: bytes, check: Check, key_name: str | None
-) -> tuple[str, bool]:
+) -> tuple[JobId, bool]:
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
     )

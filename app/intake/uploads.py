@@ -21,7 +21,7 @@ from app.intake.multipart import Form
 from app.intake.pipeline import store_chunks
 from app.intake.spec import resolve_execution, to_controls, to_spec
 from app.intake.validation import validate
-from contract.names import new_job_id
+from contract.names import JobId, new_job_id
 from contract.settings import GatewaySettings
 from ledger.connect import TenantLedger
 from ledger.database import LedgerUnavailable
@@ -126,7 +126,7 @@ class Uploads:
         pieces: AsyncIterator[bytes],
         check: Callable[[JobRequest], None],
         key_name: str | None,
-    ) -> tuple[str, bool]:
+    ) -> tuple[JobId, bool]:
         """Record the job of a form with its data.
 
         Its id, and whether an earlier request had made it already. Raises a Problem,

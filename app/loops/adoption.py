@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from contract.names import JOB_WORKFLOW, TenantId, job_task_queue
+from contract.names import JOB_WORKFLOW, JobId, TenantId, job_task_queue
 from contract.wire import JobInput, JobRef
 from ledger.connect import Ledger
 
@@ -44,7 +44,7 @@ class Adoption:
         """
         if found.task_queue == self._task_queue or not await self._has_worker():
             return False
-        job = await self._ledger.of(tenant).jobs.find(found.id)
+        job = await self._ledger.of(tenant).jobs.find(JobId(found.id))
         if job is None:
             return False
         ref = JobRef(id=job.id, tenant=tenant, ledger=self._ledger.id)

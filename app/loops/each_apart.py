@@ -2,20 +2,16 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from app.loops.silences import Silences
 from app.loops.temporal_calls import CallRefused
 
 Entry = TypeVar("Entry")
 
 _log = logging.getLogger("fanfold.gateway")
-
-_FIRST_SILENCE_SECONDS = 10.0
-_LONGEST_SILENCE_SECONDS = 3600.0
-_REMEMBERED_ERRORS = 1000
 
 
 @dataclass(slots=True)
@@ -31,12 +27,6 @@ class Attempted(Generic[Entry]):
     """Why entries were not reached."""
 
 
-@dataclass(slots=True)
-class _Silence:
-    ends_at: float
-    seconds: float
-
-
 class EachApart:
     """Does something for each of many entries, and logs what fails at growing intervals."""
 
@@ -45,13 +35,12 @@ class EachApart:
         what: str,
         *,
         unavailable: tuple[type[Exception], ...],
-        clock: Callable[[], float] = time.monotonic,
+        silences: Silences | None = None,
     ) -> None:
         """Take what is done, in words, and the errors that would hit all other entries too."""
         self._what = what
         self._unavailable = unavailable
-        self._clock = clock
-        self._silences: dict[str, _Silence] = {}
+        self._silences = silences or Silences()
 
     async def attempt(
         self,
@@ -75,17 +64,9 @@ class EachApart:
 
     def _complain(self, name: str, error: BaseException) -> None:
         """Log an error, unless the same one was logged lately, at whichever entry."""
-        key, now = f"{type(error).__name__}: {error}", self._clock()
-        silence = self._silences.pop(key, None)
-        if silence is not None and now < silence.ends_at:
-            self._silences[key] = silence
+        seconds = self._silences.broken_by(error)
+        if seconds is None:
             return
-        seconds = _FIRST_SILENCE_SECONDS
-        if silence is not None:
-            seconds = min(silence.seconds * 2, _LONGEST_SILENCE_SECONDS)
-        self._silences[key] = _Silence(now + seconds, seconds)
-        if len(self._silences) > _REMEMBERED_ERRORS:
-            self._silences.pop(next(iter(self._silences)))
         _log.error(
             "%s %s failed: %s (the same error is not logged again for %g seconds)",
             *(self._what, name, error, seconds),

@@ -7,6 +7,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from app.loops.silences import Silences
+
 _log = logging.getLogger("fanfold.gateway")
 
 
@@ -32,6 +34,7 @@ class Rounds:
         self._interval_seconds = interval_seconds
         self._kicked = asyncio.Event()
         self._was_available = True
+        self._silences = Silences()
 
     def kick(self) -> None:
         """Have the next round at once."""
@@ -57,9 +60,14 @@ class Rounds:
             if self._was_available:
                 _log.warning("%s has to wait: %s", self._what, error)
             self._was_available = False
-        except Exception:  # noqa: BLE001 - logged
+        except Exception as error:  # noqa: BLE001 - logged
             # A defect must not end the loop: nothing would start it again.
-            _log.exception("%s failed", self._what)
+            if (seconds := self._silences.broken_by(error)) is not None:
+                _log.exception(
+                    "%s failed (the same error is not logged again for %g seconds)",
+                    self._what,
+                    seconds,
+                )
         else:
             if not self._was_available:
                 _log.info("%s goes on again", self._what)

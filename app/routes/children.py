@@ -17,6 +17,7 @@ from app.http.streaming import gzipped, in_pieces
 from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from app.services import Services, ServicesOf
 from contract.formats import ResultFormat
+from contract.names import JobId
 from contract.states import ChunkState
 from ledger.records import JobRecord
 
@@ -43,7 +44,7 @@ class RemovedMeanwhile(Exception):
     },
 )
 async def list_children(
-    job_id: str,
+    job_id: JobId,
     services: ServicesOf,
     state: Annotated[ChunkState | None, Query(description="Only children in this state.")] = None,
     limit: Annotated[
@@ -89,7 +90,7 @@ async def list_children(
     },
 )
 async def get_child(
-    job_id: str,
+    job_id: JobId,
     index: Annotated[int, Path(ge=0, le=_MAX_INDEX, description="Position of the chunk.")],
     services: ServicesOf,
 ) -> Response:
@@ -131,7 +132,7 @@ async def get_child(
     },
 )
 async def stream_results(
-    job_id: str,
+    job_id: JobId,
     services: ServicesOf,
     state: Annotated[
         ChunkState | None,
@@ -173,7 +174,7 @@ async def stream_results(
 
 
 async def _finished_children(
-    services: Services, job_id: str, state: ChunkState | None
+    services: Services, job_id: JobId, state: ChunkState | None
 ) -> AsyncIterator[Child]:
     chunks = services.tenant.chunks
     async for chunk, output in _whole(job_id, chunks.stream(job_id, state=state)):
@@ -183,7 +184,7 @@ async def _finished_children(
         raise RemovedMeanwhile(job_id)
 
 
-async def _whole(job_id: str, children: AsyncIterator[Child]) -> AsyncIterator[Child]:
+async def _whole(job_id: JobId, children: AsyncIterator[Child]) -> AsyncIterator[Child]:
     async for chunk, output in children:
         if chunk.state.is_terminal and chunk.result_bytes and not output.body:
             raise RemovedMeanwhile(job_id)

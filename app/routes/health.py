@@ -9,6 +9,7 @@ from app.http import errors
 from app.http.problems import responses
 from app.loops.temporal_calls import TemporalUnavailable
 from app.services import ServicesOf
+from contract.names import JobId
 from ledger.database import LedgerUnavailable
 
 router = APIRouter(tags=["health"])
@@ -42,7 +43,7 @@ async def readyz(services: ServicesOf) -> HealthView:
     run once the rest is back.
     """
     try:
-        await services.tenant.jobs.state("")
+        await services.tenant.jobs.state(JobId(""))
     except LedgerUnavailable:
         raise errors.Unavailable("not_ready", "The ledger cannot be reached.") from None
     try:

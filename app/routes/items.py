@@ -11,6 +11,7 @@ from app.http.problems import responses
 from app.intake.items import formats
 from app.intake.uploads import not_receiving
 from app.services import ServicesOf
+from contract.names import JobId
 from ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
@@ -54,7 +55,7 @@ _ITEMS: dict[str, Any] = {
     openapi_extra={"requestBody": {"required": True, "content": _ITEMS}},
 )
 async def send_items(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     services: ServicesOf,
     part: Annotated[
@@ -96,7 +97,7 @@ async def send_items(
         **responses(errors.NotFound, errors.JobNotReceiving, errors.InvalidJob, errors.Unavailable),
     },
 )
-async def seal_job(job_id: str, services: ServicesOf) -> Response:
+async def seal_job(job_id: JobId, services: ServicesOf) -> Response:
     """Make the parts that are whole the job's items, in the order of their numbers."""
     job = await services.job(job_id)
     while job.state in SEAL.before:

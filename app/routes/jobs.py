@@ -11,6 +11,7 @@ from app.http import cursor, errors, idempotency, prefer
 from app.http.problems import responses
 from app.intake.recording import record
 from app.services import Services, ServicesOf
+from contract.names import JobId
 from contract.states import JobState
 from ledger.database import LedgerUnavailable
 
@@ -176,7 +177,7 @@ async def list_jobs(
     },
 )
 async def get_job(
-    job_id: str,
+    job_id: JobId,
     services: ServicesOf,
     if_none_match: Annotated[
         str | None, Header(description="An ETag: answer 304 while the job is unchanged.")
@@ -216,7 +217,7 @@ async def get_job(
     },
 )
 async def cancel_job(
-    job_id: str,
+    job_id: JobId,
     services: ServicesOf,
     purge: Annotated[
         bool, Query(description="Remove a finished job with all its data, instead.")
@@ -244,7 +245,7 @@ async def cancel_job(
     )
 
 
-async def _purge(services: Services, job_id: str) -> Response:
+async def _purge(services: Services, job_id: JobId) -> Response:
     if not await services.tenant.jobs.purge(job_id):
         await services.job(job_id)
         detail = "Only a finished job can be removed; cancel it, and wait for its end."
@@ -255,7 +256,7 @@ async def _purge(services: Services, job_id: str) -> Response:
 
 async def _answer(
     services: Services,
-    job_id: str,
+    job_id: JobId,
     status: int,
     prefer_header: str | None,
     headers: dict[str, str],
@@ -279,7 +280,7 @@ async def _answer(
     return Response(job.body, status, headers=headers, media_type="application/json")
 
 
-async def _rendered(services: Services, job_id: str) -> RenderedJob:
+async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
     """The job as it is now, ready to be sent; raises NotFound."""
     remembered = services.rendered.get(job_id)
     if remembered is not None:

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from ledger.database import Batch, LedgerFailure, LedgerUnavailable, Row, Statement, Value
 from ledger.databases.errors import REPEATABLE_SQLSTATES, from_sqlstate
 from ledger.databases.group_commit import Answer, GroupCommit, Script
+from ledger.databases.named_rows import named_row
 from ledger.databases.postgresql_url import parsed
 
 MAX_CONNECTIONS = 8
@@ -79,7 +80,7 @@ class PostgresqlDatabase:
             min_size=1,
             max_size=MAX_CONNECTIONS,
             timeout=CONNECTION_TIMEOUT_SECONDS,
-            kwargs={"autocommit": True, **address.options},
+            kwargs={"autocommit": True, "row_factory": named_row, **address.options},
             check=self._check,
             reconnect_timeout=RECONNECT_INTERVAL_SECONDS,
             reconnect_failed=self._reconnect_failed,

@@ -101,25 +101,25 @@ async def running(
     return job_id
 
 
-async def found(ledger: Ledger, job_id: str) -> JobRecord:
+async def found(ledger: Ledger, job_id: JobId) -> JobRecord:
     job = await ours(ledger).jobs.find(job_id)
     assert job is not None
     return job
 
 
-async def begun(ledger: Ledger, job_id: str, index: int = 0, stage: int = 0) -> Attempt:
+async def begun(ledger: Ledger, job_id: JobId, index: int = 0, stage: int = 0) -> Attempt:
     """Begin an attempt, which has to be allowed."""
     attempt = await ours(ledger).work.begin(job_id, index, stage, token=new_token())
     assert isinstance(attempt, Attempt)
     return attempt
 
 
-async def succeed(ledger: Ledger, job_id: str, index: int, body: bytes = b"[1]") -> None:
+async def succeed(ledger: Ledger, job_id: JobId, index: int, body: bytes = b"[1]") -> None:
     attempt = await begun(ledger, job_id, index)
     await ours(ledger).work.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
 
 
-async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKEN) -> None:
+async def fail(ledger: Ledger, job_id: JobId, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
     await ours(ledger).work.record(
         outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
@@ -127,7 +127,7 @@ async def fail(ledger: Ledger, job_id: str, index: int, failure: Failure = BROKE
 
 
 async def closed(
-    ledger: Ledger, job_id: str, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
+    ledger: Ledger, job_id: JobId, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
 ) -> None:
     """Close a job, whose open chunks are cancelled."""
     await ours(ledger).jobs.open(job_id)
@@ -140,6 +140,6 @@ MANY_PLACES = Places(1000)
 
 async def claimed_starts(
     ledger: Ledger, *, places: Places = MANY_PLACES, limit: int = 100
-) -> list[str]:
+) -> list[JobId]:
     """Claim jobs to start, as a gateway does; their ids."""
     return [job.id for job in (await ledger.starting.to_start(places, limit=limit)).jobs]

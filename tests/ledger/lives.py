@@ -7,10 +7,10 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
+from contract.names import JobId
 from contract.states import JobState
 from ledger import outcomes
 from ledger.connect import Ledger
-from ledger.database import Row
 from ledger.outcomes import Script
 from ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
 from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, ours, running
@@ -71,7 +71,7 @@ class Life:
     """A job of three chunks in two stages, and everything that was ever written of it."""
 
     ledger: Ledger
-    job_id: str
+    job_id: JobId
     attempts: list[Attempt] = field(default_factory=list)
     written: list[Write] = field(default_factory=list)
     counted: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -236,7 +236,7 @@ class Life:
         )
         return {index: Place(*place) for index, *place in rows}
 
-    async def everything(self) -> list[list[Row]]:
+    async def everything(self) -> list[list[tuple[object, ...]]]:
         """All that is recorded of the job."""
         read = self.ledger.database.read
         return [[tuple(row) for row in await read(sql, (self.job_id,))] for sql in _EVERYTHING]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from contract.failures import Failure
-from contract.names import DEFAULT_TENANT
+from contract.names import DEFAULT_TENANT, JobId
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger
@@ -30,13 +30,13 @@ PARTIAL = ChunkOutput(
 DROPPED = ItemError(item=0, type="ItemDropped", message="empty", stage=0, is_dropped=True)
 
 
-async def chunk_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkRecord:
+async def chunk_of(ledger: Ledger, job_id: JobId, index: int = 0) -> ChunkRecord:
     chunk = await ours(ledger).chunks.find(job_id, index)
     assert chunk is not None
     return chunk
 
 
-async def output_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkOutput:
+async def output_of(ledger: Ledger, job_id: JobId, index: int = 0) -> ChunkOutput:
     chunk = await chunk_of(ledger, job_id, index)
     (output,) = [output async for _, output in ours(ledger).chunks.outputs(job_id, [chunk])]
     return output

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from contract.failures import Failure
-from contract.names import DEFAULT_TENANT
+from contract.names import DEFAULT_TENANT, JobId
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.closing import Closing
@@ -118,7 +118,7 @@ async def test_a_job_says_whether_it_is_closed_each_time(ledger: Ledger) -> None
     await succeed(ledger, job_id, 0)
     for state in (JobState.SUCCEEDED, JobState.FAILED):
         assert await ours(ledger).closing.close(job_id, state, error=None)
-    assert not await ours(ledger).closing.close("job_none", JobState.FAILED, error=None)
+    assert not await ours(ledger).closing.close(JobId("job_none"), JobState.FAILED, error=None)
 
 
 class LateOutcome:

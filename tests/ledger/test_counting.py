@@ -10,7 +10,7 @@ import alembic.command
 import pytest
 
 from contract.failures import Failure
-from contract.names import DEFAULT_TENANT
+from contract.names import DEFAULT_TENANT, JobId
 from ledger import counting, outcomes
 from ledger.connect import Ledger, connect
 from ledger.database import Batch, Database, Row, Statement, Value
@@ -31,11 +31,11 @@ asyncio.run(live(*sys.argv[1:]))
 """
 
 
-async def kept(ledger: Ledger, job_id: str, total: int) -> ChunkCounts:
+async def kept(ledger: Ledger, job_id: JobId, total: int) -> ChunkCounts:
     return (await counting.running_counts(ledger.database, {job_id: total}))[job_id]
 
 
-async def live(url: str, seed: str, *job_ids: str) -> None:
+async def live(url: str, seed: str, *job_ids: JobId) -> None:
     """What a worker does: attempts at the chunks of the jobs, in an order of its own."""
     order = random.Random(seed)  # noqa: S311 - only has to differ from the others'
     async with connect(url) as ledger:
@@ -163,8 +163,9 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
             )
     migrate(empty_url)
     async with connect(empty_url) as ledger:
-        counts = await kept(ledger, "job_a", 6)
-        assert counts == await ours(ledger).closing.counts("job_a")
+        job_id = JobId("job_a")
+        counts = await kept(ledger, job_id, 6)
+        assert counts == await ours(ledger).closing.counts(job_id)
         assert counts == ChunkCounts(
             pending=1,
             running=1,
@@ -175,10 +176,8 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
             items_failed=2,
         )
         # And they go on being kept.
-        await ours(ledger).work.record_lost("job_a", None, BROKEN)
-        assert await kept(ledger, "job_a", 6) == await counting.counted(
-            ledger.database, "job_a", DEFAULT_TENANT
-        )
+        await ours(ledger).work.record_lost(job_id, None, BROKEN)
+        assert await kept(ledger, job_id, 6) == await ours(ledger).closing.counts(job_id)
     # Of a finished job the counts are with the job.
     assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]
 

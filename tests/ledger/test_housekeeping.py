@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.loops.housekeeping import Housekeeping
+from contract.names import JobId
 from contract.settings import GatewaySettings
 from contract.states import JobState
 from ledger import retention
@@ -19,7 +20,7 @@ from tests.waiting import eventually
 AN_HOUR_MS = 3_600_000
 
 
-async def finished(ledger: Ledger, chunks: int = 1) -> str:
+async def finished(ledger: Ledger, chunks: int = 1) -> JobId:
     job_id = await running(ledger, [1] * chunks)
     for index in range(chunks):
         await succeed(ledger, job_id, index)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, TenantId, new_job_id
+from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
 from ledger.connect import Ledger, connect
 from ledger.database import LedgerFailure
 from ledger.recording import KeyTaken
@@ -52,13 +52,13 @@ async def test_a_job_that_could_not_be_recorded_leaves_its_key_free(ledger: Ledg
 async def test_of_two_gateways_racing_with_one_key_one_wins(
     ledger: Ledger, ledger_url: str
 ) -> None:
-    async def submit(gateway: Ledger, key: IdempotencyKey) -> tuple[str, str, bytes]:
+    async def submit(gateway: Ledger, key: IdempotencyKey) -> tuple[JobId | None, JobId, bytes]:
         """The job made here, the job that has the key, and the hash with it."""
         job_id = new_job_id()
         try:
             await record(gateway, [1] * 20, key=key, job_id=job_id)
         except KeyTaken as taken:
-            return "", taken.job_id, taken.body_hash
+            return None, taken.job_id, taken.body_hash
         return job_id, job_id, key.body_hash
 
     async with connect(ledger_url) as second:
@@ -67,7 +67,7 @@ async def test_of_two_gateways_racing_with_one_key_one_wins(
             answers = await asyncio.gather(
                 *(submit(gateway, key) for gateway in (ledger, second) for _ in range(2))
             )
-            (winner,) = {made for made, _, _ in answers if made}
+            (winner,) = {made for made, _, _ in answers if made is not None}
             assert {answer[1:] for answer in answers} == {(winner, key.body_hash)}
             assert len(await ours(ledger).chunks.page(winner, state=None, after=-1, limit=50)) == 20
     assert len(await all_jobs(ledger)) == 15

@@ -4,7 +4,7 @@ import pytest
 
 from contract.failures import Failure
 from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
-from contract.names import new_job_id
+from contract.names import JobId, new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import UniqueViolation
@@ -79,13 +79,13 @@ async def test_a_job_whose_last_input_cannot_be_written_leaves_nothing(ledger: L
 
 
 async def test_an_unknown_job_is_none_everywhere(ledger: Ledger) -> None:
-    assert await ours(ledger).jobs.find("job_none") is None
-    assert await ours(ledger).jobs.terms("job_none") is None
-    assert await ours(ledger).jobs.open("job_none") == (False, None)
-    assert await ours(ledger).jobs.result("job_none") is None
-    assert await ours(ledger).chunks.find("job_none", 0) is None
-    assert await ours(ledger).work.begin("job_none", 0, 0, token=new_token()) is None
-    assert await ours(ledger).chunks.page("job_none", state=None, after=-1, limit=5) == []
+    assert await ours(ledger).jobs.find(JobId("job_none")) is None
+    assert await ours(ledger).jobs.terms(JobId("job_none")) is None
+    assert await ours(ledger).jobs.open(JobId("job_none")) == (False, None)
+    assert await ours(ledger).jobs.result(JobId("job_none")) is None
+    assert await ours(ledger).chunks.find(JobId("job_none"), 0) is None
+    assert await ours(ledger).work.begin(JobId("job_none"), 0, 0, token=new_token()) is None
+    assert await ours(ledger).chunks.page(JobId("job_none"), state=None, after=-1, limit=5) == []
 
 
 async def test_opening_twice_keeps_the_first_start(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contract.job_spec import Controls, Execution, ToleranceSpec
+from contract.names import JobId
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger
@@ -55,7 +56,7 @@ FIRST_RELEASE = {
 
 
 async def changed(
-    ledger: Ledger, job_id: str, column: str, change: Callable[[Any], object]
+    ledger: Ledger, job_id: JobId, column: str, change: Callable[[Any], object]
 ) -> None:
     """Change the JSON in a column of the job."""
     ((text,),) = await ledger.database.read(f"SELECT {column} FROM jobs WHERE id = ?", (job_id,))

@@ -172,14 +172,15 @@ async def test_a_write_whose_answer_is_lost_is_not_written_again(migrated_postgr
         outcomes = await asyncio.gather(*together, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 2
         written = await database.read("SELECT name, published_at FROM catalog ORDER BY name")
-        assert written == [("a", 1), ("b", 1)]
+        assert [*map(tuple, written)] == [("a", 1), ("b", 1)]
 
 
 async def test_a_read_whose_answer_is_lost_is_repeated(migrated_postgresql: str) -> None:
     line = Line(migrated_postgresql)
     async with line.open() as url, opened(url) as database:
         line.breaks_at = b"the answer"
-        assert await database.read("SELECT 'the answer'") == [("the answer",)]
+        ((answer,),) = await database.read("SELECT 'the answer'")
+        assert answer == "the answer"
         assert line.breaks_at is None
 
 

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.states import JobState
 from ledger import outcomes, retention
 from ledger.connect import Ledger, connect
@@ -37,7 +37,7 @@ async def finished(
     body: bytes = b"[1]",
     key: IdempotencyKey | None = None,
     keep_ms: int | None = None,
-) -> str:
+) -> JobId:
     """A job that came to its end, with something in every table that jobs are in."""
     job_id = await record(ledger, sizes, controls=labelled(LABELS), key=key, keep_ms=keep_ms)
     assert await ours(ledger).jobs.open(job_id) == (True, JobState.RUNNING)

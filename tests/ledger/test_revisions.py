@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, new_job_id
+from contract.names import DEFAULT_TENANT, JobId, new_job_id
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.database import Statement
@@ -22,14 +22,14 @@ from tests.ledger.jobs_recorded import (
     succeed,
 )
 
-Change = Callable[[Ledger, str], Awaitable[Any]]
+Change = Callable[[Ledger, JobId], Awaitable[Any]]
 
 
-async def revision_of(ledger: Ledger, job_id: str) -> int:
+async def revision_of(ledger: Ledger, job_id: JobId) -> int:
     return (await found(ledger, job_id)).revision
 
 
-async def _changed_controls(ledger: Ledger, job_id: str) -> None:
+async def _changed_controls(ledger: Ledger, job_id: JobId) -> None:
     await ledger.database.write(
         Statement(
             "UPDATE jobs SET controls = ? WHERE id = ?", (labelled({"a": "b"}).to_json(), job_id)

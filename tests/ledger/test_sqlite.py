@@ -222,9 +222,10 @@ async def test_reads_go_on_while_another_process_writes(ledger: Ledger, ledger_u
 
 
 async def test_what_was_acknowledged_survives_a_power_cut(ledger: Ledger) -> None:
-    assert writer(ledger).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    (mode,) = writer(ledger).execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = writer(ledger).execute("PRAGMA synchronous").fetchone()
     full = 2
-    assert writer(ledger).execute("PRAGMA synchronous").fetchone() == (full,)
+    assert (mode, synchronous) == ("wal", full)
 
 
 async def test_more_writes_than_one_transaction_takes_are_all_done(ledger: Ledger) -> None:
@@ -255,4 +256,5 @@ async def test_a_file_that_disappeared_is_reported(ledger_url: str) -> None:
 async def test_rows_to_claim_are_picked_without_a_word_about_locks(ledger: Ledger) -> None:
     await ledger.database.write(adding("a"))
     claim = f"SELECT name FROM catalog ORDER BY name {ledger.database.skip_locked}"
-    assert await ledger.database.read(claim) == [("a",)]
+    ((name,),) = await ledger.database.read(claim)
+    assert name == "a"

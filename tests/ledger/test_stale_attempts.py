@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from contract.names import JobId
 from contract.states import ChunkState
 from ledger import outcomes
 from ledger.connect import Ledger
@@ -39,7 +40,7 @@ async def _hand_back_late(ledger: Ledger, attempt: Attempt) -> None:
 LATE = [_succeed_late, _fail_late, _checkpoint_late, _advance_late, _hand_back_late]
 
 
-async def _state_of(ledger: Ledger, job_id: str) -> tuple[ChunkRecord, ChunkOutput]:
+async def _state_of(ledger: Ledger, job_id: JobId) -> tuple[ChunkRecord, ChunkOutput]:
     chunk = await ours(ledger).chunks.find(job_id, 0)
     assert chunk is not None
     outputs = [output async for _, output in ours(ledger).chunks.outputs(job_id, [chunk])]

@@ -30,13 +30,13 @@ SMALL = (1,) * LARGE_JOB_CHUNKS
 _numbers = itertools.count()
 
 
-async def recorded(ledger: Ledger, count: int, sizes: Sequence[int] = (1,)) -> list[str]:
+async def recorded(ledger: Ledger, count: int, sizes: Sequence[int] = (1,)) -> list[JobId]:
     """So many jobs, the oldest first: ids made in the same millisecond would have no order."""
     job_ids = [f"job_{next(_numbers):05d}" for _ in range(count)]
     return [await record(ledger, sizes, job_id=job_id) for job_id in job_ids]
 
 
-async def started(ledger: Ledger, *job_ids: str) -> None:
+async def started(ledger: Ledger, *job_ids: JobId) -> None:
     """All that is to be started is, and these are among it."""
     claimed = await claimed_starts(ledger)
     assert set(job_ids) <= set(claimed)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from contract.names import JobId
 from contract.states import JobState
 from ledger import starting as starting_module
 from ledger.connect import Ledger, connect
@@ -88,7 +89,7 @@ async def test_two_gateways_compare_every_job_once(ledger: Ledger, another: Ledg
 
 async def test_two_gateways_together_keep_the_bound(ledger: Ledger, another: Ledger) -> None:
     places, left = Places(3), {await record(ledger) for _ in range(60)}
-    under_way: set[str] = set()
+    under_way: set[JobId] = set()
     async with asyncio.timeout(60):
         while left:
             turns = await asyncio.gather(
@@ -152,7 +153,7 @@ async def test_claims_and_marks_beside_each_other_never_deadlock(
     """A deadlock would last for the second after which PostgreSQL ends it."""
     job_ids = await recorded(ledger, 10)
 
-    async def work(gateway: Ledger, ids: list[str]) -> None:
+    async def work(gateway: Ledger, ids: list[JobId]) -> None:
         await asyncio.gather(*(gateway.starting.release([job_id]) for job_id in ids))
         await asyncio.gather(
             claimed_starts(gateway), compared(gateway), gateway.starting.forget_workflow(ids)

@@ -6,14 +6,14 @@ import time
 import pytest
 
 from app.http.prefer import until_finished
-from contract.names import TenantId
+from contract.names import JobId, TenantId
 from contract.states import JobState
 from ledger.connect import Ledger
 from ledger.jobs import Jobs
 from tests.ledger.jobs_recorded import closed, ours, record, running
 
 
-async def wait_for(jobs: Jobs, job_id: str, *, seconds: float) -> None:
+async def wait_for(jobs: Jobs, job_id: JobId, *, seconds: float) -> None:
     never = asyncio.Event()
     await until_finished(jobs, job_id, seconds=seconds, stopping=never)
 
@@ -46,7 +46,7 @@ async def test_the_wait_ends_after_the_seconds_asked_for(ledger: Ledger) -> None
 
 async def test_nobody_waits_for_a_job_that_is_not_there(ledger: Ledger) -> None:
     async with asyncio.timeout(20):
-        await wait_for(ours(ledger).jobs, "job_none", seconds=60)
+        await wait_for(ours(ledger).jobs, JobId("job_none"), seconds=60)
         another = ledger.of(TenantId("another"))
         await wait_for(another.jobs, await record(ledger), seconds=60)
 

@@ -7,6 +7,7 @@ import pytest
 
 import ledger.outcomes
 import ledger.work
+from contract.names import JobId
 from contract.states import ChunkState, JobState
 from ledger import outcomes
 from ledger.connect import Ledger, connect
@@ -50,22 +51,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def claimed(
-    ledger: Ledger, job_id: str, *, run: BlockRun = FIRST_RUN, above: int = -1
+    ledger: Ledger, job_id: JobId, *, run: BlockRun = FIRST_RUN, above: int = -1
 ) -> Attempt | None:
     return await ours(ledger).work.claim(job_id, run, token=new_token(), above=above)
 
 
-async def claimed_indexes(ledger: Ledger, job_id: str, count: int, above: int = -1) -> list[int]:
+async def claimed_indexes(ledger: Ledger, job_id: JobId, count: int, above: int = -1) -> list[int]:
     attempts = [await claimed(ledger, job_id, above=above) for _ in range(count)]
     return [attempt.index for attempt in attempts if attempt is not None]
 
 
-async def put_off(ledger: Ledger, job_id: str, index: int, seconds: float) -> None:
+async def put_off(ledger: Ledger, job_id: JobId, index: int, seconds: float) -> None:
     attempt = await begun(ledger, job_id, index)
     await ours(ledger).work.record(outcomes.put_off(attempt, NOTHING, seconds=seconds))
 
 
-async def state_of(ledger: Ledger, job_id: str, index: int = 0) -> ChunkState:
+async def state_of(ledger: Ledger, job_id: JobId, index: int = 0) -> ChunkState:
     chunk = await ours(ledger).chunks.find(job_id, index)
     assert chunk is not None
     return chunk.state
@@ -177,7 +178,7 @@ async def test_a_claim_above_an_index_passes_over_those_up_to_it_but_for_due_one
 async def test_nothing_is_claimed_of_a_job_that_does_not_run(ledger: Ledger) -> None:
     waiting, stopped = await record(ledger), await running(ledger)
     await ours(ledger).jobs.request_cancel(stopped)
-    for job_id in (waiting, stopped, "job_none"):
+    for job_id in (waiting, stopped, JobId("job_none")):
         assert await claimed(ledger, job_id) is None
 
 
@@ -309,7 +310,7 @@ async def test_there_is_no_outlook_where_nothing_may_be_claimed(ledger: Ledger) 
     await ours(ledger).work.take_over(fenced, SECOND_RUN)
     await ours(ledger).jobs.request_cancel(stopped)
     states = {fenced: None, stopped: JobState.CANCELLING, waiting: JobState.PENDING}
-    for job, state in [*states.items(), ("none", None)]:
+    for job, state in [*states.items(), (JobId("none"), None)]:
         assert await ours(ledger).work.outlook(job, FIRST_RUN, limit=5) == Outlook(
             job_state=state, ready=0, due_in_seconds=None
         )

@@ -104,13 +104,23 @@ async def test_writes_that_come_while_one_is_under_way_share_the_next_transactio
 
 
 async def test_each_statement_gives_back_its_own_rows(ledger: Ledger) -> None:
-    first, second, third, fourth = await ledger.database.write(
+    answers = await ledger.database.write(
         Statement(f"{INSERT} RETURNING name", ("test", "a", "{}", 0)),
         adding("b"),
         Statement("SELECT name FROM catalog ORDER BY name"),
         Batch(INSERT, [("test", "c", "{}", 0)]),
     )
-    assert (first, second, third, fourth) == ([("a",)], [], [("a",), ("b",)], [])
+    assert [[*map(tuple, rows)] for rows in answers] == [[("a",)], [], [("a",), ("b",)], []]
+
+
+async def test_columns_are_read_by_name_or_in_their_order(ledger: Ledger) -> None:
+    select = "SELECT name, published_at AS at FROM catalog"
+    _, written = await ledger.database.write(adding("a"), Statement(select))
+    for (row,) in (written, await ledger.database.read(select)):
+        name, published_at = row
+        assert (row["name"], row["at"], row[1], len(row)) == (name, published_at, published_at, 2)
+        with pytest.raises(LookupError):
+            row["published_at"]
 
 
 async def test_a_write_is_there_for_the_next_read_of_every_process(

@@ -7,7 +7,7 @@ from typing import Any
 
 from contract.job_spec import RetrySpec
 from contract.json_values import encode
-from contract.names import DEFAULT_TENANT
+from contract.names import DEFAULT_TENANT, JobId
 from ledger.records import Attempt, ChunkOutput, ItemError
 from workers.execution import Outcome, execute
 from workers.processor import Processor
@@ -26,7 +26,7 @@ def an_attempt(
 ) -> Attempt:
     return Attempt(
         tenant=DEFAULT_TENANT,
-        job_id="job_1",
+        job_id=JobId("job_1"),
         index=index,
         stage=stage,
         number=number,

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from app.loops.each_apart import Attempted, EachApart
+from app.loops.silences import Silences
 from app.loops.temporal_calls import CallRefused, TemporalUnavailable
 
 
@@ -35,7 +36,7 @@ def attempt(each: EachApart, *entries: str) -> Attempted[str]:
 
 
 def of(clock: Clock) -> EachApart:
-    return EachApart("treating", unavailable=(TemporalUnavailable,), clock=clock)
+    return EachApart("treating", unavailable=(TemporalUnavailable,), silences=Silences(clock=clock))
 
 
 def test_an_error_at_one_entry_keeps_no_other_from_its_turn() -> None:

@@ -71,3 +71,11 @@ def test_a_cancelled_job_is_neither_a_success_nor_a_failure() -> None:
     for succeeded, failed in ((5, 0), (0, 5), (2, 3)):
         given = state_and_error(succeeded, failed, ToleranceSpec(count=0), is_cancelled=True)
         assert given == (JobState.CANCELLED, None)
+
+
+def test_chunks_that_were_cancelled_are_no_success_of_a_job_that_was_not() -> None:
+    counts = ChunkCounts(succeeded=3, cancelled=1)
+    state, error = verdict(counts, Controls(), is_cancelled=False, is_tolerance_exceeded=False)
+    assert state is JobState.FAILED
+    assert error is not None
+    assert error.type == FailureType.JOB_CLOSED_OUTSIDE

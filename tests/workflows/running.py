@@ -24,6 +24,7 @@ from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec
 from contract.names import (
     DEFAULT_TENANT,
     JOB_WORKFLOW,
+    JobId,
     chunk_workflow_id,
     job_task_queue,
     new_job_id,
@@ -200,13 +201,13 @@ class Fanfold:
         async with asyncio.timeout(patience_seconds):
             with suppress(WorkflowFailureError):
                 await handle.result()
-        return await self.row(handle.id)
+        return await self.row(JobId(handle.id))
 
     async def run(self, job: JobInput) -> JobRecord:
         """Start the job; the job as recorded once its workflow is over."""
         return await self.finished(await self.start(job))
 
-    async def row(self, job_id: str) -> JobRecord:
+    async def row(self, job_id: JobId) -> JobRecord:
         record = await ours(self.ledger).jobs.find(job_id)
         assert record is not None
         return record

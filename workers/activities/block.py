@@ -23,11 +23,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK
+from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK, JobId
 from contract.states import JobState
 from contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from ledger import outcomes
 from ledger.connect import Ledger
+from ledger.database import LedgerFailure
 from ledger.jobs import Terms
 from ledger.outcomes import Script
 from ledger.records import Attempt, BlockRun, NoAttempt
@@ -80,7 +81,7 @@ class _Run:
     """Those that wait for something that may take long."""
 
     @property
-    def job_id(self) -> str:
+    def job_id(self) -> JobId:
         return self.given.job.id
 
     @property
@@ -144,6 +145,14 @@ class _Run:
             self.wake(len(self.parked))
 
 
+@dataclass(frozen=True, slots=True)
+class _Unrecorded:
+    """What became of an attempt, for the ledger."""
+
+    attempt: Attempt
+    script: Script
+
+
 class BlockActivities:
     """Runs blocks of chunks."""
 
@@ -190,7 +199,7 @@ class BlockActivities:
 
     async def _lane(self, run: _Run) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
-        unrecorded: Script = ()
+        unrecorded: _Unrecorded | None = None
         try:
             while run.is_going:
                 try:
@@ -200,7 +209,7 @@ class BlockActivities:
                     break
                 try:
                     claimed = await self._claim(run, unrecorded)
-                    unrecorded = ()
+                    unrecorded = None
                     if claimed is not None:
                         unrecorded = await self._run_chunk(run, claimed)
                 finally:
@@ -210,7 +219,7 @@ class BlockActivities:
                 elif self._slots.is_contended:
                     # Whoever waits goes first; what is done must not wait with this lane.
                     await self._record(run, unrecorded)
-                    unrecorded = ()
+                    unrecorded = None
             await self._record(run, unrecorded)
         except Exception as error:  # noqa: BLE001 - raised once the other lanes have ended
             run.break_down(error)
@@ -219,27 +228,49 @@ class BlockActivities:
             run.lane_ended.set()
             run.has_parked.set()  # perhaps nobody is busy any more
 
-    async def _claim(self, run: _Run, unrecorded: Script) -> Attempt | None:
-        claimed = await persistently(
-            run.work.claim,
-            run.job_id,
-            run.this,
-            token=secrets.randbits(_TOKEN_BITS),
-            above=run.highest_claimed,
-            after=unrecorded,
-        )
+    async def _claim(self, run: _Run, unrecorded: _Unrecorded | None) -> Attempt | None:
+        token, above = secrets.randbits(_TOKEN_BITS), run.highest_claimed
+        after = unrecorded.script if unrecorded is not None else ()
+        claim = run.work.claim
+        try:
+            claimed = await persistently(
+                claim, run.job_id, run.this, token=token, above=above, after=after
+            )
+        except LedgerFailure:
+            # One of the two is refused; alone each tells whether it is it.
+            await self._record(run, unrecorded)
+            claimed = await persistently(claim, run.job_id, run.this, token=token, above=above)
         # From the first on again where there are none: some may have been handed back.
         run.highest_claimed = claimed.index if claimed is not None else -1
         return claimed
 
-    async def _run_chunk(self, run: _Run, attempt: Attempt) -> Script:
+    async def _run_chunk(self, run: _Run, attempt: Attempt) -> _Unrecorded | None:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
         while True:
             ending = await self._run(run, attempt)
             if ending is None:
-                return ()
+                return None
             if ending.failure is not None or run.terms.spec.is_last_stage(attempt.stage):
                 break
+            next_attempt = await self._begin_next_stage(run, attempt, ending)
+            if next_attempt is None:
+                return None
+            attempt = next_attempt
+        run.note(ending)
+        unrecorded = _Unrecorded(attempt, ending.script)
+        if run.terms.controls.tolerated_failures is None:
+            return unrecorded
+        await self._record(run, unrecorded)
+        if await persistently(self._attempts.is_tolerance_exceeded, run.given.job, run.terms):
+            run.is_over = run.is_tolerance_exceeded = True
+            run.wake(len(run.parked))
+        return None
+
+    async def _begin_next_stage(
+        self, run: _Run, attempt: Attempt, ending: Ending
+    ) -> Attempt | None:
+        """The attempt at the stage after the one that is done; None where there is to be none."""
+        try:
             begun = await persistently(
                 run.work.begin,
                 run.job_id,
@@ -249,20 +280,15 @@ class BlockActivities:
                 within=run.this,
                 after=ending.script,
             )
-            if not isinstance(begun, Attempt):
-                # The job is over, the block was taken over, or the chunk was.
-                if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
-                    run.end()
-                return ()
-            attempt = begun
-        run.note(ending)
-        if run.terms.controls.tolerated_failures is None:
-            return ending.script
-        await self._record(run, ending.script)
-        if await persistently(self._attempts.is_tolerance_exceeded, run.given.job, run.terms):
-            run.is_over = run.is_tolerance_exceeded = True
-            run.wake(len(run.parked))
-        return ()
+        except LedgerFailure:
+            await self._record(run, _Unrecorded(attempt, ending.script))
+            raise
+        if isinstance(begun, Attempt):
+            return begun
+        # The job is over, the block was taken over, or the chunk was.
+        if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
+            run.end()
+        return None
 
     async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
@@ -278,7 +304,7 @@ class BlockActivities:
             pass
         # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
-            await self._record(run, outcomes.handed_back(attempt))
+            await self._record(run, _Unrecorded(attempt, outcomes.handed_back(attempt)))
         return None
 
     async def _look_out(self, run: _Run) -> None:
@@ -306,7 +332,11 @@ class BlockActivities:
                 wait = _SHORTEST_LOOK_SECONDS
             elif outlook.due_in_seconds is not None:
                 wait = min(wait, outlook.due_in_seconds)
-            if not run.is_going or (
+            if not run.is_going:
+                # Those that run something go on to its end.
+                run.wake(len(run.parked))
+                continue
+            if (
                 run.is_idle
                 and not outlook.ready
                 and (outlook.due_in_seconds is None or outlook.due_in_seconds > PATIENCE_SECONDS)
@@ -344,9 +374,9 @@ class BlockActivities:
                 # They come back with the end of the block.
                 _log.debug("slots of a block were not given back early: %s", error)
 
-    async def _record(self, run: _Run, outcome: Script) -> None:
-        if outcome:
-            await persistently(run.work.record, outcome)
+    async def _record(self, run: _Run, unrecorded: _Unrecorded | None) -> None:
+        if unrecorded is not None:
+            await self._attempts.record(run.work, unrecorded.attempt, unrecorded.script)
 
 
 @asynccontextmanager

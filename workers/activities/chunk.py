@@ -102,10 +102,13 @@ class ChunkActivities:
                 await self._ledger.of(given.job.tenant).work.record(outcomes.handed_back(attempt))
                 raise handed_over() from None
             raise
-        await persistently(self._ledger.of(given.job.tenant).work.record, ending.script)
+        refused = await self._attempts.record(
+            self._ledger.of(given.job.tenant).work, attempt, ending.script
+        )
         is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job, terms)
-        if ending.is_final and ending.failure is not None:
-            raise _recorded(ending.failure, is_tolerance_exceeded=is_exceeded)
+        final = refused or (ending.failure if ending.is_final else None)
+        if final is not None:
+            raise _recorded(final, is_tolerance_exceeded=is_exceeded)
         return ChunkOutcome(
             state=ChunkState.SUCCEEDED if ending.failure is None else ChunkState.PENDING,
             seconds=ending.seconds,

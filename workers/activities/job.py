@@ -128,6 +128,10 @@ def verdict(
     ):
         message = f"{counts.failed} of {finished} chunks failed, more than the job tolerates"
         return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
+    if counts.cancelled:
+        # Whoever did that took the job's workflow for closed: it must not pass for success.
+        message = f"{counts.cancelled} chunks were cancelled, though the job was not"
+        return JobState.FAILED, Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
     if counts.failed == 0:
         return JobState.SUCCEEDED, None
     if counts.succeeded == 0:

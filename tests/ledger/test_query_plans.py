@@ -1,0 +1,117 @@
+"""What is done for each chunk reads some rows by their keys, however many chunks a job has.
+
+On a ledger just made, which has no statistics: a database then guesses, and one that guesses
+wrong reads all of a job's chunks, or inputs, for each of them.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from contract.names import DEFAULT_TENANT
+from ledger import outcomes
+from ledger.connect import Ledger
+from ledger.database import Batch, Database, Row, Statement, Value
+from ledger.outcomes import Script
+from ledger.records import Attempt, BlockRun, ChunkOutput
+from ledger.work import Work
+from tests.ledger.jobs_recorded import a_spec, new_token, running
+
+CHUNKS = 3_000
+OUTPUT = ChunkOutput(body=b"[1]")
+THIS_BLOCK = BlockRun(block=7, number=1)
+
+
+class Listening:
+    """A database that keeps the statements it is given."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.skip_locked = database.skip_locked
+        self.heard: dict[str, Sequence[Value]] = {}
+
+    async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        self.heard[sql] = parameters
+        return await self._database.read(sql, parameters)
+
+    async def write(self, *script: Statement | Batch) -> list[list[Row]]:
+        for statement in script:
+            assert isinstance(statement, Statement)
+            self.heard[statement.sql] = statement.parameters
+        return await self._database.write(*script)
+
+    async def give_space_back(self) -> bool:
+        return await self._database.give_space_back()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def run_some_chunks(ledger: Ledger) -> dict[str, Sequence[Value]]:
+    """Have chunks claimed, begun, advanced, put off and ended; the statements for that."""
+    database = Listening(ledger.database)
+    work = Work(database, DEFAULT_TENANT)
+    job_id = await running(ledger, [1] * CHUNKS, spec=a_spec(stages=2))
+    after: Script = ()
+    for chunk in range(4):
+        claimed = await work.claim(job_id, THIS_BLOCK, token=new_token(), after=after)
+        assert claimed is not None
+        if chunk == 0:
+            after = outcomes.put_off(claimed, OUTPUT, seconds=0)
+            continue
+        begun = await work.begin(
+            job_id,
+            claimed.index,
+            1,
+            token=new_token(),
+            within=THIS_BLOCK,
+            after=outcomes.advanced(claimed, OUTPUT),
+        )
+        assert isinstance(begun, Attempt)
+        after = outcomes.succeeded(begun, OUTPUT)
+    await work.record(after)
+    await work.outlook(job_id, THIS_BLOCK, limit=4)
+    await work.page(job_id, after=-1, limit=4)
+    return database.heard
+
+
+def plans_on_sqlite(url: str, heard: dict[str, Sequence[Value]]) -> Iterator[tuple[str, str]]:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        for sql, parameters in heard.items():
+            for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters):
+                yield sql, step
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+async def test_sqlite_finds_a_chunk_and_its_data_by_their_keys(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await run_some_chunks(ledger)
+    assert len(heard) > 8
+    steps = list(plans_on_sqlite(ledger_url, heard))
+    assert any("chunks_pending" in step for _, step in steps)
+    whole_jobs = re.compile(r"SCAN (?!found)|\(job_id=\?\)")
+    assert [step for step in steps if whole_jobs.search(step[1])] == []
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+async def test_postgresql_finds_a_chunk_and_its_data_by_their_keys(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await run_some_chunks(ledger)
+    found = False
+    with psycopg.connect(ledger_url, cursor_factory=psycopg.ClientCursor) as connection:
+        for sql, parameters in heard.items():
+            explain = f"EXPLAIN (COSTS OFF) {sql.replace('?', '%s')}".encode()
+            plan = "\n".join(row[0] for row in connection.execute(explain, parameters))
+            assert not re.search(r"(Seq|Bitmap Heap) Scan on (chunks|inputs)\b", plan), plan
+            for condition in re.findall(r"on inputs\b.*\n\s*Index Cond: (.*)", plan):
+                found = True
+                assert "idx = " in condition, plan
+                assert "stage = " in condition, plan
+        connection.rollback()
+    assert found
