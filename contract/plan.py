@@ -41,6 +41,9 @@ class Tuning:
     block_seconds: float = 20.0
     """After about so long, or twenty chunks, a block makes way for another one, which any
     worker may take: so a worker that has just come gets its share."""
+    patience_seconds: float = 5.0
+    """A block whose lanes all have nothing to do waits so long for chunks that fall due. For
+    what is due later, another one is begun then."""
     quick_seconds: float = 2.0
     """While a job's chunks take no longer, they run as local activities, which cost the server
     half as much (docs/decisions/0003-quick-chunks.md)."""

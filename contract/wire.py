@@ -163,6 +163,8 @@ class BlockInput:
     """How many chunks may run at a time: so many slots the block was lent."""
     seconds: float
     """See Tuning.block_seconds."""
+    patience_seconds: float
+    """See Tuning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,8 +70,8 @@ FAIL_FIRST = StageSpec(
 WAIT_LONG = StageSpec(
     processor="double",
     options={"fail_attempts": 1},
-    # Longer than a block waits for what is due.
-    retry=RetrySpec(max_attempts=2, initial_interval_seconds=6.0),
+    # Longer than its blocks wait for what is due.
+    retry=RetrySpec(max_attempts=2, initial_interval_seconds=1.0),
 )
 WAIT_AT_ZERO = StageSpec(processor="wait_at_zero")
 LAST = 9
@@ -283,7 +283,12 @@ SCENARIOS = [
     ),
     in_blocks(name="blocks", values=[1, 2, 3, 4], stages=(ODD_SUCCEED,)),
     in_blocks(name="blocks_put_off", values=[1, 2, 3], stages=(FAIL_FIRST,)),
-    in_blocks(name="blocks_wait_long", values=[1, 2, 3], stages=(WAIT_LONG,)),
+    in_blocks(
+        name="blocks_wait_long",
+        values=[1, 2, 3],
+        stages=(WAIT_LONG,),
+        tuning=Tuning(block_chunks_without_shards=0, patience_seconds=0.2),
+    ),
     in_blocks(
         name="blocks_make_way",
         # One lane of a block is held up; the block's time is over with its first chunk.

@@ -159,11 +159,10 @@ async def test_other_chunks_run_while_one_waits_for_its_time(
     assert 4 < begun.index(0, 1) < 39
 
 
-@pytest.mark.parametrize("shape", [BLOCKS_IN_SHARDS], ids=["blocks"])
+@pytest.mark.parametrize("shape", [BLOCKS_IN_SHARDS.tuned(patience_seconds=0.2)], ids=["blocks"])
 async def test_a_long_wait_keeps_no_block_running(
-    fanfold_on_dev_server: Fanfold, shape: Shape, monkeypatch: pytest.MonkeyPatch
+    fanfold_on_dev_server: Fanfold, shape: Shape
 ) -> None:
-    monkeypatch.setattr("workers.activities.block.PATIENCE_SECONDS", 0.2)
     fanfold, flaky = fanfold_on_dev_server.shaped(shape), Flaky(failures=1)
     retry = RetrySpec(max_attempts=2, initial_interval_seconds=1.5)
     job = await fanfold.record(

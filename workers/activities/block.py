@@ -39,9 +39,6 @@ from workers.worker_slots import WorkerSlots
 
 _log = logging.getLogger("fanfold.worker")
 
-# A block whose lanes all have nothing to do waits this long for what is due; for what is
-# due later, its shard begins another one then.
-PATIENCE_SECONDS = 5.0
 # How often idle lanes look for what others may have left: chunks of a worker that stopped.
 _LOOK_AGAIN_SECONDS = 2.0
 # While chunks may be claimed and others are quicker.
@@ -339,7 +336,10 @@ class BlockActivities:
             if (
                 run.is_idle
                 and not outlook.ready
-                and (outlook.due_in_seconds is None or outlook.due_in_seconds > PATIENCE_SECONDS)
+                and (
+                    outlook.due_in_seconds is None
+                    or outlook.due_in_seconds > run.given.patience_seconds
+                )
             ):
                 run.more_in_seconds = outlook.due_in_seconds
                 run.end()

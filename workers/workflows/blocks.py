@@ -99,6 +99,7 @@ class Blocks:
             block=block,
             lanes=lanes,
             seconds=self._tuning.block_seconds * spread,
+            patience_seconds=self._tuning.patience_seconds,
         )
         self._running.start(self._run_block(given))
 
