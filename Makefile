@@ -62,7 +62,7 @@ lock: $(INSTALLED) ## Write requirements/*.txt from pyproject.toml
 	@scripts/lock.sh
 
 histories: $(INSTALLED) ## Record workflow histories for the replay tests
-	@$(BIN)/python scripts/record_histories.py
+	@$(BIN)/python -m scripts.record_histories
 
 bench: $(INSTALLED) ## Measure the rates the README names; prints a table
 	@$(BIN)/python -m benchmarks

@@ -157,7 +157,7 @@ LOSE = Move(
     before=OPEN_CHUNK,
     after=ChunkState.FAILED,
     by=(By.WORKER,),
-    what="its workflow, or its shard, was closed outside Fanfold",
+    what="its workflow was closed outside Fanfold",
 )
 SETTLE = Move(
     before=OPEN_CHUNK,

@@ -7,7 +7,6 @@ for as long as jobs that it started may be running (docs/howto/change-a-workflow
 import asyncio
 import dataclasses
 import json
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -16,11 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
 from contract.names import (
@@ -36,12 +33,12 @@ from contract.names import (
 )
 from contract.plan import Tuning
 from contract.settings import WorkerSettings
-from contract.states import ChunkState
-from contract.wire import ChunkInput, ChunkOutcome, JobInput, JobRef, Pace
+from contract.wire import JobInput, JobRef, Pace
 from devstack import temporal_server
 from ledger.connect import Ledger, connect
 from ledger.recording import NewJob
 from ledger.records import NewChunk
+from scripts.history_files import record_one_that_must_fail, write
 from workers.main import build_workers
 from workers.processor import Processor
 from workers.registry import Registry
@@ -323,34 +320,6 @@ SCENARIOS = [
 ]
 
 
-@workflow.defn(name=CHUNK_WORKFLOW)
-class ChunkWorkflowThatSleepsFirst:
-    """What ChunkWorkflow might have been: today's must not replay its history."""
-
-    @workflow.run
-    async def run(self, _: ChunkInput) -> ChunkOutcome:
-        """Sleep, and be done."""
-        await workflow.sleep(0.01)
-        return ChunkOutcome(state=ChunkState.SUCCEEDED)
-
-
-def write(path: Path, history: dict[str, Any]) -> None:
-    """Write a history, an event a line, with nothing in it of the machine that recorded it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    events = ",\n".join(json.dumps(scrubbed(event), sort_keys=True) for event in history["events"])
-    path.write_text(f'{{"events": [\n{events}\n]}}\n')
-    sys.stdout.write(f"{path.relative_to(REPLAY_TESTS)}: {len(history['events'])} events\n")
-
-
-def scrubbed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The value without stack traces: they hold the paths of the machine they come from."""
-    if isinstance(value, dict):
-        return {key: scrubbed(child) for key, child in value.items() if key != "stackTrace"}
-    if isinstance(value, list):
-        return [scrubbed(child) for child in value]
-    return value
-
-
 async def record_all() -> None:
     """Record every scenario on a server and a ledger of its own."""
     with tempfile.TemporaryDirectory() as directory:
@@ -368,30 +337,10 @@ async def record_all() -> None:
                 await stack.enter_async_context(worker)
             for scenario in SCENARIOS:
                 await recorder.record(scenario)
-            await record_one_that_must_fail(environment.client)
-
-
-async def record_one_that_must_fail(client: Client) -> None:
-    """Record a history of a ChunkWorkflow that does something else than today's."""
-    async with Worker(
-        client,
-        task_queue="another-chunk-workflow",
-        workflows=[ChunkWorkflowThatSleepsFirst],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    ):
-        handle = await client.start_workflow(
-            CHUNK_WORKFLOW,
-            ChunkInput(
-                job=JobRef(id=JobId("job_another"), tenant=DEFAULT_TENANT, ledger="another"),
-                index=0,
-                stages=[],
-            ),
-            id="job_another/c0000000",
-            task_queue="another-chunk-workflow",
-        )
-        await handle.result()
-        history = json.loads((await handle.fetch_history()).to_json())
-    write(HISTORIES_THAT_MUST_FAIL / f"{CHUNK_WORKFLOW}__sleeps_first.json", history)
+            await record_one_that_must_fail(
+                environment.client,
+                HISTORIES_THAT_MUST_FAIL / f"{CHUNK_WORKFLOW}__sleeps_first.json",
+            )
 
 
 async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:

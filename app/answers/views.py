@@ -157,7 +157,8 @@ class ChildHead(_View):
     error: FailureView | None
     item_errors: list[ItemErrorView]
     workflow_id: str = Field(
-        description="The workflow that runs it: its own, or in activity mode its shard's."
+        description="The workflow that runs it: its own, or in activity mode that of its block, "
+        "which is its job's or a shard's."
     )
     started_at: Moment | None
     finished_at: Moment | None

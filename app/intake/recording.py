@@ -10,7 +10,7 @@ from app.http.errors import Unavailable
 from app.http.idempotency import earlier_job
 from app.intake.body import check_not_compressed, decode_body, read_body
 from app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
-from app.intake.items.splitting import split
+from app.intake.items.cutting import split
 from app.intake.job_request import JobRequest
 from app.intake.multipart import boundary_of
 from app.intake.spec import resolve_execution, to_controls, to_spec

@@ -11,7 +11,7 @@ import pydantic
 from app.http.errors import Fault, pointer
 from app.intake.faults import refuse, refuse_all, refuse_limit
 from app.intake.job_request import JobRequest
-from app.intake.values import check_nesting, encode
+from contract import json_values
 from contract.settings import GatewaySettings
 from ledger.catalog import CatalogEntry, Published
 
@@ -57,6 +57,24 @@ def check_names(request: JobRequest, processors: Published, reducers: Published)
     reducer = request.reducer
     if reducers.is_known and reducer is not None and reducer not in reducers.entries:
         _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducers.gone.get(reducer))
+
+
+def encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value
+    """The value as JSON text; raises InvalidJob where the ledger cannot store it exactly."""
+    try:
+        return json_values.encode(value)
+    except json_values.UnstorableValue as error:
+        refuse("invalid_value", pointer(*path, *error.path), f"the value {error}")
+
+
+def check_nesting(value: Any, limit: int, path: tuple[str | int, ...]) -> None:  # noqa: ANN401
+    """Raises InvalidJob where the value is nested too deep."""
+    if json_values.nests_deeper_than(value, limit):
+        refuse(
+            "limit_exceeded",
+            pointer(*path),
+            f"nested more than {limit} levels deep (FANFOLD_MAX_NESTING_DEPTH)",
+        )
 
 
 def _steps(request: JobRequest) -> Iterator[tuple[tuple[str | int, ...], str, dict[str, Any]]]:

@@ -99,7 +99,8 @@ class ChunkActivities:
                 ending = await self._attempts.run(attempt, terms)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
-                await self._ledger.of(given.job.tenant).work.record(outcomes.handed_back(attempt))
+                work = self._ledger.of(given.job.tenant).work
+                await self._attempts.record(work, attempt, outcomes.handed_back(attempt))
                 raise handed_over() from None
             raise
         refused = await self._attempts.record(

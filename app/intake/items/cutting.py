@@ -1,11 +1,13 @@
-"""Cuts items into chunks, within the limits of a job."""
+"""Cuts items into chunks, within the limits of a job; or checks the chunks that a job gives."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from app.http.errors import pointer
 from app.intake.faults import ITEMS, item, refuse, refuse_limit
+from app.intake.job_request import JobRequest
+from app.intake.validation import check_nesting, encode
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
 
@@ -21,6 +23,20 @@ class Cut:
     """A chunk is closed before its JSON text grows past this."""
     refused_above_bytes: int | None = None
     """A chunk whose JSON text is larger is refused: a gateway does not hold it in memory."""
+
+
+def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
+    """The job's chunks in order; raises InvalidJob where the data is over a limit."""
+    if request.chunks is not None:
+        return _given_chunks(request.chunks, limits)
+    items = request.items or []
+    if not items:
+        refuse("invalid_job", pointer("items"), "there are no items")
+    if len(items) > limits.max_items:
+        refuse_limit(pointer("items"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
+    texts = _item_texts(items, limits, ("items",))
+    cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+    return list(chunks(([text] for text in texts), cut, limits))
 
 
 def chunks(
@@ -93,3 +109,34 @@ def _refuse_item(index: int, cut: Cut) -> None:
             "(FANFOLD_MAX_BODY_BYTES); choose a smaller chunk_size, or max_chunk_bytes"
         )
     refuse("limit_exceeded", item(index), message)
+
+
+def _given_chunks(given: Sequence[list[Any]], limits: GatewaySettings) -> list[NewChunk]:
+    if not given:
+        refuse("invalid_job", pointer("chunks"), "there are no chunks")
+    if len(given) > limits.max_chunks:
+        refuse_limit(pointer("chunks"), "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
+    if sum(map(len, given)) > limits.max_items:
+        refuse_limit(pointer("chunks"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
+    made: list[NewChunk] = []
+    for index, items in enumerate(given):
+        if not items:
+            refuse("invalid_job", pointer("chunks", index), "the chunk is empty")
+        made.append(chunk(list(_item_texts(items, limits, ("chunks", index)))))
+    return made
+
+
+def _item_texts(
+    items: Sequence[Any], limits: GatewaySettings, path: tuple[str | int, ...]
+) -> Iterator[bytes]:
+    for index, value in enumerate(items):
+        check_nesting(value, limits.max_nesting_depth, (*path, index))
+        text = encode(value, (*path, index))
+        if len(text) > limits.max_item_bytes:
+            refuse_limit(
+                pointer(*path, index),
+                "bytes an item",
+                limits.max_item_bytes,
+                "FANFOLD_MAX_ITEM_BYTES",
+            )
+        yield text

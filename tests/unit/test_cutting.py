@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.http.errors import InvalidJob
-from app.intake.items.cutting import DEFAULT_CHUNK_SIZE
-from app.intake.items.splitting import split
+from app.intake.items.cutting import DEFAULT_CHUNK_SIZE, split
 from app.intake.validation import validate
 from contract.settings import GatewaySettings
 from ledger.records import NewChunk
