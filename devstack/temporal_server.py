@@ -67,6 +67,8 @@ def command(*, database: Path, port: int, ui_port: int) -> list[str]:
         # step of a small job then waits 50 ms. At 60 a job of one chunk takes a quarter.
         "history.transferProcessorMaxPollRPS": "200",
         "matching.rps": "50000",
+        # Timers fire up to this late, by default a second: a wait of 0.3 s took 1.
+        "history.timerProcessorMaxTimeShift": '"20ms"',
     }
     line = [str(binary()), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error"]
     line += ["--port", str(port), "--ui-port", str(ui_port), "--db-filename", str(database)]
