@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -40,10 +40,9 @@ def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
 
 @dataclass(slots=True)
 class Watch:
-    """What the ledger showed of a job, again and again."""
+    """The most chunks that the ledger ever showed as running."""
 
     most_running: int = 0
-    looks: list[int] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
