@@ -38,23 +38,24 @@ ENV PATH=/opt/fanfold/bin:$PATH \
 RUN groupadd --system --gid 10001 fanfold \
     && useradd --system --uid 10001 --gid fanfold --home-dir /var/lib/fanfold --create-home fanfold
 WORKDIR /app
-COPY contract contract
-COPY ledger ledger
+COPY fanfold/__init__.py fanfold/processing.py fanfold/py.typed fanfold/
+COPY contract fanfold/contract
+COPY ledger fanfold/ledger
 
 FROM runtime AS gateway
 COPY --from=gateway-environment /opt/fanfold /opt/fanfold
-COPY app app
+COPY app fanfold/app
 # The container's file system may be read-only, so byte code is written now or never.
 RUN python -m compileall -q .
 USER 10001
 ENV FANFOLD_HTTP_HOST=0.0.0.0
 EXPOSE 8000
-CMD ["python", "-m", "app.main"]
+CMD ["python", "-m", "fanfold.app.main"]
 
 FROM runtime AS worker
 COPY --from=worker-environment /opt/fanfold /opt/fanfold
-COPY workers workers
+COPY workers fanfold/workers
 COPY deploy/worker_is_polling.py ./
 RUN python -m compileall -q .
 USER 10001
-CMD ["python", "-m", "workers.main"]
+CMD ["python", "-m", "fanfold.workers.main"]

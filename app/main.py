@@ -10,22 +10,22 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.answers.rendered import RenderedJobs
-from app.documentation import openapi, swagger_ui
-from app.http import problems
-from app.http.hosts import AllowedHosts
-from app.http.protection import Protection
-from app.http.serving import Server
-from app.intake.uploads import Uploads
-from app.loops.housekeeping import Housekeeping
-from app.loops.orchestration import Orchestration
-from app.routes import catalog, children, health, items, jobs
-from app.services import Services
-from contract import settings, temporal
-from contract.json_values import allow_long_integers
-from contract.version import VERSION
-from ledger.connect import check, connect
-from ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.app.answers.rendered import RenderedJobs
+from fanfold.app.documentation import openapi, swagger_ui
+from fanfold.app.http import problems
+from fanfold.app.http.hosts import AllowedHosts
+from fanfold.app.http.protection import Protection
+from fanfold.app.http.serving import Server
+from fanfold.app.intake.uploads import Uploads
+from fanfold.app.loops.housekeeping import Housekeeping
+from fanfold.app.loops.orchestration import Orchestration
+from fanfold.app.routes import catalog, children, health, items, jobs
+from fanfold.app.services import Services
+from fanfold.contract import settings, temporal
+from fanfold.contract.json_values import allow_long_integers
+from fanfold.contract.version import VERSION
+from fanfold.ledger.connect import check, connect
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 
 
 def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> FastAPI:

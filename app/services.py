@@ -6,15 +6,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.answers.rendered import RenderedJobs
-from app.http.errors import NotFound
-from app.intake.uploads import Uploads
-from app.loops.housekeeping import Housekeeping
-from app.loops.orchestration import Orchestration
-from contract.names import DEFAULT_TENANT, JobId
-from contract.settings import GatewaySettings
-from ledger.connect import Ledger, TenantLedger
-from ledger.records import JobRecord
+from fanfold.app.answers.rendered import RenderedJobs
+from fanfold.app.http.errors import NotFound
+from fanfold.app.intake.uploads import Uploads
+from fanfold.app.loops.housekeeping import Housekeeping
+from fanfold.app.loops.orchestration import Orchestration
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.connect import Ledger, TenantLedger
+from fanfold.ledger.records import JobRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from benchmarks.processes import stack_pids
 from benchmarks.progress import Progress
 from benchmarks.server_metrics import ACTIONS, PERSISTENCE, VISIBILITY, ServerMetrics
 from benchmarks.sizes import FANFOLD_MODES, Sizes
-from client.http import Fanfold
-from devstack.running import running
+from fanfold.client.http import Fanfold
+from fanfold.devstack.running import running
 
 # The server works off what a finished job leaves in its queues.
 _SETTLE_SECONDS = 2.0

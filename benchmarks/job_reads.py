@@ -15,8 +15,8 @@ from benchmarks.measurement import Figures, Findings, Measurement, listed
 from benchmarks.processes import cpu_seconds, is_listening, output_of, started, wait_until
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
-from client.http import Fanfold
-from devstack.running import RunningStack, free_ports, running
+from fanfold.client.http import Fanfold
+from fanfold.devstack.running import RunningStack, free_ports, running
 
 TARGET_RATIO = 0.5
 

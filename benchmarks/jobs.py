@@ -5,8 +5,8 @@ from typing import Any
 
 from benchmarks.measurement import Unexpected
 from benchmarks.progress import Progress
-from client.http import Fanfold
-from client.models import Job
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Job
 
 FAILS_IF_DIVISIBLE_BY = 10
 """Of the values from 1 on: one in ten chunks, children or tasks fails, for good, at once."""

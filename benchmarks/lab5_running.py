@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.lab5 import FAILS_IF_DIVISIBLE_BY
 from benchmarks.measurement import Unexpected
 from benchmarks.processes import cpu_seconds, output_of, started, wait_until
-from devstack.running import free_ports
-from devstack.temporal_server import binary
+from fanfold.devstack.running import free_ports
+from fanfold.devstack.temporal_server import binary
 
 
 @dataclass(frozen=True, slots=True)

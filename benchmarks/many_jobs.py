@@ -14,8 +14,8 @@ from benchmarks.measurement import Figures, Findings, Measurement, Unexpected, l
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
 from benchmarks.slow_loads import finished_at, waiting_job
-from client.http import Fanfold
-from devstack.running import RunningStack, running
+from fanfold.client.http import Fanfold
+from fanfold.devstack.running import RunningStack, running
 
 TARGET_OF_MANY_TO_ONE = 0.8
 TARGET_JOBS_A_SECOND = 60.0

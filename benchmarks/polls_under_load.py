@@ -20,9 +20,9 @@ from benchmarks.measurement import (
 from benchmarks.processes import output_of
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
-from client.http import Fanfold
-from client.models import Job
-from devstack.running import RunningStack, running
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Job
+from fanfold.devstack.running import RunningStack, running
 
 P99_TARGET_MS = 15.0
 EXECUTIONS = ("auto", "workflow")

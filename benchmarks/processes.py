@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,8 +13,8 @@ from benchmarks.lab5_running import running_lab5
 from benchmarks.peers.running import running_celery, running_dbos
 from benchmarks.processes import cpu_seconds, stack_pids
 from benchmarks.progress import Progress
-from client.http import Fanfold
-from devstack.running import running
+from fanfold.client.http import Fanfold
+from fanfold.devstack.running import running
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from benchmarks.measurement import Figures, Unexpected
 from benchmarks.occupancy import Occupancy, Span, occupancy_of
 from benchmarks.processes import is_listening, output_of, started, wait_until
 from benchmarks.progress import Progress
-from client.http import Fanfold
-from client.models import Job
-from devstack.running import free_ports, running
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Job
+from fanfold.devstack.running import free_ports, running
 
 _WARM_UP_CHUNKS = 20
 _RETRY_SECONDS = 0.1

@@ -11,7 +11,7 @@ from benchmarks.measurement import Figures, Findings, Measurement, listed
 from benchmarks.processes import started, wait_until
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
-from devstack.running import free_ports, running
+from fanfold.devstack.running import free_ports, running
 
 GATEWAY_TARGET_SECONDS = 2.0
 STACK_TARGET_SECONDS = 8.0
@@ -61,7 +61,7 @@ def _start_gateway(directory: Path) -> float:
     }
     begun = time.perf_counter()
     with started(
-        [sys.executable, "-m", "cli.main", "gateway"],
+        [sys.executable, "-m", "fanfold.cli.main", "gateway"],
         log=directory / "gateway.log",
         environment=environment,
     ) as gateway:

@@ -15,7 +15,7 @@ from benchmarks.processes import output_of
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
 from benchmarks.uploading import post_file
-from devstack.running import running
+from fanfold.devstack.running import running
 
 GATEWAY_TARGET_MIB = 250.0
 

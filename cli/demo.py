@@ -8,12 +8,12 @@ from typing import Any
 
 import airportsdata
 
-from cli import output
-from cli.exits import Exit
-from client.http import Fanfold
-from client.models import Job
-from contract.states import JobState
-from devstack.running import running
+from fanfold.cli import output
+from fanfold.cli.exits import Exit
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Job
+from fanfold.contract.states import JobState
+from fanfold.devstack.running import running
 
 CHUNK_SIZE = 500
 

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from contract.states import JobState
+from fanfold.contract.states import JobState
 
 
 class Exit(IntEnum):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli.exits import BY_STATE, Exit
-from contract.formats import ResultFormat
+from fanfold.cli.exits import BY_STATE, Exit
+from fanfold.contract.formats import ResultFormat
 
 if TYPE_CHECKING:
-    from client.http import Fanfold
-    from client.models import Job
+    from fanfold.client.http import Fanfold
+    from fanfold.client.models import Job
 
 app = typer.Typer(
     help="Durable batch jobs: fan out into chunks on Temporal, fold the results back in.",
@@ -33,9 +33,9 @@ def up() -> None:
     """Run everything on this machine: Temporal with its web UI, workers, gateway."""
     import logging
 
-    from contract import settings
-    from devstack import stack
-    from ledger.database import LedgerFailure, LedgerUnavailable
+    from fanfold.contract import settings
+    from fanfold.devstack import stack
+    from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -62,7 +62,7 @@ def up() -> None:
 @app.command()
 def demo() -> None:
     """Run a job over real data on a stack of its own, and one with failures; then stop it."""
-    from cli.demo import run_demo
+    from fanfold.cli.demo import run_demo
 
     raise typer.Exit(run_demo())
 
@@ -70,7 +70,7 @@ def demo() -> None:
 @app.command()
 def gateway() -> None:
     """Run the gateway alone."""
-    from app.main import main as run_gateway
+    from fanfold.app.main import main as run_gateway
 
     raise typer.Exit(run_gateway())
 
@@ -78,7 +78,7 @@ def gateway() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker process alone."""
-    from workers.main import main as run_worker
+    from fanfold.workers.main import main as run_worker
 
     raise typer.Exit(run_worker())
 
@@ -86,7 +86,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the ledger's tables up to date; gateway and worker do so by themselves too."""
-    from ledger.migrate import main as run_migrations
+    from fanfold.ledger.migrate import main as run_migrations
 
     raise typer.Exit(run_migrations())
 
@@ -143,7 +143,7 @@ def list_jobs(
     url: Url = DEFAULT_URL,
 ) -> None:
     """List jobs, newest first."""
-    from cli import output
+    from fanfold.cli import output
 
     labels = {name: value for name, _, value in (text.partition(":") for text in label or [])}
     with _connected(url) as fanfold:
@@ -165,7 +165,7 @@ def children(
     url: Url = DEFAULT_URL,
 ) -> None:
     """List a job's children."""
-    from cli import output
+    from fanfold.cli import output
 
     with _connected(url) as fanfold:
         found = fanfold.children(job_id, state=state, limit=limit)
@@ -194,7 +194,7 @@ def results(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Stream the finished children's results, in index order."""
-    from cli.whole_file import writing
+    from fanfold.cli.whole_file import writing
 
     with _connected(url) as fanfold:
         pieces = fanfold.result_bytes(
@@ -228,7 +228,7 @@ def purge(job_id: JobId, *, url: Url = DEFAULT_URL) -> None:
 
 
 def _submit_file(fanfold: "Fanfold", body: bytes, items: Path, key: str | None) -> "Job":
-    from cli import output
+    from fanfold.cli import output
 
     try:
         with output.sending(items) as on_progress:
@@ -238,7 +238,7 @@ def _submit_file(fanfold: "Fanfold", body: bytes, items: Path, key: str | None) 
 
 
 def _see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) -> None:
-    from cli import output
+    from fanfold.cli import output
 
     job = output.watch(fanfold, job)
     _show(job, url, as_json=as_json)
@@ -246,7 +246,7 @@ def _see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) 
 
 
 def _show(job: "Job", url: str, *, as_json: bool) -> None:
-    from cli import output
+    from fanfold.cli import output
 
     if as_json:
         output.print_json(job.model_dump())
@@ -259,8 +259,8 @@ def _connected(url: str) -> Iterator["Fanfold"]:
     """A client, whose errors end the command with one line and an exit code."""
     import httpx
 
-    from client.errors import Refused, Unreachable
-    from client.http import Fanfold
+    from fanfold.client.errors import Refused, Unreachable
+    from fanfold.client.http import Fanfold
 
     try:
         with Fanfold(url) as fanfold:

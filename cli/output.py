@@ -19,10 +19,10 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from client.http import Fanfold
-from client.models import Child, Job
-from client.transfer import OnProgress
-from contract.states import ChunkState, JobState
+from fanfold.client.http import Fanfold
+from fanfold.client.models import Child, Job
+from fanfold.client.transfer import OnProgress
+from fanfold.contract.states import ChunkState, JobState
 
 MAX_SHOWN_RESULT = 2000
 

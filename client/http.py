@@ -10,9 +10,9 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from client.errors import Refused, Unreachable
-from client.models import Child, Job
-from client.transfer import BrokenOff, OnProgress, WatchedFile, expanded, lines_of
+from fanfold.client.errors import Refused, Unreachable
+from fanfold.client.models import Child, Job
+from fanfold.client.transfer import BrokenOff, OnProgress, WatchedFile, expanded, lines_of
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -2,7 +2,7 @@
 
 `JobSpec` is fixed while the job runs; `Controls` may change meanwhile. The gateway writes
 both to the ledger as JSON, the workers read them there. Through Temporal they travel only
-as the numbers that workflows need (see `contract.wire`).
+as the numbers that workflows need (see `fanfold.contract.wire`).
 
 Both are read tolerantly: a field that this release does not know is passed over, and one
 that is missing has its default. So a release works beside the one before and the one after.
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from contract.reading import known_fields
+from fanfold.contract.reading import known_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from contract.job_spec import Execution
-from contract.names import chunk_workflow_id, shard_workflow_id
+from fanfold.contract.job_spec import Execution
+from fanfold.contract.names import chunk_workflow_id, shard_workflow_id
 
 Range = tuple[int, int]
 """Consecutive chunks: the index of the first, and how many they are."""

@@ -1,7 +1,7 @@
 """Settings, read from the environment once, in each process's composition root.
 
 Every name starts with FANFOLD_ but those of the Temporal connection, which are
-Temporal's own standard names (`contract.temporal`). docs/settings.md lists them all,
+Temporal's own standard names (`fanfold.contract.temporal`). docs/settings.md lists them all,
 and a test holds the two together.
 """
 

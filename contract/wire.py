@@ -8,10 +8,10 @@ some hundred bytes and another hundred a stage, whatever the size of the job.
 from dataclasses import dataclass, field
 from typing import Self
 
-from contract.job_spec import Controls, Execution, JobSpec, StageSpec
-from contract.names import JobId, TenantId
-from contract.plan import Range, Tuning
-from contract.states import ChunkState
+from fanfold.contract.job_spec import Controls, Execution, JobSpec, StageSpec
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.plan import Range, Tuning
+from fanfold.contract.states import ChunkState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ class BlockInput:
 
     job: JobRef
     block: int
-    """See `contract.plan.block_id`."""
+    """See `fanfold.contract.plan.block_id`."""
     lanes: int
     """How many chunks may run at a time: so many slots the block was lent."""
     seconds: float

@@ -16,10 +16,10 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from contract import settings, temporal
-from contract.names import job_task_queue
-from ledger.connect import connect
-from ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.contract import settings, temporal
+from fanfold.contract.names import job_task_queue
+from fanfold.ledger.connect import connect
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 # The server answers an idle poll after a minute, and the next one follows at once.

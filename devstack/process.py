@@ -11,7 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from contract.settings import EXIT_BAD_SETTINGS
+from fanfold.contract.settings import EXIT_BAD_SETTINGS
 
 _log = logging.getLogger("fanfold.up")
 

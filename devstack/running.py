@@ -47,7 +47,7 @@ class RunningStack:
         output.touch(mode=0o600)
         with output.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "up"],
+                [sys.executable, "-m", "fanfold.cli.main", "up"],
                 cwd=Path(__file__).parents[1],
                 env=os.environ | self.environment,
                 stdout=log,

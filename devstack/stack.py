@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from contract.settings import StackSettings
-from devstack import temporal_server
-from devstack.process import GaveUp, SupervisedProcess
-from ledger.connect import check
-from ledger.migrate import migrate
+from fanfold.contract.settings import StackSettings
+from fanfold.devstack import temporal_server
+from fanfold.devstack.process import GaveUp, SupervisedProcess
+from fanfold.ledger.connect import check
+from fanfold.ledger.migrate import migrate
 
 _log = logging.getLogger("fanfold.up")
 
@@ -93,9 +93,10 @@ class _Stack:
             niceness=_BATCH_NICENESS,
         )
         self._workers = [
-            python(f"worker-{n}", "workers.main", _BATCH_NICENESS) for n in range(settings.workers)
+            python(f"worker-{n}", "fanfold.workers.main", _BATCH_NICENESS)
+            for n in range(settings.workers)
         ]
-        self._gateway = python("gateway", "app.main")
+        self._gateway = python("gateway", "fanfold.app.main")
         self._environment = environment
         self._running: list[asyncio.Task[None]] = []
 

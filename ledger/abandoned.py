@@ -1,10 +1,10 @@
 """What clients began to send and did not finish, of all tenants: found, and given up."""
 
-from contract.failures import Failure
-from contract.names import JobId
-from ledger.closing import RECEIVES_NOTHING, Closing
-from ledger.database import Database, Statement
-from ledger.uploads import DROP, DROPPED, JOB_IS_RECEIVING, WHOLE, Upload, Uploads
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import JobId
+from fanfold.ledger.closing import RECEIVES_NOTHING, Closing
+from fanfold.ledger.database import Database, Statement
+from fanfold.ledger.uploads import DROP, DROPPED, JOB_IS_RECEIVING, WHOLE, Upload, Uploads
 
 
 class Abandoned:

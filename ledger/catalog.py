@@ -13,8 +13,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from ledger.database import Batch, Database, Statement
-from ledger.records import now_ms
+from fanfold.ledger.database import Batch, Database, Statement
+from fanfold.ledger.records import now_ms
 
 PUBLISH_INTERVAL: Final = timedelta(seconds=20)
 """How often a worker publishes what it has: one small write."""

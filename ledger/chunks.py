@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from contract.names import JobId
-from contract.states import ChunkState
-from ledger.database import Row, placeholders
-from ledger.records import ChunkOutput, ChunkRecord, failure_of, output_of
-from ledger.tenancy import OfTenant
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.database import Row, placeholders
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, failure_of, output_of
+from fanfold.ledger.tenancy import OfTenant
 
 _COLUMNS = (
     "idx, state, item_count, items_failed, attempts, error_type, error_message, "

@@ -8,14 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from contract.failures import Failure
-from contract.names import JobId
-from contract.states import JobState
-from ledger import counting
-from ledger.database import Statement, Value
-from ledger.records import ChunkCounts, ErrorGroup, now_ms
-from ledger.tenancy import OfTenant
-from ledger.transitions import (
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger import counting
+from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.records import ChunkCounts, ErrorGroup, now_ms
+from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.transitions import (
     CLOSE_CANCELLED,
     DISCARD,
     GIVE_UP,

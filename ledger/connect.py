@@ -5,20 +5,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.names import TenantId
-from ledger.abandoned import Abandoned
-from ledger.catalog import Catalog
-from ledger.chunks import Chunks
-from ledger.closing import Closing
-from ledger.counting import RunningErrorGroups
-from ledger.database import Database
-from ledger.jobs import Jobs
-from ledger.migrate import migrate
-from ledger.recording import Recording
-from ledger.retention import Retention
-from ledger.starting import Starting
-from ledger.uploads import Uploads
-from ledger.work import Work
+from fanfold.contract.names import TenantId
+from fanfold.ledger.abandoned import Abandoned
+from fanfold.ledger.catalog import Catalog
+from fanfold.ledger.chunks import Chunks
+from fanfold.ledger.closing import Closing
+from fanfold.ledger.counting import RunningErrorGroups
+from fanfold.ledger.database import Database
+from fanfold.ledger.jobs import Jobs
+from fanfold.ledger.migrate import migrate
+from fanfold.ledger.recording import Recording
+from fanfold.ledger.retention import Retention
+from fanfold.ledger.starting import Starting
+from fanfold.ledger.uploads import Uploads
+from fanfold.ledger.work import Work
 
 SQLITE_SCHEME = "sqlite:///"
 
@@ -88,10 +88,10 @@ async def connect(url: str) -> AsyncIterator[Ledger]:
 async def _open(url: str) -> Database:
     # Each driver is imported where it is used: a laptop needs no PostgreSQL client.
     if url.startswith(SQLITE_SCHEME):
-        from ledger.databases.sqlite import SqliteDatabase
+        from fanfold.ledger.databases.sqlite import SqliteDatabase
 
         return SqliteDatabase(Path(url.removeprefix(SQLITE_SCHEME)))
-    from ledger.databases.postgresql import PostgresqlDatabase
+    from fanfold.ledger.databases.postgresql import PostgresqlDatabase
 
     database = PostgresqlDatabase(url)
     await database.open()

@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contract.names import JobId, TenantId
-from contract.reading import known_fields
-from ledger.database import Database, placeholders
-from ledger.records import ChunkCounts, ErrorGroup
-from ledger.tenancy import JOB_IS_OURS
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.reading import known_fields
+from fanfold.ledger.database import Database, placeholders
+from fanfold.ledger.records import ChunkCounts, ErrorGroup
+from fanfold.ledger.tenancy import JOB_IS_OURS
 
 MAX_ERROR_GROUPS = 20
 MAX_FAILURES_GROUPED = 1000

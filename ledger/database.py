@@ -68,7 +68,8 @@ class Database(Protocol):
     """What the ledger asks of a database.
 
     Every method raises LedgerUnavailable for what passes by itself, LedgerFailure for what
-    does not, and nothing else but what it names. `ledger.databases.errors` says which is which.
+    does not, and nothing else but what it names. See
+    `fanfold.ledger.databases.errors`.
     """
 
     skip_locked: str

@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contract.failures import Failure
-from contract.job_spec import Controls, JobSpec
-from contract.names import JobId, TenantId
-from contract.reading import known_fields
-from contract.states import JobState
-from ledger import counting
-from ledger.database import Database, Row, Statement
-from ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
-from ledger.retention import remove
-from ledger.tenancy import JOB_IS_OURS, OfTenant
-from ledger.transitions import CANCEL, OPEN
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls, JobSpec
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.reading import known_fields
+from fanfold.contract.states import JobState
+from fanfold.ledger import counting
+from fanfold.ledger.database import Database, Row, Statement
+from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
+from fanfold.ledger.retention import remove
+from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
+from fanfold.ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
     "id, state, run, revision, spec, controls, total_chunks, total_items, "

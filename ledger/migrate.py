@@ -15,9 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract import settings
-from ledger.database import LedgerFailure, LedgerUnavailable
-from ledger.databases.sqlite import lock_file
+from fanfold.contract import settings
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.ledger.databases.sqlite import lock_file
 
 if TYPE_CHECKING:
     import psycopg
@@ -82,7 +82,7 @@ def _migrate_sqlite(path: Path) -> None:
 def _migrate_postgresql(url: str) -> None:
     import psycopg
 
-    from ledger.databases.postgresql_url import parsed
+    from fanfold.ledger.databases.postgresql_url import parsed
 
     address = parsed(url)
     connect = functools.partial(psycopg.connect, address.conninfo, **address.options)

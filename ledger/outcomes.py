@@ -9,11 +9,11 @@ brought it about. Writing a script twice is writing it once.
 import json
 from dataclasses import asdict
 
-from contract.failures import Failure
-from contract.states import ChunkState
-from ledger.database import Statement
-from ledger.records import Attempt, ChunkOutput, now_ms
-from ledger.transitions import FAIL, SUCCEED, TAKE_BACK
+from fanfold.contract.failures import Failure
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.database import Statement
+from fanfold.ledger.records import Attempt, ChunkOutput, now_ms
+from fanfold.ledger.transitions import FAIL, SUCCEED, TAKE_BACK
 
 Script = tuple[Statement, ...]
 

@@ -9,14 +9,14 @@ parts. No data is copied.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contract.job_spec import Controls, JobSpec
-from contract.names import JobId, TenantId
-from contract.states import ChunkState
-from ledger.database import Batch, Statement, UniqueViolation, Value
-from ledger.records import IdempotencyKey, NewChunk, now_ms
-from ledger.tenancy import OfTenant
-from ledger.transitions import RECEIVE, RECORD, SEAL
-from ledger.uploads import IS_OPEN, Upload, UploadGone
+from fanfold.contract.job_spec import Controls, JobSpec
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.database import Batch, Statement, UniqueViolation, Value
+from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
+from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.transitions import RECEIVE, RECORD, SEAL
+from fanfold.ledger.uploads import IS_OPEN, Upload, UploadGone
 
 _CHUNK = f"'{ChunkState.PENDING}'"
 # Of a job that is being sealed, once it is.

@@ -8,12 +8,12 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from contract.failures import Failure
-from contract.job_spec import Controls, JobSpec
-from contract.names import JobId, TenantId
-from contract.reading import known_fields
-from contract.states import ChunkState, JobState
-from ledger.database import Row
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls, JobSpec
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.reading import known_fields
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.database import Row
 
 
 def now_ms() -> int:

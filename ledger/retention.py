@@ -9,9 +9,9 @@ long. Every step may be repeated, by any process, and several processes may do i
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from contract.names import JobId
-from ledger.database import Database, Statement, Value, placeholders
-from ledger.records import now_ms
+from fanfold.contract.names import JobId
+from fanfold.ledger.database import Database, Statement, Value, placeholders
+from fanfold.ledger.records import now_ms
 
 MAX_JOBS_EXPIRED_AT_ONCE = 100
 MAX_JOBS_A_STEP = 20

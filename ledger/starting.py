@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from contract.job_spec import Controls, JobSpec
-from contract.names import JobId, TenantId
-from contract.states import JobState
-from ledger.database import Batch, Database, Statement, Value, placeholders
-from ledger.records import now_ms
-from ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
+from fanfold.contract.job_spec import Controls, JobSpec
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import JobState
+from fanfold.ledger.database import Batch, Database, Statement, Value, placeholders
+from fanfold.ledger.records import now_ms
+from fanfold.ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
 
 LARGE_JOB_CHUNKS = 100
 """A job of more chunks is large. A smaller one is done in two turns of the default window."""

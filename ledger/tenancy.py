@@ -5,8 +5,8 @@ reads or writes the row itself asks the row. Where that would read rows that an 
 answers for, or where a table does not say it, the statement asks for the job instead.
 """
 
-from contract.names import TenantId
-from ledger.database import Database
+from fanfold.contract.names import TenantId
+from fanfold.ledger.database import Database
 
 JOB_IS_OURS = "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ?)"
 """A condition that does not depend on the rows of its statement: it is looked up once."""

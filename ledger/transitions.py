@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from contract.states import ChunkState, JobState, State
+from fanfold.contract.states import ChunkState, JobState, State
 
 OfState = TypeVar("OfState", JobState, ChunkState)
 

@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contract.names import JobId
-from ledger.database import Batch, Statement, Value
-from ledger.records import NewChunk, now_ms
-from ledger.tenancy import OfTenant
-from ledger.transitions import SEAL
+from fanfold.contract.names import JobId
+from fanfold.ledger.database import Batch, Statement, Value
+from fanfold.ledger.records import NewChunk, now_ms
+from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.transitions import SEAL
 
 WHOLE = 0
 """The part of data that comes with its job: there is no job yet while it arrives."""

@@ -11,12 +11,12 @@ token, because nobody knows whether the first was written, it gives the same att
 
 from dataclasses import dataclass
 
-from contract.failures import Failure
-from contract.names import JobId, TenantId
-from contract.states import ChunkState, JobState
-from ledger.database import Database, Row, Statement, Value
-from ledger.outcomes import TAKEN_BACK, Script, failure_columns
-from ledger.records import (
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.database import Database, Row, Statement, Value
+from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
+from fanfold.ledger.records import (
     Attempt,
     BlockRun,
     ChunkOutput,
@@ -25,8 +25,8 @@ from ledger.records import (
     now_ms,
     output_of,
 )
-from ledger.tenancy import JOB_IS_OURS, OfTenant
-from ledger.transitions import BEGIN, LOSE, TAKE_BACK
+from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
+from fanfold.ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
 _BEGIN = (
     f"UPDATE chunks SET {BEGIN.change}, stage_attempts = stage_attempts + 1, "
@@ -267,7 +267,7 @@ class Work(OfTenant):
         )
 
     async def record(self, outcome: Script) -> None:
-        """Record what became of an attempt: one of the scripts of `ledger.outcomes`."""
+        """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
         await self._database.write(*outcome)
 
     async def record_lost(self, job_id: JobId, index: int | None, failure: Failure) -> None:

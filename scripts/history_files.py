@@ -9,9 +9,9 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from contract.names import CHUNK_WORKFLOW, DEFAULT_TENANT, JobId
-from contract.states import ChunkState
-from contract.wire import ChunkInput, ChunkOutcome, JobRef
+from fanfold.contract.names import CHUNK_WORKFLOW, DEFAULT_TENANT, JobId
+from fanfold.contract.states import ChunkState
+from fanfold.contract.wire import ChunkInput, ChunkOutcome, JobRef
 
 
 @workflow.defn(name=CHUNK_WORKFLOW)

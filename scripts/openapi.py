@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from app.main import create_app
-from contract.settings import GatewaySettings
+from fanfold.app.main import create_app
+from fanfold.contract.settings import GatewaySettings
 
 PATH = Path(__file__).parents[1] / "openapi.yaml"
 HEADER = "# Generated from the gateway's code by `make openapi`; do not edit.\n"

@@ -19,8 +19,15 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
-from contract.names import (
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
+from fanfold.contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
     JOB_WORKFLOW,
@@ -31,17 +38,17 @@ from contract.names import (
     new_job_id,
     shard_workflow_id,
 )
-from contract.plan import Tuning
-from contract.settings import WorkerSettings
-from contract.wire import JobInput, JobRef, Pace
-from devstack import temporal_server
-from ledger.connect import Ledger, connect
-from ledger.recording import NewJob
-from ledger.records import NewChunk
+from fanfold.contract.plan import Tuning
+from fanfold.contract.settings import WorkerSettings
+from fanfold.contract.wire import JobInput, JobRef, Pace
+from fanfold.devstack import temporal_server
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.recording import NewJob
+from fanfold.ledger.records import NewChunk
+from fanfold.workers.main import build_workers
+from fanfold.workers.processor import Processor
+from fanfold.workers.registry import Registry
 from scripts.history_files import record_one_that_must_fail, write
-from workers.main import build_workers
-from workers.processor import Processor
-from workers.registry import Registry
 
 REPLAY_TESTS = Path(__file__).parents[1] / "tests" / "replay"
 HISTORIES = REPLAY_TESTS / "histories"

@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from contract.json_values import allow_long_integers
+from fanfold.contract.json_values import allow_long_integers
 
 allow_long_integers()
 

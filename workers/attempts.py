@@ -10,18 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from contract.failures import Failure, FailureType
-from contract.job_spec import RetrySpec, StageSpec
-from contract.wire import JobRef
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.database import LedgerFailure, LedgerUnavailable
-from ledger.jobs import Terms
-from ledger.outcomes import Script
-from ledger.records import Attempt, ChunkOutput
-from ledger.work import Work
-from workers.execution import Outcome, execute, failed_whole
-from workers.processor import Processor, ValidationError
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.wire import JobRef
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.outcomes import Script
+from fanfold.ledger.records import Attempt, ChunkOutput
+from fanfold.ledger.work import Work
+from fanfold.processing import ValidationError
+from fanfold.workers.execution import Outcome, execute, failed_whole
+from fanfold.workers.processor import Processor
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")

@@ -12,12 +12,13 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 from temporalio.exceptions import ApplicationError
 
-from contract import json_values
-from contract.failures import Failure, FailureType
-from contract.job_spec import RetrySpec
-from ledger.records import Attempt, ChunkOutput, ItemError
-from workers.processor import ItemDropped, Processor, ProcessorContext, ValidationError
-from workers.threads import OutOfTime, run_in_thread, within
+from fanfold.contract import json_values
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
+from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
+from fanfold.workers.processor import Processor
+from fanfold.workers.threads import OutOfTime, run_in_thread, within
 
 # Whatever user code raises is its failure, also where it wants to end the process.
 _USER_ERRORS = (Exception, SystemExit, KeyboardInterrupt)

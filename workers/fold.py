@@ -6,12 +6,12 @@ time limit; what it keeps is all that is ever in memory.
 
 from collections.abc import Callable, Iterable
 
-from contract import json_values
-from contract.failures import Failure, FailureType
-from contract.job_spec import RetrySpec
-from workers.execution import failure_of
-from workers.processor import KeepsAll, Reducer, ReducerType
-from workers.threads import OutOfTime, run_in_thread
+from fanfold.contract import json_values
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.workers.execution import failure_of
+from fanfold.workers.processor import KeepsAll, Reducer, ReducerType
+from fanfold.workers.threads import OutOfTime, run_in_thread
 
 STEP_SECONDS = 300.0
 """How long a reducer may take over some hundred results, or over its value at the end."""

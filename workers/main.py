@@ -20,23 +20,23 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from contract import settings, temporal
-from contract.json_values import allow_long_integers
-from contract.names import chunk_task_queue, job_task_queue
-from contract.plan import HEARTBEAT_INTERVAL
-from ledger.connect import Ledger, connect
-from ledger.database import LedgerFailure, LedgerUnavailable
-from workers.activities.block import BlockActivities
-from workers.activities.chunk import ChunkActivities
-from workers.activities.job import JobActivities
-from workers.activities.replaced import end_replaced
-from workers.attempts import Attempts
-from workers.publishing import publish_again
-from workers.registry import CannotLoad, Registry
-from workers.worker_slots import WorkerSlots
-from workers.workflows.chunk import ChunkWorkflow
-from workers.workflows.job import JobWorkflow
-from workers.workflows.shard import ShardWorkflow
+from fanfold.contract import settings, temporal
+from fanfold.contract.json_values import allow_long_integers
+from fanfold.contract.names import chunk_task_queue, job_task_queue
+from fanfold.contract.plan import HEARTBEAT_INTERVAL
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.workers.activities.block import BlockActivities
+from fanfold.workers.activities.chunk import ChunkActivities
+from fanfold.workers.activities.job import JobActivities
+from fanfold.workers.activities.replaced import end_replaced
+from fanfold.workers.attempts import Attempts
+from fanfold.workers.publishing import publish_again
+from fanfold.workers.registry import CannotLoad, Registry
+from fanfold.workers.worker_slots import WorkerSlots
+from fanfold.workers.workflows.chunk import ChunkWorkflow
+from fanfold.workers.workflows.job import JobWorkflow
+from fanfold.workers.workflows.shard import ShardWorkflow
 
 _log = logging.getLogger("fanfold.worker")
 

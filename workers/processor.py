@@ -14,6 +14,7 @@ It may be `async def`; a plain `def` runs in a thread of its own. What it raises
 | --- | --- |
 | any exception | the item (or chunk) failed; tried again as the job's `retry` says |
 | `ValidationError`, or what `retry.non_retryable` names | failed, not tried again |
+| `RetryLater` | failed, tried again after the seconds that it names |
 | `ItemDropped` (of an item) | the item is left out, counted as failed; the chunk goes on |
 
 A reducer is a class: `add(index, result)` is called with each surviving chunk's
@@ -25,37 +26,18 @@ What code may have besides, and need not, is `HasName`, `HasExample` and `KeepsA
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import pydantic
 
+from fanfold.processing import ProcessorContext, ValidationError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class ValidationError(Exception):
-    """The data itself is wrong; trying again would not help."""
-
-
-class ItemDropped(Exception):
-    """Leave this item out of the chunk's result and count it as failed."""
 
 
 class NotAProcessor(TypeError):
     """The object cannot serve as a processor or reducer; the message says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessorContext:
-    """Where a processor runs: for idempotency keys, logs and repeatable randomness."""
-
-    job_id: str
-    chunk_index: int
-    attempt: int
-    """1 for the first attempt at this stage of the chunk."""
-    item_index: int = 0
-    """Position of the item in its chunk; 0 for a chunk processor."""
 
 
 @runtime_checkable

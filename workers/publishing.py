@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from ledger.catalog import PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
-from ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.ledger.catalog import PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 
 _log = logging.getLogger("fanfold.worker")
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ledger.catalog import CatalogEntry, Kind
-from workers.processor import NotAProcessor, Processor, Reducer, ReducerType
-from workers.processors.count_by import count_by
-from workers.processors.double import double
-from workers.processors.transform import transform
-from workers.processors.validate import validate
-from workers.processors.word_count import word_count
-from workers.reducers.collect import Collect
-from workers.reducers.merge import Merge
-from workers.reducers.merge_counts import MergeCounts
-from workers.reducers.sum import Sum
+from fanfold.ledger.catalog import CatalogEntry, Kind
+from fanfold.workers.processor import NotAProcessor, Processor, Reducer, ReducerType
+from fanfold.workers.processors.count_by import count_by
+from fanfold.workers.processors.double import double
+from fanfold.workers.processors.transform import transform
+from fanfold.workers.processors.validate import validate
+from fanfold.workers.processors.word_count import word_count
+from fanfold.workers.reducers.collect import Collect
+from fanfold.workers.reducers.merge import Merge
+from fanfold.workers.reducers.merge_counts import MergeCounts
+from fanfold.workers.reducers.sum import Sum
 
 Code = TypeVar("Code", Processor, ReducerType)
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
-from ledger.records import ChunkOutput, ChunkRecord
+from fanfold.ledger.records import ChunkOutput, ChunkRecord
 
 Child = tuple[ChunkRecord, ChunkOutput]
 

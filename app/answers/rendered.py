@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from contract.states import JobState
+from fanfold.contract.states import JobState
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_BYTES_OF_ONE = 256 * 1024

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from contract.failures import Failure
-from contract.plan import workflow_id_of
-from contract.states import ChunkState, JobState
-from ledger.catalog import CatalogEntry
-from ledger.records import ChunkOutput, ChunkRecord, JobRecord, now_ms
+from fanfold.contract.failures import Failure
+from fanfold.contract.plan import workflow_id_of
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.catalog import CatalogEntry
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, JobRecord, now_ms
 
 
 def _iso(moment: datetime) -> str:

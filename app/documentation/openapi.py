@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.answers import views
-from app.http.errors import ForeignOrigin, UnknownHost
-from app.http.problems import ProblemView, responses
-from app.intake.job_request import JobRequest
+from fanfold.app.answers import views
+from fanfold.app.http.errors import ForeignOrigin, UnknownHost
+from fanfold.app.http.problems import ProblemView, responses
+from fanfold.app.intake.job_request import JobRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 # Routes answer these as ready JSON text, so FastAPI does not see the models.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from app.http.errors import MalformedRequest
+from fanfold.app.http.errors import MalformedRequest
 
 _DIGEST_BYTES = 8
 

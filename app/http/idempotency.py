@@ -2,10 +2,10 @@
 
 import re
 
-from app.http.errors import KeyReused, MalformedRequest
-from contract.names import JobId
-from ledger.recording import KeyTaken
-from ledger.records import IdempotencyKey
+from fanfold.app.http.errors import KeyReused, MalformedRequest
+from fanfold.contract.names import JobId
+from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.records import IdempotencyKey
 
 
 def key_name(header: str | None) -> str | None:

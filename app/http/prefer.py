@@ -4,8 +4,8 @@ import asyncio
 import re
 import time
 
-from contract.names import JobId
-from ledger.jobs import Jobs
+from fanfold.contract.names import JobId
+from fanfold.ledger.jobs import Jobs
 
 MAX_WAIT_SECONDS = 60
 

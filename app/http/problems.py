@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from app.http.errors import (
+from fanfold.app.http.errors import (
     CODES,
     InternalError,
     MalformedRequest,
@@ -20,7 +20,7 @@ from app.http.errors import (
     Problem,
     Unavailable,
 )
-from ledger.database import LedgerUnavailable
+from fanfold.ledger.database import LedgerUnavailable
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.http.errors import ForeignOrigin, Problem, UnknownHost
-from app.http.hosts import AllowedHosts, host_in
-from app.http.problems import render
+from fanfold.app.http.errors import ForeignOrigin, Problem, UnknownHost
+from fanfold.app.http.hosts import AllowedHosts, host_in
+from fanfold.app.http.problems import render
 
 # These change nothing, and no other site can read the answers.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.errors import Unavailable
-from app.http.problems import render
+from fanfold.app.http.errors import Unavailable
+from fanfold.app.http.problems import render
 
 # A client that polls every five seconds must find its connection still open.
 _KEEP_ALIVE_SECONDS = 75

@@ -4,5 +4,5 @@
 size, in a form or in parts: a thread of the upload's own makes chunks of it, which
 `pipeline` feeds through a small buffer. What becomes of the data there is in `items`.
 
-Imports `app.http`, `contract` and `ledger`.
+Imports `fanfold.app.http`, `contract` and `ledger`.
 """

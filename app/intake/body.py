@@ -6,9 +6,14 @@ from typing import Any
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.http.errors import BodyTooLarge, MalformedRequest, RequestTimeout, UnsupportedMediaType
-from contract import json_values
-from contract.settings import GatewaySettings
+from fanfold.app.http.errors import (
+    BodyTooLarge,
+    MalformedRequest,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from fanfold.contract import json_values
+from fanfold.contract.settings import GatewaySettings
 
 # A client or proxy that is still sending may never read an answer that comes with a closed
 # connection. So this much of an oversized body is read and dropped.

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from app.http.errors import Unavailable
-from contract.names import JobId
-from ledger.database import LedgerUnavailable, UniqueViolation
-from ledger.jobs import Jobs
-from ledger.uploads import UploadGone
+from fanfold.app.http.errors import Unavailable
+from fanfold.contract.names import JobId
+from fanfold.ledger.database import LedgerUnavailable, UniqueViolation
+from fanfold.ledger.jobs import Jobs
+from fanfold.ledger.uploads import UploadGone
 
 NOTHING_RECORDED = "The ledger cannot be reached; nothing was recorded. Try again in a moment."
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
-from app.http.errors import Fault, InvalidJob, pointer
+from fanfold.app.http.errors import Fault, InvalidJob, pointer
 
 MESSAGES_SHOWN = 3
 """As many faults are told in one sentence; all of them are in the list of errors."""

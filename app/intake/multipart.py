@@ -7,8 +7,8 @@ from email.message import Message
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 
-from app.http.errors import BodyTooLarge, MalformedRequest
-from contract.settings import GatewaySettings
+from fanfold.app.http.errors import BodyTooLarge, MalformedRequest
+from fanfold.contract.settings import GatewaySettings
 
 JOB = "job"
 ITEMS = "items"

@@ -14,8 +14,8 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect
 
-from app.http.errors import MalformedRequest, RequestTimeout
-from ledger.records import NewChunk
+from fanfold.app.http.errors import MalformedRequest, RequestTimeout
+from fanfold.ledger.records import NewChunk
 
 BUFFER_BYTES: Final = 256 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 
 from fastapi import Request
 
-from app.http.errors import Unavailable
-from app.http.idempotency import earlier_job
-from app.intake.body import check_not_compressed, decode_body, read_body
-from app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
-from app.intake.items.cutting import split
-from app.intake.job_request import JobRequest
-from app.intake.multipart import boundary_of
-from app.intake.spec import resolve_execution, to_controls, to_spec
-from app.intake.uploads import Uploads
-from app.intake.validation import check_names, validate
-from contract.job_spec import Execution, JobSpec
-from contract.names import JobId, new_job_id
-from contract.settings import GatewaySettings
-from ledger.catalog import Catalog, Kind
-from ledger.connect import TenantLedger
-from ledger.database import LedgerUnavailable
-from ledger.recording import KeyTaken, NewJob
-from ledger.records import IdempotencyKey, NewChunk
+from fanfold.app.http.errors import Unavailable
+from fanfold.app.http.idempotency import earlier_job
+from fanfold.app.intake.body import check_not_compressed, decode_body, read_body
+from fanfold.app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
+from fanfold.app.intake.items.cutting import split
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.multipart import boundary_of
+from fanfold.app.intake.spec import resolve_execution, to_controls, to_spec
+from fanfold.app.intake.uploads import Uploads
+from fanfold.app.intake.validation import check_names, validate
+from fanfold.contract.job_spec import Execution, JobSpec
+from fanfold.contract.names import JobId, new_job_id
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.catalog import Catalog, Kind
+from fanfold.ledger.connect import TenantLedger
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.recording import KeyTaken, NewJob
+from fanfold.ledger.records import IdempotencyKey, NewChunk
 
 Check = Callable[[JobRequest], None]
 

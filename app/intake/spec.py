@@ -2,9 +2,16 @@
 
 from typing import Final
 
-from app.intake.items.cutting import DEFAULT_CHUNK_SIZE
-from app.intake.job_request import JobRequest, Retry
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
+from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE
+from fanfold.app.intake.job_request import JobRequest, Retry
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 
 # Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
 AUTO_WORKFLOW_CHUNKS: Final = 200

@@ -8,27 +8,27 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from app.http.errors import JobNotReceiving, RequestTimeout, pointer
-from app.http.idempotency import earlier_job
-from app.intake.body import decode_body
-from app.intake.certainty import recorded_with_certainty, with_certainty
-from app.intake.faults import ITEMS, refuse, refuse_limit
-from app.intake.items.cutting import DEFAULT_CHUNK_SIZE, Cut
-from app.intake.items.formats import Encoded, recognise
-from app.intake.items.parsing import chunks_of
-from app.intake.job_request import JobRequest
-from app.intake.multipart import Form
-from app.intake.pipeline import store_chunks
-from app.intake.spec import resolve_execution, to_controls, to_spec
-from app.intake.validation import validate
-from contract.names import JobId, new_job_id
-from contract.settings import GatewaySettings
-from ledger.connect import TenantLedger
-from ledger.database import LedgerUnavailable
-from ledger.recording import KeyTaken, NewJob
-from ledger.records import IdempotencyKey, JobRecord, NewChunk
-from ledger.transitions import SEAL
-from ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
+from fanfold.app.http.errors import JobNotReceiving, RequestTimeout, pointer
+from fanfold.app.http.idempotency import earlier_job
+from fanfold.app.intake.body import decode_body
+from fanfold.app.intake.certainty import recorded_with_certainty, with_certainty
+from fanfold.app.intake.faults import ITEMS, refuse, refuse_limit
+from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE, Cut
+from fanfold.app.intake.items.formats import Encoded, recognise
+from fanfold.app.intake.items.parsing import chunks_of
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.multipart import Form
+from fanfold.app.intake.pipeline import store_chunks
+from fanfold.app.intake.spec import resolve_execution, to_controls, to_spec
+from fanfold.app.intake.validation import validate
+from fanfold.contract.names import JobId, new_job_id
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.connect import TenantLedger
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.recording import KeyTaken, NewJob
+from fanfold.ledger.records import IdempotencyKey, JobRecord, NewChunk
+from fanfold.ledger.transitions import SEAL
+from fanfold.ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
 
 MAX_UPLOADS_AT_ONCE: Final = 16
 """Uploads parsed at a time; the clients of further ones wait."""

@@ -8,12 +8,12 @@ from typing import Any, Final, NoReturn
 import jsonschema
 import pydantic
 
-from app.http.errors import Fault, pointer
-from app.intake.faults import refuse, refuse_all, refuse_limit
-from app.intake.job_request import JobRequest
-from contract import json_values
-from contract.settings import GatewaySettings
-from ledger.catalog import CatalogEntry, Published
+from fanfold.app.http.errors import Fault, pointer
+from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.contract import json_values
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.catalog import CatalogEntry, Published
 
 MAX_REPORTED_FAULTS: Final = 20
 

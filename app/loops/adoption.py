@@ -16,9 +16,9 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from contract.names import JOB_WORKFLOW, JobId, TenantId, job_task_queue
-from contract.wire import JobInput, JobRef
-from ledger.connect import Ledger
+from fanfold.contract.names import JOB_WORKFLOW, JobId, TenantId, job_task_queue
+from fanfold.contract.wire import JobInput, JobRef
+from fanfold.ledger.connect import Ledger
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.loops.silences import Silences
-from app.loops.temporal_calls import CallRefused
+from fanfold.app.loops.silences import Silences
+from fanfold.app.loops.temporal_calls import CallRefused
 
 Entry = TypeVar("Entry")
 

@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from app.loops.rounds import Rounds
-from contract.failures import Failure, FailureType
-from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
-from ledger.records import now_ms
+from fanfold.app.loops.rounds import Rounds
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.records import now_ms
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from app.loops.adoption import Adoption
-from app.loops.each_apart import EachApart
-from app.loops.rounds import Rounds
-from app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
-from contract.failures import Failure, FailureType
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
-from ledger.records import now_ms
-from ledger.starting import UnfinishedJob
+from fanfold.app.loops.adoption import Adoption
+from fanfold.app.loops.each_apart import EachApart
+from fanfold.app.loops.rounds import Rounds
+from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.records import now_ms
+from fanfold.ledger.starting import UnfinishedJob
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -8,14 +8,14 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from app.loops.each_apart import EachApart
-from app.loops.rounds import Rounds
-from app.loops.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
-from contract.names import JOB_WORKFLOW, job_task_queue
-from contract.wire import JobInput, JobRef
-from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
-from ledger.starting import PendingStart, Places
+from fanfold.app.loops.each_apart import EachApart
+from fanfold.app.loops.rounds import Rounds
+from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
+from fanfold.contract.names import JOB_WORKFLOW, job_task_queue
+from fanfold.contract.wire import JobInput, JobRef
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.starting import PendingStart, Places
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -12,11 +12,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
-from app.loops.job_checks import JobChecks
-from app.loops.job_starts import JobStarts
-from app.loops.temporal_calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
-from contract.names import chunk_task_queue, job_task_queue
-from ledger.connect import Ledger
+from fanfold.app.loops.job_checks import JobChecks
+from fanfold.app.loops.job_starts import JobStarts
+from fanfold.app.loops.temporal_calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
+from fanfold.contract.names import chunk_task_queue, job_task_queue
+from fanfold.ledger.connect import Ledger
 
 _PROBE_TIMEOUT = timedelta(seconds=2)
 

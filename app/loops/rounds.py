@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from app.loops.silences import Silences
+from fanfold.app.loops.silences import Silences
 
 _log = logging.getLogger("fanfold.gateway")
 

@@ -3,12 +3,12 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.answers import views
-from app.documentation import examples
-from app.http import errors
-from app.http.problems import responses
-from app.services import ServicesOf
-from ledger.catalog import Kind
+from fanfold.app.answers import views
+from fanfold.app.documentation import examples
+from fanfold.app.http import errors
+from fanfold.app.http.problems import responses
+from fanfold.app.services import ServicesOf
+from fanfold.ledger.catalog import Kind
 
 router = APIRouter(tags=["catalog"])
 

@@ -7,19 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.answers import views
-from app.answers.csv_results import Child, csv_rows
-from app.documentation import examples
-from app.http import accept, cursor, errors
-from app.http.accept import CSV, NDJSON
-from app.http.problems import responses
-from app.http.streaming import gzipped, in_pieces
-from app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
-from app.services import Services, ServicesOf
-from contract.formats import ResultFormat
-from contract.names import JobId
-from contract.states import ChunkState
-from ledger.records import JobRecord
+from fanfold.app.answers import views
+from fanfold.app.answers.csv_results import Child, csv_rows
+from fanfold.app.documentation import examples
+from fanfold.app.http import accept, cursor, errors
+from fanfold.app.http.accept import CSV, NDJSON
+from fanfold.app.http.problems import responses
+from fanfold.app.http.streaming import gzipped, in_pieces
+from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
+from fanfold.app.services import Services, ServicesOf
+from fanfold.contract.formats import ResultFormat
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.records import JobRecord
 
 _MAX_INDEX = 2**31 - 1
 

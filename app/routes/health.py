@@ -5,12 +5,12 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.http import errors
-from app.http.problems import responses
-from app.loops.temporal_calls import TemporalUnavailable
-from app.services import ServicesOf
-from contract.names import JobId
-from ledger.database import LedgerUnavailable
+from fanfold.app.http import errors
+from fanfold.app.http.problems import responses
+from fanfold.app.loops.temporal_calls import TemporalUnavailable
+from fanfold.app.services import ServicesOf
+from fanfold.contract.names import JobId
+from fanfold.ledger.database import LedgerUnavailable
 
 router = APIRouter(tags=["health"])
 

@@ -4,15 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.answers import views
-from app.documentation import examples
-from app.http import errors
-from app.http.problems import responses
-from app.intake.items import formats
-from app.intake.uploads import not_receiving
-from app.services import ServicesOf
-from contract.names import JobId
-from ledger.transitions import SEAL
+from fanfold.app.answers import views
+from fanfold.app.documentation import examples
+from fanfold.app.http import errors
+from fanfold.app.http.problems import responses
+from fanfold.app.intake.items import formats
+from fanfold.app.intake.uploads import not_receiving
+from fanfold.app.services import ServicesOf
+from fanfold.contract.names import JobId
+from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
 

@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app.answers import views
-from app.answers.rendered import RenderedJob
-from app.documentation import examples
-from app.http import cursor, errors, idempotency, prefer
-from app.http.problems import responses
-from app.intake.recording import record
-from app.services import Services, ServicesOf
-from contract.names import JobId
-from contract.states import JobState
-from ledger.database import LedgerUnavailable
+from fanfold.app.answers import views
+from fanfold.app.answers.rendered import RenderedJob
+from fanfold.app.documentation import examples
+from fanfold.app.http import cursor, errors, idempotency, prefer
+from fanfold.app.http.problems import responses
+from fanfold.app.intake.recording import record
+from fanfold.app.services import Services, ServicesOf
+from fanfold.contract.names import JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger.database import LedgerUnavailable
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000

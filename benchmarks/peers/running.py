@@ -17,7 +17,7 @@ from benchmarks.peers.environment import python_with
 from benchmarks.peers.work import FAILS_IF_DIVISIBLE_BY
 from benchmarks.processes import conversing, cpu_seconds, is_listening, started, wait_until
 from benchmarks.progress import Progress
-from devstack.running import free_ports
+from fanfold.devstack.running import free_ports
 
 _ANSWER_TIMEOUT_SECONDS = 600.0
 

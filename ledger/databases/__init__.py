@@ -1,1 +1,1 @@
-"""The databases behind the port `ledger.database`: one module each."""
+"""The databases behind the port `fanfold.ledger.database`: one module each."""

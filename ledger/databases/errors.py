@@ -6,7 +6,7 @@ the same answer again.
 
 import sqlite3
 
-from ledger.database import LedgerFailure, LedgerUnavailable, UniqueViolation
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable, UniqueViolation
 
 # SQLSTATEs of PostgreSQL: a class, which is two characters, or one code of a class.
 PASSING_SQLSTATES = (

@@ -6,7 +6,7 @@ An idle ledger so writes at once, a busy one in batches, and nothing waits for m
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ledger.database import Batch, LedgerUnavailable, Row, Statement
+from fanfold.ledger.database import Batch, LedgerUnavailable, Row, Statement
 
 Script = tuple[Statement | Batch, ...]
 Answer = list[list[Row]] | Exception

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import AsyncCursor
 
-from ledger.database import Row
+from fanfold.ledger.database import Row
 
 
 def named_row(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], Row]:

@@ -16,11 +16,11 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from ledger.database import Batch, LedgerFailure, LedgerUnavailable, Row, Statement, Value
-from ledger.databases.errors import REPEATABLE_SQLSTATES, from_sqlstate
-from ledger.databases.group_commit import Answer, GroupCommit, Script
-from ledger.databases.named_rows import named_row
-from ledger.databases.postgresql_url import parsed
+from fanfold.ledger.database import Batch, LedgerFailure, LedgerUnavailable, Row, Statement, Value
+from fanfold.ledger.databases.errors import REPEATABLE_SQLSTATES, from_sqlstate
+from fanfold.ledger.databases.group_commit import Answer, GroupCommit, Script
+from fanfold.ledger.databases.named_rows import named_row
+from fanfold.ledger.databases.postgresql_url import parsed
 
 MAX_CONNECTIONS = 8
 # How long a caller waits for one of them: longer than a restart, shorter than its patience.

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger.database import LedgerUnavailable
+from fanfold.ledger.database import LedgerUnavailable
 
 # Each attempt to connect; a server that is there answers in milliseconds.
 CONNECT_TIMEOUT_SECONDS = 3

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ledger.database import Batch, LedgerUnavailable, Row, Statement, Value
-from ledger.databases.errors import from_sqlite
-from ledger.databases.group_commit import Answer, GroupCommit, Script
+from fanfold.ledger.database import Batch, LedgerUnavailable, Row, Statement, Value
+from fanfold.ledger.databases.errors import from_sqlite
+from fanfold.ledger.databases.group_commit import Answer, GroupCommit, Script
 
 # Other processes write to the same file; each holds the lock for milliseconds.
 BUSY_TIMEOUT_MS = 20_000

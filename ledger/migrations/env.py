@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `ledger.migrate` opened."""
+"""Alembic's entry: runs the migrations on the connection that `fanfold.ledger.migrate` opened."""
 
 from alembic import context
 

@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN = {"app", "benchmarks", "cli", "client", "contract", "devstack", "ledger", "tests", "workers"}
+OWN = {
+    f"fanfold.{name}"
+    for name in ("app", "cli", "client", "contract", "devstack", "ledger", "workers")
+}
+TOP_LEVEL = {"benchmarks", "fanfold", "tests"}
 # Alembic runs these, on a connection; nothing imports them.
-NOT_IMPORTED = "ledger.migrations"
+NOT_IMPORTED = "fanfold.ledger.migrations"
 
 # Imports the modules, and all modules below the packages, where some names cannot be
 # imported; prints the module names that were loaded.
@@ -24,7 +28,7 @@ given = json.load(sys.stdin)
 
 class Refuse(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in given["refused"]:
+        if {name.partition(".")[0], ".".join(name.split(".")[:2])} & set(given["refused"]):
             raise ModuleNotFoundError(f"{name} is not in this deployment", name=name)
 
 sys.meta_path.insert(0, Refuse())
@@ -70,7 +74,7 @@ def absent_from(requirements: str) -> set[str]:
     return {
         name
         for name, distributions in packages_distributions().items()
-        if name not in OWN and not locked & {normalized(one) for one in distributions}
+        if name not in TOP_LEVEL and not locked & {normalized(one) for one in distributions}
     }
 
 
@@ -82,16 +86,16 @@ def normalized(distribution: str) -> str:
     ("main", "own", "requirements", "foreign"),
     [
         (
-            "app.main",
-            ("contract", "ledger", "app"),
+            "fanfold.app.main",
+            ("fanfold.contract", "fanfold.ledger", "fanfold.app"),
             "gateway.txt",
-            {"workers", "client", "cli", "devstack"},
+            {"fanfold.workers", "fanfold.client", "fanfold.cli", "fanfold.devstack"},
         ),
         (
-            "workers.main",
-            ("contract", "ledger", "workers"),
+            "fanfold.workers.main",
+            ("fanfold.contract", "fanfold.ledger", "fanfold.workers"),
             "worker.txt",
-            {"app", "fastapi", "starlette", "uvicorn"},
+            {"fanfold.app", "fastapi", "starlette", "uvicorn"},
         ),
     ],
 )
@@ -105,15 +109,22 @@ def test_a_deployment_imports_nothing_that_its_image_does_not_hold(
 
 
 def test_the_client_runs_without_the_server_s_code_and_libraries() -> None:
-    refused = {"temporalio", "fastapi", "psycopg", "contract", "ledger", "app", "workers"}
-    modules, complaint = loaded("client.http", packages=("client",), refused=refused)
-    assert "client.http" in modules, complaint
+    own = {f"fanfold.{name}" for name in ("app", "contract", "ledger", "workers")}
+    refused = own | {"temporalio", "fastapi", "psycopg"}
+    modules, complaint = loaded(
+        "fanfold.client.http", packages=("fanfold.client",), refused=refused
+    )
+    assert "fanfold.client.http" in modules, complaint
     assert "httpx" in modules
 
 
 @pytest.mark.parametrize(
     ("main", "needed"),
-    [("app.main", "fastapi"), ("workers.main", "temporalio"), ("client.http", "httpx")],
+    [
+        ("fanfold.app.main", "fastapi"),
+        ("fanfold.workers.main", "temporalio"),
+        ("fanfold.client.http", "httpx"),
+    ],
 )
 def test_a_refused_module_is_truly_out_of_reach(main: str, needed: str) -> None:
     modules, complaint = loaded(main, refused={needed})

@@ -14,12 +14,12 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from app.http.errors import CODES, InvalidJob, Problem
-from cli.exits import Exit
-from cli.main import app as command_line
-from contract.failures import FailureType
-from contract.settings import GatewaySettings, LedgerSettings, StackSettings, WorkerSettings
-from contract.states import ChunkState, JobState
+from fanfold.app.http.errors import CODES, InvalidJob, Problem
+from fanfold.cli.exits import Exit
+from fanfold.cli.main import app as command_line
+from fanfold.contract.failures import FailureType
+from fanfold.contract.settings import GatewaySettings, LedgerSettings, StackSettings, WorkerSettings
+from fanfold.contract.states import ChunkState, JobState
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

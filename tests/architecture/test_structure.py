@@ -10,7 +10,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.intake.job_request import JobRequest
+from fanfold.app.intake.job_request import JobRequest
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 400

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from contract.states import ChunkState, JobState, State
-from ledger.transitions import (
+from fanfold.contract.states import ChunkState, JobState, State
+from fanfold.ledger.transitions import (
     CANCEL,
     CHUNK_MOVES,
     DISCARD,

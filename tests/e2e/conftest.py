@@ -9,8 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from client.http import Fanfold
-from devstack.running import RunningStack, prepare, running
+from fanfold.client.http import Fanfold
+from fanfold.devstack.running import RunningStack, prepare, running
 from tests.e2e.processors import NAMES
 
 SETTINGS = {"FANFOLD_PROCESSORS": NAMES, "FANFOLD_RECONCILE_INTERVAL_SECONDS": "0.5"}

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 from temporalio.client import Client
 
-from devstack import temporal_server
-from devstack.running import RunningStack
+from fanfold.devstack import temporal_server
+from fanfold.devstack.running import RunningStack
 from tests.e2e.journeys import begun, children, finish, submit
 from tests.waiting import eventually
 

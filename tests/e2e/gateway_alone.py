@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from devstack.running import free_ports
+from fanfold.devstack.running import free_ports
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,11 @@ def gateway_alone(directory: Path, **settings: str) -> Iterator[Gateway]:
     log_file = directory / "gateway.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.main"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "fanfold.app.main"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         gateway = Gateway(port, log_file, process)

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from workers.processor import ProcessorContext
+from fanfold.processing import ProcessorContext
 
 
 def gated(item: int, *, directory: str, context: ProcessorContext) -> int:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.journeys import begun, children, finish, get, results, submit
 from tests.waiting import eventually
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devstack.running import RunningStack, free_ports
+from fanfold.devstack.running import RunningStack, free_ports
 from tests.e2e.journeys import begun
 from tests.waiting import eventually
 
@@ -25,7 +25,7 @@ class Cli:
 
     def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [sys.executable, "-m", "fanfold.cli.main", *arguments],
             cwd=ROOT,
             env=os.environ | {"FANFOLD_URL": self._url},
             capture_output=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.test_cli import Cli
 
 COUNT: dict[str, Any] = {

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CHECKS
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load((ROOT / "openapi.yaml").read_text())

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from cli.demo import airports, airports_job
+from fanfold.cli.demo import airports, airports_job
 from tests.e2e.journeys import children, run
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_the_fold_over_all_airports_is_the_count_made_directly(api: httpx.Client
 
 def test_the_demo_shows_both_jobs_and_leaves_nothing_running() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo"],
+        [sys.executable, "-m", "fanfold.cli.main", "demo"],
         cwd=ROOT,
         env=os.environ | {"FANFOLD_HTTP_PORT": "1", "FANFOLD_DATA_DIR": "nowhere"},
         capture_output=True,

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from contract.names import chunk_task_queue, job_task_queue
+from fanfold.contract.names import chunk_task_queue, job_task_queue
 from tests.e2e.faults import EXECUTIONS
 from tests.e2e.gateway_alone import gateway_alone
 from tests.e2e.journeys import begun, children, finish, get, submit

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.running import running
+from fanfold.devstack.running import running
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "write-a-processor.md"
 ANSWER = "answer to "

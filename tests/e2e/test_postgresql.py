@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.journeys import begun, children, finish, results, run, submit
 from tests.e2e.test_seeds import LAB_5
 from tests.postgresql import start_server

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.journeys import begun, finish, run, submit
 from tests.e2e.test_retention import tables_with
 from tests.waiting import eventually

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.journeys import begun, run, submit
 from tests.waiting import eventually
 

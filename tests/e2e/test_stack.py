@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.running import RunningStack, free_ports, prepare
+from fanfold.devstack.running import RunningStack, free_ports, prepare
 from tests.e2e.faults import is_alive
 from tests.e2e.journeys import run
 from tests.waiting import eventually
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 def fanfold(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
+        [sys.executable, "-m", "fanfold.cli.main", *arguments],
         cwd=ROOT,
         env=os.environ | settings,
         capture_output=True,
@@ -215,7 +215,7 @@ def test_a_worker_that_cannot_load_a_processor_stops_the_start_with_its_words(
 
 def test_gateway_and_worker_run_alone_and_in_any_order(tmp_path: Path) -> None:
     """The separate deployments: first a gateway with nothing behind it, then the rest."""
-    from devstack import temporal_server
+    from fanfold.devstack import temporal_server
 
     http_port, temporal_port, ui_port = free_ports(3)
     environment = os.environ | {
@@ -235,7 +235,7 @@ def test_gateway_and_worker_run_alone_and_in_any_order(tmp_path: Path) -> None:
         )  # fmt: skip
 
     try:
-        start(sys.executable, "-m", "cli.main", "gateway")
+        start(sys.executable, "-m", "fanfold.cli.main", "gateway")
         with httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=30) as api:
 
             def readiness() -> str:
@@ -253,7 +253,7 @@ def test_gateway_and_worker_run_alone_and_in_any_order(tmp_path: Path) -> None:
                 database=tmp_path / "temporal.db", port=temporal_port, ui_port=ui_port
             ))  # fmt: skip
             eventually(lambda: "No worker" in readiness(), what="readyz names the workers")
-            start(sys.executable, "-m", "cli.main", "worker")
+            start(sys.executable, "-m", "fanfold.cli.main", "worker")
             eventually(lambda: "ok" in readiness(), what="all is ready")
             # Taken before any worker had said what it knows; now one has.
             early = api.get(f"{accepted.headers['location']}", headers={"Prefer": "wait=30"})

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.faults import is_alive
 from tests.e2e.gateway_alone import Gateway, gateway_alone
 from tests.e2e.journeys import run

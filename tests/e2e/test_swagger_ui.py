@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 
 
 def try_out(page: Page, operation: str) -> str:

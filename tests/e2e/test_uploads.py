@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.running import RunningStack
+from fanfold.devstack.running import RunningStack
 from tests.e2e.faults import kill
 from tests.e2e.journeys import finish, get, submit
 from tests.waiting import eventually

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devstack.running import RunningStack, free_ports
+from fanfold.devstack.running import RunningStack, free_ports
 from tests.e2e.workers_alone import temporal_alone
 from tests.waiting import eventually
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack import temporal_server
-from devstack.running import free_ports
+from fanfold.devstack import temporal_server
+from fanfold.devstack.running import free_ports
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def worker_alone(directory: Path, address: str, **settings: str) -> Iterator[Wor
     log_file = directory / "worker.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.main"],
+            [sys.executable, "-m", "fanfold.workers.main"],
             cwd=ROOT,
             env=environment,
             stdout=log,

@@ -13,8 +13,8 @@ import hypothesis
 import psycopg
 import pytest
 
-from ledger.connect import Ledger, connect
-from ledger.migrate import migrate
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.migrate import migrate
 from tests.postgresql import start_server
 
 # How long an example takes is decided by what else the machine does.

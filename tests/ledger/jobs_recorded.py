@@ -3,15 +3,15 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from contract.failures import Failure
-from contract.job_spec import Controls, Execution, JobSpec, StageSpec
-from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
-from contract.states import JobState
-from ledger import outcomes
-from ledger.connect import Ledger, TenantLedger
-from ledger.recording import NewJob
-from ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
-from ledger.starting import Places
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls, Execution, JobSpec, StageSpec
+from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
+from fanfold.contract.states import JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger, TenantLedger
+from fanfold.ledger.recording import NewJob
+from fanfold.ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobRecord, NewChunk
+from fanfold.ledger.starting import Places
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 

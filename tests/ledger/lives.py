@@ -7,12 +7,12 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
-from contract.names import JobId
-from contract.states import JobState
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.outcomes import Script
-from ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
+from fanfold.contract.names import JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.outcomes import Script
+from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
 from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, ours, running
 
 SIZES = (1, 2, 3)

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from contract.failures import Failure
-from contract.names import DEFAULT_TENANT, JobId
-from contract.states import ChunkState, JobState
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, NoAttempt
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError, NoAttempt
 from tests.ledger.jobs_recorded import (
     BROKEN,
     a_spec,

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.catalog import GONE_AFTER, PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
-from ledger.connect import Ledger, connect
-from ledger.database import Batch, Database, LedgerUnavailable, Row, Statement, Value
+from fanfold.ledger.catalog import GONE_AFTER, PUBLISH_INTERVAL, Catalog, CatalogEntry, Kind
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Batch, Database, LedgerUnavailable, Row, Statement, Value
+from fanfold.workers.publishing import publish_again
 from tests.ledger.raw_sql import rows
-from workers.publishing import publish_again
 
 SHOUT = CatalogEntry(
     name="shout",

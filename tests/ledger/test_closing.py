@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from contract.failures import Failure
-from contract.names import DEFAULT_TENANT, JobId
-from contract.states import ChunkState, JobState
-from ledger import outcomes
-from ledger.closing import Closing
-from ledger.connect import Ledger
-from ledger.database import Batch, Database, Row, Statement, Value
-from ledger.outcomes import Script
-from ledger.records import ChunkCounts, ChunkOutput, ErrorGroup
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.closing import Closing
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.outcomes import Script
+from fanfold.ledger.records import ChunkCounts, ChunkOutput, ErrorGroup
 from tests.ledger.jobs_recorded import BROKEN, begun, fail, found, ours, running, succeed
 
 OTHER = Failure(type="Other", message="something else")

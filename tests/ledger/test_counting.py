@@ -9,14 +9,14 @@ from pathlib import Path
 import alembic.command
 import pytest
 
-from contract.failures import Failure
-from contract.names import DEFAULT_TENANT, JobId
-from ledger import counting, outcomes
-from ledger.connect import Ledger, connect
-from ledger.database import Batch, Database, Row, Statement, Value
-from ledger.jobs import Jobs
-from ledger.migrate import migrate
-from ledger.records import Attempt, ChunkCounts, ChunkOutput, ErrorGroup
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.ledger import counting, outcomes
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.jobs import Jobs
+from fanfold.ledger.migrate import migrate
+from fanfold.ledger.records import Attempt, ChunkCounts, ChunkOutput, ErrorGroup
 from tests.ledger.jobs_recorded import BROKEN, fail, found, new_token, ours, running, succeed
 from tests.ledger.raw_sql import revisions, rows
 

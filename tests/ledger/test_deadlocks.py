@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
 
-from ledger.database import Batch, Statement
-from ledger.databases.postgresql import PostgresqlDatabase
-from ledger.migrate import migrate
+from fanfold.ledger.database import Batch, Statement
+from fanfold.ledger.databases.postgresql import PostgresqlDatabase
+from fanfold.ledger.migrate import migrate
 from tests.ledger.conftest import PostgresqlServer
 from tests.ledger.test_writes import INSERT
 

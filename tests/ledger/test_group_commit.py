@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger.database import LedgerUnavailable, Statement
-from ledger.databases.group_commit import Answer, GroupCommit, Script
+from fanfold.ledger.database import LedgerUnavailable, Statement
+from fanfold.ledger.databases.group_commit import Answer, GroupCommit, Script
 
 SCRIPT = (Statement("SELECT 1"),)
 

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.loops.housekeeping import Housekeeping
-from contract.names import JobId
-from contract.settings import GatewaySettings
-from contract.states import JobState
-from ledger import retention
-from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
+from fanfold.app.loops.housekeeping import Housekeeping
+from fanfold.contract.names import JobId
+from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.states import JobState
+from fanfold.ledger import retention
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerUnavailable
 from tests.ledger.jobs_recorded import found, ours, running, succeed
 from tests.ledger.raw_sql import rows
 from tests.waiting import eventually

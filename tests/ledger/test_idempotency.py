@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
-from ledger.connect import Ledger, connect
-from ledger.database import LedgerFailure
-from ledger.recording import KeyTaken
-from ledger.records import IdempotencyKey
+from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import LedgerFailure
+from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.records import IdempotencyKey
 from tests.ledger.jobs_recorded import labelled, ours, record
 
 OTHER = TenantId("other")

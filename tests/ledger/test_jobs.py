@@ -2,14 +2,21 @@
 
 import pytest
 
-from contract.failures import Failure
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
-from contract.names import JobId, new_job_id
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.database import UniqueViolation
-from ledger.jobs import Terms
-from ledger.records import ChunkCounts, ErrorGroup
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
+from fanfold.contract.names import JobId, new_job_id
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import UniqueViolation
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.records import ChunkCounts, ErrorGroup
 from tests.ledger.jobs_recorded import (
     chunks_of,
     closed,

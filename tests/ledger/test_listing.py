@@ -1,8 +1,8 @@
 """Jobs and children page by page: filtered, in order, each of them exactly once."""
 
-from contract.states import ChunkState, JobState
-from ledger.connect import Ledger
-from ledger.records import ChunkCounts
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import ChunkCounts
 from tests.ledger.jobs_recorded import begun, fail, found, labelled, ours, record, running, succeed
 
 

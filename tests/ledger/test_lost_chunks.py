@@ -5,10 +5,10 @@ import asyncio
 import psycopg
 import pytest
 
-from contract.states import ChunkState
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.records import ChunkOutput, ItemError
+from fanfold.contract.states import ChunkState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import ChunkOutput, ItemError
 from tests.ledger.jobs_recorded import BROKEN, begun, ours, running
 from tests.waiting import eventually
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ledger import migrate as migrate_module
-from ledger.connect import connect
-from ledger.database import LedgerUnavailable
-from ledger.databases.sqlite import lock_file
-from ledger.migrate import HEAD, migrate
+from fanfold.ledger import migrate as migrate_module
+from fanfold.ledger.connect import connect
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.databases.sqlite import lock_file
+from fanfold.ledger.migrate import HEAD, migrate
 from tests.ledger.jobs_recorded import found, record
 from tests.ledger.raw_sql import revisions, rows, tables
 from tests.waiting import eventually
@@ -30,7 +30,7 @@ TABLES = {
 
 WAITS_FOR_THE_WORD = """
 import sys
-from ledger.migrate import migrate
+from fanfold.ledger.migrate import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 migrate(sys.argv[1])
@@ -39,7 +39,7 @@ migrate(sys.argv[1])
 DIES_HALF_WAY = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from ledger.migrate import migrate
+from fanfold.ledger.migrate import migrate
 
 created = []
 
@@ -54,7 +54,7 @@ migrate(sys.argv[1])
 
 SAYS_WHAT_IT_LOADED = """
 import asyncio, sys
-from ledger.connect import connect
+from fanfold.ledger.connect import connect
 
 async def main():
     async with connect(sys.argv[1]):

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from contract.job_spec import Controls, Execution, ToleranceSpec
-from contract.names import JobId
-from contract.states import ChunkState, JobState
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.database import Statement
-from ledger.records import ChunkCounts, ChunkOutput, ErrorGroup, ItemError
+from fanfold.contract.job_spec import Controls, Execution, ToleranceSpec
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Statement
+from fanfold.ledger.records import ChunkCounts, ChunkOutput, ErrorGroup, ItemError
 from tests.ledger.jobs_recorded import (
     BROKEN,
     MANY_PLACES,

@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger.connect import Ledger, connect
-from ledger.database import LedgerFailure, LedgerUnavailable, Statement
-from ledger.databases import postgresql as postgresql_module
-from ledger.databases.postgresql import PostgresqlDatabase
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable, Statement
+from fanfold.ledger.databases import postgresql as postgresql_module
+from fanfold.ledger.databases.postgresql import PostgresqlDatabase
 from tests.ledger.conftest import PostgresqlServer
 from tests.ledger.line import Line
 from tests.ledger.test_writes import adding, names

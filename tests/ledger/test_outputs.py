@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from contract.names import DEFAULT_TENANT
-from contract.states import ChunkState
-from ledger import chunks as chunks_module
-from ledger import outcomes
-from ledger.chunks import Chunks
-from ledger.connect import Ledger
-from ledger.database import Batch, Database, Row, Statement, Value
-from ledger.records import ChunkOutput, ItemError
+from fanfold.contract.names import DEFAULT_TENANT
+from fanfold.contract.states import ChunkState
+from fanfold.ledger import chunks as chunks_module
+from fanfold.ledger import outcomes
+from fanfold.ledger.chunks import Chunks
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.records import ChunkOutput, ItemError
 from tests.ledger.jobs_recorded import BROKEN, begun, fail, ours, running, succeed
 
 KIB = 1024

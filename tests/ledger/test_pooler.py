@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ledger import outcomes
-from ledger.connect import connect
-from ledger.database import Batch, LedgerFailure
-from ledger.migrate import migrate
-from ledger.records import ChunkOutput
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import connect
+from fanfold.ledger.database import Batch, LedgerFailure
+from fanfold.ledger.migrate import migrate
+from fanfold.ledger.records import ChunkOutput
 from tests.ledger.conftest import PostgresqlServer
 from tests.ledger.jobs_recorded import begun, found, ours, running
 from tests.ledger.pgbouncer import pgbouncer

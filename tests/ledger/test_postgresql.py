@@ -5,10 +5,10 @@ import asyncio
 import psycopg
 import pytest
 
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.database import Statement
-from ledger.databases import postgresql as postgresql_module
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Statement
+from fanfold.ledger.databases import postgresql as postgresql_module
 from tests.ledger.jobs_recorded import begun, found, ours, record, running
 from tests.ledger.test_writes import adding
 

@@ -12,13 +12,13 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from contract.names import DEFAULT_TENANT
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.database import Batch, Database, Row, Statement, Value
-from ledger.outcomes import Script
-from ledger.records import Attempt, BlockRun, ChunkOutput
-from ledger.work import Work
+from fanfold.contract.names import DEFAULT_TENANT
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.outcomes import Script
+from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
+from fanfold.ledger.work import Work
 from tests.ledger.jobs_recorded import a_spec, new_token, running
 
 CHUNKS = 3_000

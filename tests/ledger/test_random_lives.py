@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-import ledger.closing
-import ledger.jobs
-import ledger.outcomes
-import ledger.work
-from contract.names import DEFAULT_TENANT
-from ledger import counting
-from ledger.connect import Ledger
-from ledger.records import ChunkOutput, ChunkRecord, JobRecord
+import fanfold.ledger.closing
+import fanfold.ledger.jobs
+import fanfold.ledger.outcomes
+import fanfold.ledger.work
+from fanfold.contract.names import DEFAULT_TENANT
+from fanfold.ledger import counting
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, JobRecord
 from tests.ledger.jobs_recorded import ours
 from tests.ledger.lives import SIZES, STAGES, Life, Step, steps
 
@@ -21,7 +21,12 @@ from tests.ledger.lives import SIZES, STAGES, Life, Step, steps
 @pytest.fixture(autouse=True)
 def time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may hold only because two writes are a millisecond apart."""
-    for module in (ledger.closing, ledger.jobs, ledger.outcomes, ledger.work):
+    for module in (
+        fanfold.ledger.closing,
+        fanfold.ledger.jobs,
+        fanfold.ledger.outcomes,
+        fanfold.ledger.work,
+    ):
         monkeypatch.setattr(module, "now_ms", lambda: 1_795_000_000_000)
 
 

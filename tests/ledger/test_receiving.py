@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from contract.failures import Failure
-from contract.job_spec import Controls, Execution
-from contract.names import JobId, TenantId, new_job_id
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.recording import KeyTaken
-from ledger.records import IdempotencyKey, NewChunk, now_ms
-from ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls, Execution
+from fanfold.contract.names import JobId, TenantId, new_job_id
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
+from fanfold.ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
 from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled, new_job, ours
 
 NEVER = Failure(type="NeverSealed", message="too late")

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from contract.names import JobId, TenantId
-from contract.states import JobState
-from ledger import outcomes, retention
-from ledger.connect import Ledger, connect
-from ledger.records import BlockRun, IdempotencyKey, now_ms
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import JobState
+from fanfold.ledger import outcomes, retention
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.records import BlockRun, IdempotencyKey, now_ms
 from tests.ledger.jobs_recorded import begun, found, labelled, ours, record, running, succeed
 from tests.ledger.raw_sql import rows
 

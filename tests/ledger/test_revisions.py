@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, JobId, new_job_id
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.database import Statement
-from ledger.records import NewChunk
+from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Statement
+from fanfold.ledger.records import NewChunk
 from tests.ledger.jobs_recorded import (
     a_spec,
     closed,

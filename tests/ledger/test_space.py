@@ -7,11 +7,11 @@ import alembic.config
 import pytest
 from sqlalchemy import create_engine
 
-from contract.states import JobState
-from ledger import migrate as migrate_module
-from ledger.connect import Ledger, connect
-from ledger.databases import sqlite
-from ledger.databases.sqlite import SqliteDatabase
+from fanfold.contract.states import JobState
+from fanfold.ledger import migrate as migrate_module
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.databases import sqlite
+from fanfold.ledger.databases.sqlite import SqliteDatabase
 from tests.ledger.jobs_recorded import found, ours, record, running, succeed
 from tests.ledger.raw_sql import rows
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.connect import Ledger, connect
-from ledger.database import LedgerFailure, LedgerUnavailable, Statement
-from ledger.databases.sqlite import SqliteDatabase
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable, Statement
+from fanfold.ledger.databases.sqlite import SqliteDatabase
 from tests.ledger.jobs_recorded import begun, found, ours, record, running
 from tests.ledger.test_writes import adding, names
 
@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 
 RECORDS_JOBS = """
 import asyncio, sys
-from ledger import outcomes
-from ledger.connect import connect
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import connect
 from tests.ledger.jobs_recorded import ours, begun, running
-from ledger.records import ChunkOutput
+from fanfold.ledger.records import ChunkOutput
 
 async def main():
     async with connect(sys.argv[1]) as ledger:
@@ -44,8 +44,8 @@ asyncio.run(main())
 
 MEETS_A_FULL_DISK = """
 import asyncio, resource, sys
-from ledger.connect import connect
-from ledger.database import LedgerUnavailable
+from fanfold.ledger.connect import connect
+from fanfold.ledger.database import LedgerUnavailable
 from tests.ledger.test_writes import adding, names
 
 async def main():

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.names import JobId
-from contract.states import ChunkState
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
 from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, ours, running
 
 Late = Callable[[Ledger, Attempt], Awaitable[None]]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from contract.names import DEFAULT_TENANT, JobId
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.records import now_ms
-from ledger.starting import LARGE_JOB_CHUNKS, PendingStart, Places
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import now_ms
+from fanfold.ledger.starting import LARGE_JOB_CHUNKS, PendingStart, Places
 from tests.ledger.jobs_recorded import (
     MANY_PLACES,
     a_spec,

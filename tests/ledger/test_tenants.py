@@ -7,15 +7,22 @@ from typing import Any
 
 import pytest
 
-from contract.failures import Failure
-from contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
-from contract.states import JobState
-from ledger import outcomes
-from ledger.connect import Ledger, TenantLedger
-from ledger.database import Statement
-from ledger.records import Attempt, BlockRun, ChunkCounts, ChunkOutput, ChunkRecord, NewChunk
-from ledger.uploads import DROP, WHOLE, Upload, UploadGone
-from ledger.work import Outlook
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
+from fanfold.contract.states import JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger, TenantLedger
+from fanfold.ledger.database import Statement
+from fanfold.ledger.records import (
+    Attempt,
+    BlockRun,
+    ChunkCounts,
+    ChunkOutput,
+    ChunkRecord,
+    NewChunk,
+)
+from fanfold.ledger.uploads import DROP, WHOLE, Upload, UploadGone
+from fanfold.ledger.work import Outlook
 from tests.ledger.jobs_recorded import (
     begun,
     closed,

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from contract.names import JobId
-from contract.states import JobState
-from ledger import starting as starting_module
-from ledger.connect import Ledger, connect
-from ledger.database import Batch, Database, Row, Statement, Value
-from ledger.records import now_ms
-from ledger.starting import Places, Starting
+from fanfold.contract.names import JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger import starting as starting_module
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.records import now_ms
+from fanfold.ledger.starting import Places, Starting
 from tests.ledger.jobs_recorded import (
     claimed_starts,
     closed,

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from app.http.prefer import until_finished
-from contract.names import JobId, TenantId
-from contract.states import JobState
-from ledger.connect import Ledger
-from ledger.jobs import Jobs
+from fanfold.app.http.prefer import until_finished
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.jobs import Jobs
 from tests.ledger.jobs_recorded import closed, ours, record, running
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from contract.job_spec import Controls, JobSpec, RetrySpec, StageSpec
-from ledger.connect import Ledger
-from ledger.jobs import Terms
-from ledger.records import BlockRun
+from fanfold.contract.job_spec import Controls, JobSpec, RetrySpec, StageSpec
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.records import BlockRun
+from fanfold.workers.attempts import Attempts
+from fanfold.workers.processor import Processor
 from tests.ledger.jobs_recorded import begun, ours, running
-from workers.attempts import Attempts
-from workers.processor import Processor
 
 
 def busy(item: Any) -> Any:

@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-import ledger.outcomes
-import ledger.work
-from contract.names import JobId
-from contract.states import ChunkState, JobState
-from ledger import outcomes
-from ledger.connect import Ledger, connect
-from ledger.records import Attempt, BlockRun, ChunkOutput, NoAttempt
-from ledger.work import Outlook
+import fanfold.ledger.outcomes
+import fanfold.ledger.work
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, NoAttempt
+from fanfold.ledger.work import Outlook
 from tests.ledger.jobs_recorded import (
     BROKEN,
     a_spec,
@@ -45,7 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     stopped = Clock()
-    for module in (ledger.outcomes, ledger.work):
+    for module in (fanfold.ledger.outcomes, fanfold.ledger.work):
         monkeypatch.setattr(module, "now_ms", stopped)
     return stopped
 

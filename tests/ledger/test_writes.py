@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ledger.connect import Ledger, connect
-from ledger.database import Batch, LedgerFailure, Statement, UniqueViolation
-from ledger.databases.group_commit import GroupCommit
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Batch, LedgerFailure, Statement, UniqueViolation
+from fanfold.ledger.databases.group_commit import GroupCommit
 
 INSERT = "INSERT INTO catalog (kind, name, entry, published_at) VALUES (?, ?, ?, ?)"
 

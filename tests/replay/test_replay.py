@@ -14,15 +14,15 @@ from temporalio.worker import Replayer, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-from contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
+from fanfold.contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
+from fanfold.workers.workflows.chunk import ChunkWorkflow
+from fanfold.workers.workflows.job import JobWorkflow
+from fanfold.workers.workflows.shard import ShardWorkflow
 from scripts.record_histories import (
     HISTORIES,
     HISTORIES_THAT_MUST_FAIL,
     SCENARIOS,
 )
-from workers.workflows.chunk import ChunkWorkflow
-from workers.workflows.job import JobWorkflow
-from workers.workflows.shard import ShardWorkflow
 
 pytestmark = pytest.mark.anyio
 

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from contract.job_spec import RetrySpec
-from contract.json_values import encode
-from contract.names import DEFAULT_TENANT, JobId
-from ledger.records import Attempt, ChunkOutput, ItemError
-from workers.execution import Outcome, execute
-from workers.processor import Processor
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.contract.json_values import encode
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
+from fanfold.workers.execution import Outcome, execute
+from fanfold.workers.processor import Processor
 
 ENOUGH_SECONDS = 30.0
 

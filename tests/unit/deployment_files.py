@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from contract import settings
+from fanfold.contract import settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()

@@ -7,12 +7,12 @@ from unittest import mock
 
 import pytest
 
-from app.http.errors import Problem
-from app.intake.items import decompression
-from app.intake.items.cutting import Cut
-from app.intake.items.formats import Encoded, Format
-from app.intake.items.parsing import chunks_of
-from contract.settings import GatewaySettings
+from fanfold.app.http.errors import Problem
+from fanfold.app.intake.items import decompression
+from fanfold.app.intake.items.cutting import Cut
+from fanfold.app.intake.items.formats import Encoded, Format
+from fanfold.app.intake.items.parsing import chunks_of
+from fanfold.contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
 

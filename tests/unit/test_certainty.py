@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from app.intake.certainty import with_certainty
-from ledger.database import UniqueViolation
-from ledger.uploads import UploadGone
+from fanfold.app.intake.certainty import with_certainty
+from fanfold.ledger.database import UniqueViolation
+from fanfold.ledger.uploads import UploadGone
 
 
 async def refused(error: Exception) -> bool:

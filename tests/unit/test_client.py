@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from client.errors import ClientError, Refused, Unreachable
-from client.http import Fanfold
+from fanfold.client.errors import ClientError, Refused, Unreachable
+from fanfold.client.http import Fanfold
 from tests.unit.gateway_double import Answer, Asked, serving
 
 

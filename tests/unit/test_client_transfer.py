@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import Refused, Unreachable
-from client.http import Fanfold
-from client.transfer import BrokenOff, expanded, lines_of
+from fanfold.client.errors import Refused, Unreachable
+from fanfold.client.http import Fanfold
+from fanfold.client.transfer import BrokenOff, expanded, lines_of
 from tests.unit.gateway_double import Answer, Asked, serving
 from tests.unit.test_client import a_job, always, parameters
 

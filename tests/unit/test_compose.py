@@ -10,9 +10,9 @@ import pytest
 import yaml
 from temporalio.envconfig import ClientConfig
 
-from contract import settings
-from contract.temporal import DEFAULT_ADDRESS
-from contract.version import VERSION
+from fanfold.contract import settings
+from fanfold.contract.temporal import DEFAULT_ADDRESS
+from fanfold.contract.version import VERSION
 from tests.unit.deployment_files import (
     COMPOSE,
     COMPOSE_TEXT,

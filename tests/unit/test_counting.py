@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanfold.workers.processors.count_by import count_by
+from fanfold.workers.processors.word_count import word_count
 from tests.unit.any_json import storable_text
 from tests.unit.attempted import failure_of, result_of
-from workers.processors.count_by import count_by
-from workers.processors.word_count import word_count
 
 
 @given(st.lists(storable_text, min_size=1))

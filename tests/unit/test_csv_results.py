@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answers import csv_results
-from app.answers.csv_results import Child, csv_rows
-from contract.failures import Failure
-from contract.json_values import encode
-from contract.states import ChunkState
-from ledger.records import ChunkOutput, ChunkRecord
+from fanfold.app.answers import csv_results
+from fanfold.app.answers.csv_results import Child, csv_rows
+from fanfold.contract.failures import Failure
+from fanfold.contract.json_values import encode
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.records import ChunkOutput, ChunkRecord
 from tests.unit.any_json import storable_text, values
 
 BROKEN = Failure(type="Broken", message='it "broke", badly', retryable=True)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.http import cursor
-from app.http.errors import MalformedRequest
-from contract.states import JobState
+from fanfold.app.http import cursor
+from fanfold.app.http.errors import MalformedRequest
+from fanfold.contract.states import JobState
 
 positions = st.one_of(st.integers(0, 2**31), st.text())
 filters = st.lists(

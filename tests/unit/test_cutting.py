@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.errors import InvalidJob
-from app.intake.items.cutting import DEFAULT_CHUNK_SIZE, split
-from app.intake.validation import validate
-from contract.settings import GatewaySettings
-from ledger.records import NewChunk
+from fanfold.app.http.errors import InvalidJob
+from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE, split
+from fanfold.app.intake.validation import validate
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.records import NewChunk
 from tests.unit.any_json import exactly, values
 
 LIMITS = GatewaySettings()

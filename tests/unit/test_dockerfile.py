@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from contract import settings
+from fanfold.contract import settings
 from tests.unit.deployment_files import LOOKS_SECRET, ROOT, SETTINGS, copied, instructions
 
+BOTH = {
+    "contract",
+    "fanfold/__init__.py",
+    "fanfold/processing.py",
+    "fanfold/py.typed",
+    "ledger",
+}
 PACKAGES = {
-    "gateway": {"contract", "ledger", "app"},
-    "worker": {"contract", "ledger", "workers", "deploy/worker_is_polling.py"},
+    "gateway": BOTH | {"app"},
+    "worker": BOTH | {"workers", "deploy/worker_is_polling.py"},
 }
 
 
@@ -41,7 +48,7 @@ def test_an_image_runs_a_module_that_exists(target: str) -> None:
     command = [words for words in instructions(target) if words[0] == "CMD"][-1]
     executable, flag, module = (word.strip("[],") for word in command[1:])
     assert (executable, flag) == ("python", "-m")
-    assert module.partition(".")[0] in PACKAGES[target]
+    assert module.split(".")[1] in PACKAGES[target]
     found = importlib.util.find_spec(module)
     assert found is not None
     assert found.origin is not None

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.records import ItemError
+from fanfold.ledger.records import ItemError
+from fanfold.workers.processors.double import double
 from tests.unit.attempted import an_attempt, attempted, failure_of, outcome_of, result_of
-from workers.processors.double import double
 
 
 @given(st.lists(st.integers(), min_size=1))

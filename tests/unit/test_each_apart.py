@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from app.loops.each_apart import Attempted, EachApart
-from app.loops.silences import Silences
-from app.loops.temporal_calls import CallRefused, TemporalUnavailable
+from fanfold.app.loops.each_apart import Attempted, EachApart
+from fanfold.app.loops.silences import Silences
+from fanfold.app.loops.temporal_calls import CallRefused, TemporalUnavailable
 
 
 class Clock:

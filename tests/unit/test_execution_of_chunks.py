@@ -11,10 +11,10 @@ import pydantic
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from contract.job_spec import RetrySpec
-from ledger.records import ChunkOutput, ItemError
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.ledger.records import ChunkOutput, ItemError
+from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
 from tests.unit.attempted import an_attempt, attempted, failure_of, outcome_of, result_of
-from workers.processor import ItemDropped, ProcessorContext, ValidationError
 
 
 class Point(pydantic.BaseModel):

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from app.intake.job_request import JobRequest
-from contract.job_spec import RetrySpec
-from ledger.records import ChunkOutput, ItemError
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.ledger.records import ChunkOutput, ItemError
+from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
+from fanfold.workers.execution import LONGEST_WAIT_SECONDS, Outcome
 from tests.unit.attempted import an_attempt, attempted, outcome_of
-from workers.execution import LONGEST_WAIT_SECONDS, Outcome
-from workers.processor import ItemDropped, ProcessorContext, ValidationError
 
 Function = Callable[..., Any]
 

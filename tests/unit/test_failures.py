@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contract.failures import MAX_MESSAGE_CHARACTERS, Failure, printable
-from contract.json_values import decode, encode
+from fanfold.contract.failures import MAX_MESSAGE_CHARACTERS, Failure, printable
+from fanfold.contract.json_values import decode, encode
 from tests.unit.any_json import storable_text
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-import workers.fold
-from contract.failures import FailureType
-from workers.fold import Fold, FoldFailed
-from workers.processor import Reducer, ReducerType
-from workers.reducers.collect import Collect
-from workers.reducers.merge import Merge
-from workers.reducers.sum import Sum
+import fanfold.workers.fold
+from fanfold.contract.failures import FailureType
+from fanfold.workers.fold import Fold, FoldFailed
+from fanfold.workers.processor import Reducer, ReducerType
+from fanfold.workers.reducers.collect import Collect
+from fanfold.workers.reducers.merge import Merge
+from fanfold.workers.reducers.sum import Sum
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +148,6 @@ async def test_a_reducer_that_is_false_to_python_is_made_once_all_the_same() -> 
 
 
 async def test_a_reducer_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.fold, "STEP_SECONDS", 0.05)
+    monkeypatch.setattr(fanfold.workers.fold, "STEP_SECONDS", 0.05)
     with pytest.raises(FoldFailed, match=r"did not finish within 0\.05 seconds"):
         await fold(Sleeps).add([(0, b"1")])

@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from app.http.accept import wants_csv, wants_gzip
-from app.http.streaming import PIECE_BYTES, gzipped, in_pieces
+from fanfold.app.http.accept import wants_csv, wants_gzip
+from fanfold.app.http.streaming import PIECE_BYTES, gzipped, in_pieces
 
 
 async def parts_of(parts: list[bytes]) -> AsyncIterator[bytes]:

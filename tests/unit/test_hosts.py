@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.hosts import AllowedHosts, host_in
+from fanfold.app.http.hosts import AllowedHosts, host_in
 
 ON_LOOPBACK = AllowedHosts("127.0.0.1", [])
 ON_ALL = AllowedHosts("0.0.0.0", [])  # noqa: S104 - what a container listens on

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from app.intake.items.cutting import Cut
-from app.intake.items.formats import Format
+from fanfold.app.intake.items.cutting import Cut
+from fanfold.app.intake.items.formats import Format
 from tests.unit.intake import items, limits, read, refusal
 
 

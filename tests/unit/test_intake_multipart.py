@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.errors import BodyTooLarge, MalformedRequest
-from app.intake.multipart import Form, boundary_of
-from contract.settings import GatewaySettings
+from fanfold.app.http.errors import BodyTooLarge, MalformedRequest
+from fanfold.app.intake.multipart import Form, boundary_of
+from fanfold.contract.settings import GatewaySettings
 from tests.unit.intake import LIMITS, limits, pieces
 
 JOB = ('Content-Disposition: form-data; name="job"', b"{}")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from app.http.errors import InvalidJob
-from app.intake.spec import AUTO_WORKFLOW_CHUNKS, resolve_execution, to_controls, to_spec
-from app.intake.validation import validate
-from contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
-from contract.settings import GatewaySettings
+from fanfold.app.http.errors import InvalidJob
+from fanfold.app.intake.spec import AUTO_WORKFLOW_CHUNKS, resolve_execution, to_controls, to_spec
+from fanfold.app.intake.validation import validate
+from fanfold.contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
 JOB: dict[str, Any] = {"items": [1], "processor": "double"}

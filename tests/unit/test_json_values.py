@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.json_values import (
+from fanfold.contract.json_values import (
     MAX_INTEGER_DIGITS,
     InvalidJson,
     UnstorableValue,

@@ -6,7 +6,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.names import chunk_workflow_id, new_job_id
+from fanfold.contract.names import chunk_workflow_id, new_job_id
 
 
 def test_ids_are_unique_and_of_the_documented_form() -> None:

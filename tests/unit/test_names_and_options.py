@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from app.http.errors import InvalidJob
-from app.intake.job_request import JobRequest
-from app.intake.validation import check_names, validate
-from contract.settings import GatewaySettings
-from ledger.catalog import CatalogEntry, Kind, Published
-from workers.registry import Registry
+from fanfold.app.http.errors import InvalidJob
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.validation import check_names, validate
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.catalog import CatalogEntry, Kind, Published
+from fanfold.workers.registry import Registry
 
 LIMITS = GatewaySettings()
 _ENTRIES = Registry().entries()

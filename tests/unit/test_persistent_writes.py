@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import workers.attempts
-from ledger.database import LedgerUnavailable, UniqueViolation
-from workers.attempts import persistently
+import fanfold.workers.attempts
+from fanfold.ledger.database import LedgerUnavailable, UniqueViolation
+from fanfold.workers.attempts import persistently
 
 AN_HOUR = 3600.0
 
@@ -33,8 +33,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     stopped = Clock()
-    monkeypatch.setattr(workers.attempts, "time", stopped)
-    monkeypatch.setattr(workers.attempts, "asyncio", SimpleNamespace(sleep=stopped.sleep))
+    monkeypatch.setattr(fanfold.workers.attempts, "time", stopped)
+    monkeypatch.setattr(fanfold.workers.attempts, "asyncio", SimpleNamespace(sleep=stopped.sleep))
     return stopped
 
 

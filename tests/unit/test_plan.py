@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.job_spec import Execution
-from contract.names import chunk_workflow_id, shard_workflow_id
-from contract.plan import Tuning, block_id, indexes_of, ranges_of, workflow_id_of
+from fanfold.contract.job_spec import Execution
+from fanfold.contract.names import chunk_workflow_id, shard_workflow_id
+from fanfold.contract.plan import Tuning, block_id, indexes_of, ranges_of, workflow_id_of
 
 TUNING = Tuning()
 BIGINT = 1 << 63

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.prefer import MAX_WAIT_SECONDS, wait_seconds
+from fanfold.app.http.prefer import MAX_WAIT_SECONDS, wait_seconds
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from workers.processor import NotAProcessor, Processor, ProcessorContext, ValidationError, example
+from fanfold.processing import ProcessorContext, ValidationError
+from fanfold.workers.processor import NotAProcessor, Processor, example
 
 
 def shout(item: str, *, marks: int = 1) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.hosts import AllowedHosts
-from app.http.protection import Protection
+from fanfold.app.http.hosts import AllowedHosts
+from fanfold.app.http.protection import Protection
 
 OWN = "http://localhost:8000"
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE", "BREW"]

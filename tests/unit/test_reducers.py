@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.json_values import UnstorableValue, encode
+from fanfold.contract.json_values import UnstorableValue, encode
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import Reducer
+from fanfold.workers.reducers.collect import Collect
+from fanfold.workers.reducers.merge import Merge
+from fanfold.workers.reducers.merge_counts import MergeCounts
+from fanfold.workers.reducers.sum import Sum
+from fanfold.workers.registry import BUILT_IN_REDUCERS
 from tests.unit.any_json import exactly, values
-from workers.processor import Reducer, ValidationError
-from workers.reducers.collect import Collect
-from workers.reducers.merge import Merge
-from workers.reducers.merge_counts import MergeCounts
-from workers.reducers.sum import Sum
-from workers.registry import BUILT_IN_REDUCERS
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.dictionaries(st.text(max_size=3), st.integers(0, 10**30), max_size=5)

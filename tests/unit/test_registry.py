@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger.catalog import Kind
-from workers.registry import CannotLoad, Registry
+from fanfold.ledger.catalog import Kind
+from fanfold.workers.registry import CannotLoad, Registry
 
 PLUGIN = '''
 from typing import Any
 
-from workers.processor import example
+from fanfold.workers.processor import example
 
 
 def shout(item: str, *, marks: int = 1) -> str:

@@ -2,9 +2,9 @@
 
 import pytest
 
-import app.answers.rendered
-from app.answers.rendered import MAX_BYTES, MAX_BYTES_OF_ONE, RenderedJob, RenderedJobs
-from contract.states import JobState
+import fanfold.app.answers.rendered
+from fanfold.app.answers.rendered import MAX_BYTES, MAX_BYTES_OF_ONE, RenderedJob, RenderedJobs
+from fanfold.contract.states import JobState
 
 
 def rendered(size: int, state: JobState = JobState.SUCCEEDED) -> RenderedJob:
@@ -32,16 +32,16 @@ def test_a_large_job_is_not_remembered() -> None:
 
 
 def test_a_running_job_is_remembered_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.answers.rendered, "RUNNING_SECONDS", 3600)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", 3600)
     jobs = RenderedJobs()
     jobs.remember("1", running := rendered(10, JobState.RUNNING))
     assert jobs.get("1") is running
-    monkeypatch.setattr(app.answers.rendered, "RUNNING_SECONDS", -1)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", -1)
     assert jobs.get("1") is None
 
 
 def test_a_finished_job_does_not_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.answers.rendered, "RUNNING_SECONDS", -1)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", -1)
     jobs = RenderedJobs()
     jobs.remember("1", finished := rendered(10))
     assert jobs.get("1") is finished

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.settings import (
+from fanfold.contract.settings import (
     GatewaySettings,
     InvalidSettings,
     LedgerSettings,

@@ -3,8 +3,8 @@
 import pydantic
 import pytest
 
-from client.models import FINISHED
-from contract.states import ChunkState, JobState
+from fanfold.client.models import FINISHED
+from fanfold.contract.states import ChunkState, JobState
 
 
 @pytest.mark.parametrize("state", [*JobState, *ChunkState])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import temporal_server
+from fanfold.devstack import temporal_server
 
 KEPT = ["default_idx", "by_workflow_id", "by_workflow_type", "by_status"]
 TRIMMED = ["by_build_ids", "by_temporal_change_version"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from contract.job_spec import RetrySpec
+from fanfold.contract.job_spec import RetrySpec
+from fanfold.workers.threads import run_in_thread
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 from tests.waiting import eventually
-from workers.threads import run_in_thread
 
 
 def spinning_item(item: int) -> int:

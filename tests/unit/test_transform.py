@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.json_values import decode
+from fanfold.contract.json_values import decode
+from fanfold.workers.processors.transform import transform
 from tests.unit.any_json import exactly, storable_text, values
 from tests.unit.attempted import attempted, failure_of, result_of
-from workers.processors.transform import transform
 
 
 @given(st.lists(values, max_size=5))

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger.records import ItemError
+from fanfold.ledger.records import ItemError
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import Processor
+from fanfold.workers.processors.validate import validate
 from tests.unit.attempted import attempted, failure_of, result_of
-from workers.processor import Processor, ValidationError
-from workers.processors.validate import validate
 
 FIELD = "f"
 

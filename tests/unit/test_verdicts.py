@@ -2,11 +2,11 @@
 
 import pytest
 
-from contract.failures import FailureType
-from contract.job_spec import Controls, ToleranceSpec
-from contract.states import JobState
-from ledger.records import ChunkCounts
-from workers.activities.job import verdict
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import Controls, ToleranceSpec
+from fanfold.contract.states import JobState
+from fanfold.ledger.records import ChunkCounts
+from fanfold.workers.activities.job import verdict
 
 
 def state_and_error(

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from app.answers import views
-from contract.failures import Failure
-from contract.job_spec import Controls, Execution, JobSpec, StageSpec
-from contract.json_values import encode
-from contract.names import JobId
-from contract.states import ChunkState, JobState
-from ledger.records import (
+from fanfold.app.answers import views
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls, Execution, JobSpec, StageSpec
+from fanfold.contract.json_values import encode
+from fanfold.contract.names import JobId
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.records import (
     ChunkCounts,
     ChunkOutput,
     ChunkRecord,

@@ -19,6 +19,8 @@ class Release:
 
     name: str
     tree: Path
+    package: str
+    """What the names of its modules begin with."""
 
     def environment(self) -> dict[str, str]:
         """What makes a process import this tree's code, whatever is installed."""
@@ -26,7 +28,8 @@ class Release:
 
     def check(self) -> None:
         """Fails unless it is this tree's code that a process of the release imports."""
-        packages = ("app", "contract", "ledger", "workers", "tests.e2e")
+        own = ("app", "contract", "ledger", "workers")
+        packages = (*(f"{self.package}{name}" for name in own), "tests.e2e")
         printing = f"import {', '.join(packages)}; print({'.__file__, '.join(packages)}.__file__)"
         imported = subprocess.run(
             [sys.executable, "-c", printing],
@@ -41,7 +44,7 @@ class Release:
 
 
 def this_release() -> Release:
-    return Release("new", ROOT)
+    return Release("new", ROOT, package="fanfold.")
 
 
 def release_before(directory: Path) -> Release:
@@ -61,4 +64,4 @@ def release_before(directory: Path) -> Release:
     tree = directory / "release"
     with tarfile.open(archive) as opened:
         opened.extractall(tree, filter="data")
-    return Release("old", tree)
+    return Release("old", tree, package="")

@@ -15,8 +15,8 @@ import httpx
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError, RPCStatusCode
 
-from devstack import temporal_server
-from devstack.running import free_ports
+from fanfold.devstack import temporal_server
+from fanfold.devstack.running import free_ports
 from tests.e2e.processors import NAMES
 from tests.upgrade.releases import Release
 from tests.waiting import eventually
@@ -155,7 +155,7 @@ class SideBySide:
 
     def _start_module(self, release: Release, module: str, **settings: str) -> Process:
         name = f"{release.name}-{module}"
-        command = [sys.executable, "-m", module]
+        command = [sys.executable, "-m", f"{release.package}{module}"]
         return self._start(name, command, release.tree, release.environment() | settings)
 
     def _start(

@@ -7,23 +7,23 @@ from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
-from contract.job_spec import (
+from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
     StageSpec,
 )
-from contract.names import DEFAULT_TENANT, JobId, new_job_id
-from contract.wire import BlockInput, BlockOutcome, JobRef
-from ledger.connect import Ledger
-from ledger.recording import NewJob
-from ledger.records import ChunkRecord, NewChunk
+from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
+from fanfold.contract.wire import BlockInput, BlockOutcome, JobRef
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.recording import NewJob
+from fanfold.ledger.records import ChunkRecord, NewChunk
+from fanfold.workers.activities.block import BlockActivities
+from fanfold.workers.attempts import Attempts
+from fanfold.workers.processor import Processor
+from fanfold.workers.registry import Registry
+from fanfold.workers.worker_slots import WorkerSlots
 from tests.ledger.jobs_recorded import ours
-from workers.activities.block import BlockActivities
-from workers.attempts import Attempts
-from workers.processor import Processor
-from workers.registry import Registry
-from workers.worker_slots import WorkerSlots
 
 
 def worker(ledger: Ledger, *processors: Callable[..., Any], slots: int = 50) -> BlockActivities:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Self
 
+from fanfold.processing import ProcessorContext
 from tests.workflows.running import PATIENCE_SECONDS
-from workers.processor import ProcessorContext
 
 
 class Gate:

@@ -19,9 +19,16 @@ from temporalio.client import (
 )
 from temporalio.testing import WorkflowEnvironment
 
-from contract import json_values
-from contract.job_spec import Controls, Execution, JobSpec, RetrySpec, StageSpec, ToleranceSpec
-from contract.names import (
+from fanfold.contract import json_values
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
+from fanfold.contract.names import (
     DEFAULT_TENANT,
     JOB_WORKFLOW,
     JobId,
@@ -30,17 +37,17 @@ from contract.names import (
     new_job_id,
     shard_workflow_id,
 )
-from contract.plan import Tuning
-from contract.settings import WorkerSettings
-from contract.states import ChunkState
-from contract.wire import JobInput, JobRef, Pace
-from ledger.connect import Ledger, connect
-from ledger.recording import NewJob
-from ledger.records import ChunkRecord, JobRecord, NewChunk
+from fanfold.contract.plan import Tuning
+from fanfold.contract.settings import WorkerSettings
+from fanfold.contract.states import ChunkState
+from fanfold.contract.wire import JobInput, JobRef, Pace
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.recording import NewJob
+from fanfold.ledger.records import ChunkRecord, JobRecord, NewChunk
+from fanfold.workers.main import build_workers
+from fanfold.workers.processor import Processor
+from fanfold.workers.registry import Registry
 from tests.ledger.jobs_recorded import ours
-from workers.main import build_workers
-from workers.processor import Processor
-from workers.registry import Registry
 
 PATIENCE_SECONDS = 30
 ONE_ATTEMPT = RetrySpec(max_attempts=1)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from contract.failures import FailureType
-from contract.job_spec import (
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import (
     RetrySpec,
     StageSpec,
 )
-from contract.states import ChunkState
-from ledger.connect import Ledger, connect
-from ledger.database import Statement
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Statement
+from fanfold.processing import ProcessorContext
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.blocks_alone import begin, block, chunks_of, running_job, worker
 from tests.workflows.gate import Gate
 from tests.workflows.running import until
-from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 

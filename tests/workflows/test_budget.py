@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from contract.job_spec import Execution, RetrySpec, StageSpec
-from contract.plan import Tuning
-from contract.states import JobState
+from fanfold.contract.job_spec import Execution, RetrySpec, StageSpec
+from fanfold.contract.plan import Tuning
+from fanfold.contract.states import JobState
 from tests.workflows.running import BLOCKS_IN_SHARDS, SHARDS, Fanfold, Shape, event_names
 
 MOST_EVENTS = 10_000

@@ -7,11 +7,12 @@ import time
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-import workers.workflows.children
-from contract.job_spec import Execution, RetrySpec, StageSpec
-from contract.names import chunk_workflow_id
-from contract.states import ChunkState, JobState
-from contract.wire import JobInput
+from fanfold.contract.job_spec import Execution, RetrySpec, StageSpec
+from fanfold.contract.names import chunk_workflow_id
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import JobInput
+from fanfold.processing import ProcessorContext
+from fanfold.workers.workflows import children
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
@@ -27,7 +28,6 @@ from tests.workflows.running import (
     until,
 )
 from tests.workflows.unsteady_ledger import UnsteadyLedger
-from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 
@@ -185,7 +185,7 @@ async def test_a_cancel_while_a_child_is_started_waits_for_all_children(
             time.sleep(0.5)  # the workflow task lasts until the cancellation has arrived
         return chunk_workflow_id(job_id, index)
 
-    monkeypatch.setattr(workers.workflows.children, "chunk_workflow_id", slow_at_last)
+    monkeypatch.setattr(children, "chunk_workflow_id", slow_at_last)
     job = await fanfold.record([[n] for n in range(5)], GATED, max_concurrency=3)
     async with fanfold.working(gate.gate, sandbox=False), gate:
         handle = await fanfold.start(job)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contract.job_spec import StageSpec
-from contract.states import JobState
+from fanfold.contract.job_spec import StageSpec
+from fanfold.contract.states import JobState
 from tests.workflows.gate import Gate
 from tests.workflows.running import Fanfold, event_names
 

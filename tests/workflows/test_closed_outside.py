@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from contract.failures import FailureType
-from contract.job_spec import StageSpec
-from contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
-from contract.states import ChunkState, JobState
-from contract.wire import ChunkInput, JobInput
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import StageSpec
+from fanfold.contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import ChunkInput, JobInput
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     BLOCKS_IN_SHARDS,

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from contract.failures import FailureType
-from contract.job_spec import (
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import (
     Controls,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
 )
-from contract.states import ChunkState
-from ledger.connect import Ledger, connect
-from ledger.database import Statement
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Statement
+from fanfold.processing import ProcessorContext
 from tests.workflows.blocks_alone import begin, block, chunks_of, running_job, worker
 from tests.workflows.gate import Gate
 from tests.workflows.running import until
-from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 

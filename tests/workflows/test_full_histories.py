@@ -3,9 +3,9 @@
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from contract.failures import FailureType
-from contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
-from contract.states import JobState
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.states import JobState
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.running import (

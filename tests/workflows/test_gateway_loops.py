@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from app.loops.orchestration import Orchestration
-from contract.failures import FailureType
-from contract.job_spec import StageSpec
-from contract.states import JobState
-from contract.wire import JobInput
-from devstack.running import free_ports
-from ledger.starting import Places
+from fanfold.app.loops.orchestration import Orchestration
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import StageSpec
+from fanfold.contract.states import JobState
+from fanfold.contract.wire import JobInput
+from fanfold.devstack.running import free_ports
+from fanfold.ledger.starting import Places
 from tests.ledger.jobs_recorded import chunks_of, claimed_starts, new_job, ours
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate

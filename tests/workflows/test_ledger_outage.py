@@ -2,8 +2,8 @@
 
 import pytest
 
-from contract.job_spec import StageSpec
-from contract.states import ChunkState, JobState
+from fanfold.contract.job_spec import StageSpec
+from fanfold.contract.states import ChunkState, JobState
 from tests.workflows.gate import Gate
 from tests.workflows.running import BLOCKS, CHILDREN, ONE_ATTEMPT, QUICK_CHILDREN, Fanfold, Shape
 from tests.workflows.unsteady_ledger import UnsteadyLedger

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from contract.failures import FailureType
-from contract.job_spec import RetrySpec, StageSpec
-from contract.states import ChunkState, JobState
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.processing import ProcessorContext
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     CHILDREN,
@@ -21,7 +22,6 @@ from tests.workflows.running import (
     event_names,
     until,
 )
-from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 

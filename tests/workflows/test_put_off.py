@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from contract.job_spec import RetrySpec, StageSpec
-from contract.states import ChunkState, JobState
+from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.processing import ProcessorContext
 from tests.workflows.running import (
     BLOCKS,
     BLOCKS_IN_SHARDS,
@@ -20,7 +21,6 @@ from tests.workflows.running import (
     Shape,
     event_names,
 )
-from workers.processor import ProcessorContext
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from contract.job_spec import RetrySpec, StageSpec
-from contract.plan import Tuning
-from contract.states import ChunkState, JobState
-from contract.wire import JobInput
+from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.plan import Tuning
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import JobInput
 from tests.workflows.gate import Gate
 from tests.workflows.running import QUICK_CHILDREN, Fanfold, event_names, until
 

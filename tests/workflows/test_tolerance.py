@@ -2,10 +2,10 @@
 
 import pytest
 
-from contract.failures import FailureType
-from contract.job_spec import StageSpec, ToleranceSpec
-from contract.states import ChunkState, JobState
-from ledger.records import JobRecord
+from fanfold.contract.failures import FailureType
+from fanfold.contract.job_spec import StageSpec, ToleranceSpec
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.records import JobRecord
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.running import BLOCKS_IN_SHARDS, ONE_ATTEMPT, SHARDS, Fanfold, Shape
 

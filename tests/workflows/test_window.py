@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from contract.job_spec import RetrySpec, StageSpec
-from contract.states import JobState
-from contract.wire import JobInput
+from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.states import JobState
+from fanfold.contract.wire import JobInput
+from fanfold.processing import ProcessorContext
+from fanfold.workers.workflows.window import Window
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     BLOCKS,
@@ -21,8 +23,6 @@ from tests.workflows.running import (
     Shape,
     until,
 )
-from workers.processor import ProcessorContext
-from workers.workflows.window import Window
 
 pytestmark = pytest.mark.anyio
 

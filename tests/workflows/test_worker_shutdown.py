@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from contract.job_spec import StageSpec
-from contract.states import ChunkState, JobState
-from contract.wire import JobInput
+from fanfold.contract.job_spec import StageSpec
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import JobInput
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     BLOCKS,

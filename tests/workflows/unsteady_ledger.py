@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from contract.names import DEFAULT_TENANT
-from ledger.connect import Ledger
-from ledger.database import LedgerUnavailable
+from fanfold.contract.names import DEFAULT_TENANT
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerUnavailable
 
 Operation = Callable[..., Awaitable[Any]]
 

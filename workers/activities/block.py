@@ -23,19 +23,19 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK, JobId
-from contract.states import JobState
-from contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.database import LedgerFailure
-from ledger.jobs import Terms
-from ledger.outcomes import Script
-from ledger.records import Attempt, BlockRun, NoAttempt
-from ledger.work import Work
-from workers.activities.lifeline import heartbeats
-from workers.attempts import Attempts, Ending, NoSuchJob, persistently
-from workers.worker_slots import WorkerSlots
+from fanfold.contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK, JobId
+from fanfold.contract.states import JobState
+from fanfold.contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import LedgerFailure
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.outcomes import Script
+from fanfold.ledger.records import Attempt, BlockRun, NoAttempt
+from fanfold.ledger.work import Work
+from fanfold.workers.activities.lifeline import heartbeats
+from fanfold.workers.attempts import Attempts, Ending, NoSuchJob, persistently
+from fanfold.workers.worker_slots import WorkerSlots
 
 _log = logging.getLogger("fanfold.worker")
 

@@ -6,16 +6,16 @@ import secrets
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from contract.failures import Failure
-from contract.names import RUN_STAGE
-from contract.states import ChunkState, JobState
-from contract.wire import RECORDED, TOLERANCE_EXCEEDED, ChunkOutcome, StageInput
-from ledger import outcomes
-from ledger.connect import Ledger
-from ledger.jobs import Terms
-from ledger.records import Attempt, NoAttempt
-from workers.activities.lifeline import ended_with_the_worker, handed_over, heartbeats
-from workers.attempts import Attempts, NoSuchJob, persistently
+from fanfold.contract.failures import Failure
+from fanfold.contract.names import RUN_STAGE
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import RECORDED, TOLERANCE_EXCEEDED, ChunkOutcome, StageInput
+from fanfold.ledger import outcomes
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.records import Attempt, NoAttempt
+from fanfold.workers.activities.lifeline import ended_with_the_worker, handed_over, heartbeats
+from fanfold.workers.attempts import Attempts, NoSuchJob, persistently
 
 # A chunk that is due so soon is waited for here: its workflow was started a little early,
 # or ending it and starting it again would take as long.

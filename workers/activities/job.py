@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 from temporalio import activity
 
-from contract.failures import Failure, FailureType
-from contract.job_spec import Controls
-from contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST, JobId
-from contract.plan import ranges_of
-from contract.states import ChunkState, JobState
-from contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
-from ledger.chunks import Chunks
-from ledger.connect import Ledger
-from ledger.records import ChunkCounts
-from workers.activities.lifeline import heartbeats
-from workers.fold import Fold, FoldFailed
-from workers.processor import ReducerType
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.job_spec import Controls
+from fanfold.contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST, JobId
+from fanfold.contract.plan import ranges_of
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
+from fanfold.ledger.chunks import Chunks
+from fanfold.ledger.connect import Ledger
+from fanfold.ledger.records import ChunkCounts
+from fanfold.workers.activities.lifeline import heartbeats
+from fanfold.workers.fold import Fold, FoldFailed
+from fanfold.workers.processor import ReducerType
 
 
 class JobActivities:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from contract.plan import HEARTBEAT_INTERVAL
+from fanfold.contract.plan import HEARTBEAT_INTERVAL
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from contract.names import CHUNK_WORKFLOW, END_REPLACED
-from contract.wire import ReplacedRun
+from fanfold.contract.names import CHUNK_WORKFLOW, END_REPLACED
+from fanfold.contract.wire import ReplacedRun
 
 
 @activity.defn(name=END_REPLACED)

@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from contract import json_values
-from workers.processor import ValidationError, example
+from fanfold.contract import json_values
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import example
 
 
 @example(

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, StrictFloat, StrictInt
 from temporalio.exceptions import ApplicationError
 
-from workers.processor import ProcessorContext, example
+from fanfold.processing import ProcessorContext
+from fanfold.workers.processor import example
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from workers.processor import ValidationError, example
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import example
 
 
 @example(

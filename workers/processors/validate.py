@@ -8,7 +8,8 @@ import pydantic
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from workers.processor import ItemDropped, ValidationError, example
+from fanfold.processing import ItemDropped, ValidationError
+from fanfold.workers.processor import example
 
 Kind = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 

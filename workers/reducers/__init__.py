@@ -1,1 +1,1 @@
-"""The built-in reducers, one a module: see `workers.processor.Reducer`."""
+"""The built-in reducers, one a module: see `fanfold.workers.processor.Reducer`."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from workers.processor import ValidationError, example
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import example
 
 
 @example({"items": ["a", "b", "c"], "chunk_size": 2, "processor": "transform"})

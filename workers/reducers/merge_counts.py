@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from workers.processor import ValidationError, example
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import example
 
 
 @example(

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-from workers.processor import ValidationError, example
+from fanfold.processing import ValidationError
+from fanfold.workers.processor import example
 
 
 @example({"items": [1, 2, 3, 4], "chunk_size": 2, "processor": "double"})

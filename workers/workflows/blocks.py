@@ -9,11 +9,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import RUN_BLOCK, chunk_task_queue
-    from contract.plan import HEARTBEAT_TIMEOUT, Tuning, block_id
-    from contract.wire import BlockInput, BlockOutcome, JobRef
-    from workers.workflows.calls import LEDGER_RETRY
-    from workers.workflows.window import Running, Window
+    from fanfold.contract.names import RUN_BLOCK, chunk_task_queue
+    from fanfold.contract.plan import HEARTBEAT_TIMEOUT, Tuning, block_id
+    from fanfold.contract.wire import BlockInput, BlockOutcome, JobRef
+    from fanfold.workers.workflows.calls import LEDGER_RETRY
+    from fanfold.workers.workflows.window import Running, Window
 
 _BLOCK_NUMBER_BITS = 40
 # Blocks that begin together do not all make way together.

@@ -15,8 +15,8 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import RECORD_LOST
-    from contract.wire import JobRef, LostChunks
+    from fanfold.contract.names import RECORD_LOST
+    from fanfold.contract.wire import JobRef, LostChunks
 
 # Ledger writes are repeated until they succeed: a database that is away for an hour
 # delays a job, it does not fail it.

@@ -9,10 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
-    from contract.plan import Tuning
-    from contract.states import ChunkState
-    from contract.wire import (
+    from fanfold.contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
+    from fanfold.contract.plan import Tuning
+    from fanfold.contract.states import ChunkState
+    from fanfold.contract.wire import (
         RECORDED,
         TOLERANCE_EXCEEDED,
         ChunkInput,
@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
         Pace,
         StagePlan,
     )
-    from workers.workflows.calls import details_of, record_lost, start_child
-    from workers.workflows.window import Running, Window
+    from fanfold.workers.workflows.calls import details_of, record_lost, start_child
+    from fanfold.workers.workflows.window import Running, Window
 
 # A child takes some tens of milliseconds to start: with this lead its attempt begins on
 # time. The activity waits for what is left.

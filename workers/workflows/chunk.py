@@ -6,11 +6,11 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import CHUNK_WORKFLOW, RUN_STAGE
-    from contract.plan import HEARTBEAT_TIMEOUT, TIMEOUT_SLACK
-    from contract.states import ChunkState
-    from contract.wire import ChunkInput, ChunkOutcome, StageInput, StagePlan
-    from workers.workflows.calls import LEDGER_RETRY
+    from fanfold.contract.names import CHUNK_WORKFLOW, RUN_STAGE
+    from fanfold.contract.plan import HEARTBEAT_TIMEOUT, TIMEOUT_SLACK
+    from fanfold.contract.states import ChunkState
+    from fanfold.contract.wire import ChunkInput, ChunkOutcome, StageInput, StagePlan
+    from fanfold.workers.workflows.calls import LEDGER_RETRY
 
 
 @workflow.defn(name=CHUNK_WORKFLOW)

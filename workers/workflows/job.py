@@ -6,8 +6,8 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from contract.job_spec import Execution
-    from contract.names import (
+    from fanfold.contract.job_spec import Execution
+    from fanfold.contract.names import (
         BLOCK_SLOTS_RETURNED,
         CLOSE_JOB,
         JOB_WORKFLOW,
@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
         SLOTS_RETURNED,
         STOP,
     )
-    from contract.plan import NO_SHARD, indexes_of
-    from contract.wire import (
+    from fanfold.contract.plan import NO_SHARD, indexes_of
+    from fanfold.contract.wire import (
         BlockSlotsReturned,
         ClosedJob,
         CloseJob,
@@ -27,12 +27,12 @@ with workflow.unsafe.imports_passed_through():
         PageInput,
         SlotsReturned,
     )
-    from workers.workflows.blocks import Blocks
-    from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
-    from workers.workflows.children import Children
-    from workers.workflows.replaced import end_replaced
-    from workers.workflows.shards import Shards
-    from workers.workflows.window import Window
+    from fanfold.workers.workflows.blocks import Blocks
+    from fanfold.workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
+    from fanfold.workers.workflows.children import Children
+    from fanfold.workers.workflows.replaced import end_replaced
+    from fanfold.workers.workflows.shards import Shards
+    from fanfold.workers.workflows.window import Window
 
 _CLOSE_TIMEOUT = timedelta(hours=1)
 _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)

@@ -6,10 +6,10 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from contract.names import END_REPLACED
-    from contract.plan import HEARTBEAT_TIMEOUT
-    from contract.wire import JobRef, ReplacedRun
-    from workers.workflows.calls import LEDGER_RETRY
+    from fanfold.contract.names import END_REPLACED
+    from fanfold.contract.plan import HEARTBEAT_TIMEOUT
+    from fanfold.contract.wire import JobRef, ReplacedRun
+    from fanfold.workers.workflows.calls import LEDGER_RETRY
 
 _TIMEOUT = timedelta(minutes=5)
 

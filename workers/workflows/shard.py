@@ -8,25 +8,25 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.job_spec import Execution
-    from contract.names import (
+    from fanfold.contract.job_spec import Execution
+    from fanfold.contract.names import (
         BLOCK_SLOTS_RETURNED,
         SHARD_WORKFLOW,
         SLOTS_LENT,
         SLOTS_RETURNED,
         STOP,
     )
-    from contract.plan import indexes_of
-    from contract.wire import (
+    from fanfold.contract.plan import indexes_of
+    from fanfold.contract.wire import (
         BlockSlotsReturned,
         ShardInput,
         ShardOutcome,
         SlotsLent,
         SlotsReturned,
     )
-    from workers.workflows.blocks import Blocks
-    from workers.workflows.children import Children
-    from workers.workflows.window import Window
+    from fanfold.workers.workflows.blocks import Blocks
+    from fanfold.workers.workflows.children import Children
+    from fanfold.workers.workflows.window import Window
 
 # Idle slots are returned a few at a time: a signal for each would fill the job's history.
 # No slot is idle for longer than this.

@@ -12,15 +12,15 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from contract.job_spec import Execution
-    from contract.names import (
+    from fanfold.contract.job_spec import Execution
+    from fanfold.contract.names import (
         PLAN_PAGE,
         SHARD_WORKFLOW,
         SLOTS_LENT,
         job_task_queue,
         shard_workflow_id,
     )
-    from contract.wire import (
+    from fanfold.contract.wire import (
         JobInput,
         Page,
         PageInput,
@@ -29,8 +29,8 @@ with workflow.unsafe.imports_passed_through():
         SlotsLent,
         SlotsReturned,
     )
-    from workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, start_child
-    from workers.workflows.window import Running, Window
+    from fanfold.workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, start_child
+    from fanfold.workers.workflows.window import Running, Window
 
 
 class Shards:

@@ -4,5 +4,5 @@ One generator draws on the next: `decompression`, a format (`ndjson`, `csv_table
 `json_array`), `cutting`; `parsing` puts them together. None holds more than a few
 megabytes, whatever passes through.
 
-Imports `app.http`, `app.intake.faults`, `contract` and `ledger`.
+Imports `fanfold.app.http`, `fanfold.app.intake.faults`, `contract` and `ledger`.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from json import encoder
 from typing import Final
 
-from app.intake.faults import ITEMS, item, refuse, refuse_limit
+from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 
 _ROWS_AT_ONCE: Final = 500
 _quoted: Callable[[str], str] = encoder.encode_basestring

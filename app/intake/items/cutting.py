@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.http.errors import pointer
-from app.intake.faults import ITEMS, item, refuse, refuse_limit
-from app.intake.job_request import JobRequest
-from app.intake.validation import check_nesting, encode
-from contract.settings import GatewaySettings
-from ledger.records import NewChunk
+from fanfold.app.http.errors import pointer
+from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.validation import check_nesting, encode
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.records import NewChunk
 
 DEFAULT_CHUNK_SIZE: Final = 100
 

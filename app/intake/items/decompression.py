@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 
-from app.http.errors import BodyTooLarge, MalformedRequest
+from fanfold.app.http.errors import BodyTooLarge, MalformedRequest
 
 BLOCK_BYTES = 256 * 1024
 LEAST_BYTES = 64 * 1024

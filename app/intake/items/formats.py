@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from app.http.errors import UnsupportedMediaType
+from fanfold.app.http.errors import UnsupportedMediaType
 
 
 class Format(Enum):

@@ -1,6 +1,6 @@
 """Checks that texts are items, by the same rules as for the items of a JSON body.
 
-`contract.json_values` has the rules. It parses a text and writes it again, at some 40 MB
+`fanfold.contract.json_values` has the rules. It parses a text and writes it again, at some 40 MB
 a second. Here many texts are first parsed together by a parser that is stricter and five
 times faster. What it accepts is valid by all rules; what it refuses, or could have
 overlooked, is checked one by one by the rules themselves.
@@ -13,9 +13,9 @@ from functools import partial
 
 import pydantic_core
 
-from app.intake.faults import item, refuse, refuse_limit
-from contract import json_values
-from contract.settings import GatewaySettings
+from fanfold.app.intake.faults import item, refuse, refuse_limit
+from fanfold.contract import json_values
+from fanfold.contract.settings import GatewaySettings
 
 Place = Callable[[int], str]
 """Says where the n-th of these texts was, as the start of a message: `line 18: `."""

@@ -5,8 +5,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from app.intake.faults import ITEMS, item, refuse, refuse_limit
-from app.intake.items.item_check import ItemCheck
+from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
+from fanfold.app.intake.items.item_check import ItemCheck
 
 _TEXTS_AT_ONCE = 500
 _BYTES_AT_ONCE = 256 * 1024

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from app.intake.faults import ITEMS, refuse_limit
-from app.intake.items.item_check import ItemCheck
+from fanfold.app.intake.faults import ITEMS, refuse_limit
+from fanfold.app.intake.items.item_check import ItemCheck
 
 _BLANK = b" \t\r"
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from app.intake.items import csv_table, json_array, ndjson
-from app.intake.items.cutting import Cut, chunks
-from app.intake.items.decompression import decompressed
-from app.intake.items.formats import Encoded, Format
-from app.intake.items.item_check import ItemCheck
-from contract.settings import GatewaySettings
-from ledger.records import NewChunk
+from fanfold.app.intake.items import csv_table, json_array, ndjson
+from fanfold.app.intake.items.cutting import Cut, chunks
+from fanfold.app.intake.items.decompression import decompressed
+from fanfold.app.intake.items.formats import Encoded, Format
+from fanfold.app.intake.items.item_check import ItemCheck
+from fanfold.contract.settings import GatewaySettings
+from fanfold.ledger.records import NewChunk
 
 
 def chunks_of(
