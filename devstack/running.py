@@ -48,7 +48,7 @@ class RunningStack:
         with output.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fanfold.cli.main", "up"],
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,

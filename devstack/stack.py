@@ -186,7 +186,7 @@ def _child_environment(settings: StackSettings) -> dict[str, str]:
         "TEMPORAL_CONFIG_FILE": os.devnull,
         # The code runs from where this code is, whatever directory the user is in.
         "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+            filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])
         ),
         "FANFOLD_DATA_DIR": str(settings.data_dir),
         "FANFOLD_LEDGER_URL": settings.ledger,
