@@ -1,6 +1,6 @@
 """Failures that cross the wire: their type names, and the record of one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -31,9 +31,9 @@ class FailureType(StrEnum):
     NEVER_SEALED = "NeverSealed"
     """The job waited for its data, and was not sealed in time."""
     TOLERANCE_EXCEEDED = "ToleranceExceeded"
-    """More chunks failed than the job's tolerated_failures allow."""
-    ALL_CHUNKS_FAILED = "AllChunksFailed"
-    """No chunk succeeded."""
+    """More items failed than the job's tolerated_failures allow."""
+    ALL_ITEMS_FAILED = "AllItemsFailed"
+    """No item succeeded."""
     FOLD_FAILED = "FoldFailed"
     """The reducer raised an error, or its result is over the size limit."""
 
@@ -45,6 +45,8 @@ class Failure:
     type: str
     message: str
     retryable: bool = False
+    traceback: str = ""
+    """The last frames of the user's code; empty where none is to blame, or none is kept."""
 
     def __post_init__(self) -> None:
         """Make the text storable everywhere: no NUL, no lone surrogate, bounded."""
@@ -53,7 +55,7 @@ class Failure:
 
     def as_json(self) -> dict[str, Any]:
         """The failure as the JSON object that `error` holds over HTTP."""
-        return asdict(self)
+        return {"type": self.type, "message": self.message, "retryable": self.retryable}
 
 
 def printable(text: str) -> str:

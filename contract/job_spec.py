@@ -40,10 +40,10 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToleranceSpec:
-    """How many failed chunks a job bears; past either limit it fails.
+    """How many failed items a job bears; past either limit it fails.
 
-    `percent` is of the chunks finished so far. While the job runs it is compared
-    only once `min_sample` chunks have finished; at the end always.
+    `percent` is of the items finished so far. While the job runs it is compared
+    only once `min_sample` items have finished; at the end always.
     """
 
     count: int | None = None
@@ -103,9 +103,15 @@ class JobSpec:
     """True when the client gave `stages`, false when it gave one `processor`."""
     reducer: str | None = None
     execution: Execution = Execution.WORKFLOW
-    chunk_size: int = 100
-    """How data is cut that arrives after the job."""
+    chunk_size: int | None = 100
+    """How items are cut, also those that arrive after the job; None where chunks were given."""
     max_chunk_bytes: int | None = None
+    item_key: str | None = None
+    """The field of each item that is its key."""
+    retry: RetrySpec | None = None
+    """Where the client gave stages: what those go by that do not say."""
+    chunk_timeout_seconds: float | None = None
+    """The same."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -115,9 +121,15 @@ class JobSpec:
         """The spec as JSON text.
 
         The controls that the job began with stand in it too: release 0.1.0 reads them
-        there. Whoever knows `Controls` reads those.
+        there. Whoever knows `Controls` reads those. That release refuses what it does not
+        know, so it gets no more of that than the job needs.
         """
-        return _text(asdict(self) | asdict(controls))
+        given = {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or name not in _SINCE_0_1
+        }
+        return _text(given | asdict(controls))
 
     @classmethod
     def from_json(cls, text: str) -> "JobSpec":
@@ -128,8 +140,12 @@ class JobSpec:
             | {
                 "stages": tuple(_stage(stage) for stage in raw["stages"]),
                 "execution": _execution(raw.get("execution", Execution.WORKFLOW)),
+                "retry": _retry(raw["retry"]) if raw.get("retry") else None,
             }
         )
+
+
+_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds")
 
 
 def _execution(text: str) -> Execution:
@@ -141,9 +157,12 @@ def _execution(text: str) -> Execution:
 
 
 def _stage(raw: dict[str, Any]) -> StageSpec:
-    retry = known_fields(RetrySpec, raw.get("retry", {}))
-    retry["non_retryable"] = tuple(retry.get("non_retryable", ()))
-    return StageSpec(**known_fields(StageSpec, raw) | {"retry": RetrySpec(**retry)})
+    return StageSpec(**known_fields(StageSpec, raw) | {"retry": _retry(raw.get("retry", {}))})
+
+
+def _retry(raw: dict[str, Any]) -> RetrySpec:
+    known = known_fields(RetrySpec, raw)
+    return RetrySpec(**known | {"non_retryable": tuple(known.get("non_retryable", ()))})
 
 
 def _text(raw: dict[str, Any]) -> str:

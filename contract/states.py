@@ -42,11 +42,12 @@ class JobState(State):
 
 
 class ChunkState(State):
-    """Where a chunk stands; the last three are terminal and never change again."""
+    """Where a chunk stands; the last four are terminal and never change again."""
 
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -59,4 +60,6 @@ class ChunkState(State):
 _TERMINAL_JOB_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 )
-_TERMINAL_CHUNK_STATES = frozenset({ChunkState.SUCCEEDED, ChunkState.FAILED, ChunkState.CANCELLED})
+WITH_RESULT = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED)
+"""The states of a chunk that has a result."""
+_TERMINAL_CHUNK_STATES = frozenset({*WITH_RESULT, ChunkState.FAILED, ChunkState.CANCELLED})

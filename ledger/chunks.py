@@ -1,51 +1,55 @@
 """Chunks as they are shown: listed, found, streamed with their outputs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Row, placeholders
-from fanfold.ledger.records import ChunkOutput, ChunkRecord, failure_of, output_of
+from fanfold.ledger.error_groups import HAS_FAILED_ITEMS
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, failure_of, item_errors_of
 from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.transitions import in_states
 
 _COLUMNS = (
     "idx, state, item_count, items_failed, attempts, error_type, error_message, "
-    "error_retryable, started_at, finished_at, result_bytes, block"
+    "error_retryable, error_traceback, started_at, finished_at, result_bytes, by_item, block"
 )
-# Spelt out, so that a database sees which of its indexes holds them: those that are pending
-# are in two, and of those that succeeded there is none, since they are most.
-_CONDITIONS: dict[ChunkState | None, tuple[str, ...]] = {
-    None: ("",),
-    ChunkState.PENDING: (
-        " AND state = 'pending' AND due_at IS NULL",
-        " AND state = 'pending' AND due_at IS NOT NULL",
-    ),
-    **{
-        state: (f" AND state = '{state}'",)
-        for state in ChunkState
-        if state is not ChunkState.PENDING
-    },
-}
+# Of a chunk: found by its key, since a join would leave the choice to the database.
+_SUBMITTED = (
+    "FROM inputs WHERE inputs.job_id = chunks.job_id "
+    "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = 0"
+)
 # What a page of results may hold in memory at once, but for a single larger result.
 _PAGE_BYTES = 1024 * 1024
 _PAGE_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkData:
+    """A chunk with its items, as a JSON array, and its output."""
+
+    record: ChunkRecord
+    items: bytes
+    output: ChunkOutput
 
 
 class Chunks(OfTenant):
     """Operations on chunks. Every method raises LedgerUnavailable when the database is away."""
 
     async def page(
-        self, job_id: JobId, *, state: ChunkState | None, after: int, limit: int
+        self,
+        job_id: JobId,
+        *,
+        states: Sequence[ChunkState] = (),
+        after: int,
+        limit: int,
     ) -> list[ChunkRecord]:
-        """At most `limit` chunks with an index above `after`, in index order."""
-        rows: list[Row] = []
-        for condition in _CONDITIONS[state]:
-            rows += await self._database.read(
-                f"SELECT {_COLUMNS} FROM chunks "
-                f"WHERE job_id = ? AND tenant = ? AND idx > ?{condition} ORDER BY idx LIMIT ?",
-                (job_id, self._tenant, after, limit),
-            )
-        return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
+        """At most `limit` chunks in one of these states, or in any, with an index above `after`.
+
+        In index order.
+        """
+        return await self._page(job_id, _conditions(states), after, limit)
 
     async def find(self, job_id: JobId, index: int) -> ChunkRecord | None:
         """One chunk, or None where the job has none of that index."""
@@ -64,22 +68,90 @@ class Chunks(OfTenant):
                 yield pair
 
     async def stream(
-        self, job_id: JobId, *, state: ChunkState | None = None
+        self, job_id: JobId, *, states: Sequence[ChunkState] = ()
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
-        """Every chunk of the job with its output, in index order, in flat memory."""
-        async for batch in self.batches(job_id, state=state):
+        """The job's chunks in these states, or all, with their outputs, in order, in flat memory."""
+        async for batch in self.batches(job_id, states=states):
             for pair in batch:
                 yield pair
 
     async def batches(
-        self, job_id: JobId, *, state: ChunkState | None = None
+        self, job_id: JobId, *, states: Sequence[ChunkState] = ()
     ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
         """What `stream` gives, about a megabyte at a time."""
         after = -1
-        while records := await self.page(job_id, state=state, after=after, limit=_PAGE_ROWS):
+        while records := await self.page(job_id, states=states, after=after, limit=_PAGE_ROWS):
             async for batch in self._batches(job_id, records):
                 yield batch
             after = records[-1].index
+
+    async def data(
+        self,
+        job_id: JobId,
+        *,
+        states: Sequence[ChunkState] = (),
+        with_failed_items: bool = False,
+        after: int = -1,
+        items_wanted: int,
+    ) -> AsyncIterator[ChunkData]:
+        """The chunks in these states, or those with failed items, with their items and outputs.
+
+        In index order, from the one after `after` on. Reads about a megabyte of items at a
+        time, and not much more than `items_wanted` items.
+        """
+        conditions = (f" AND {HAS_FAILED_ITEMS}",) if with_failed_items else _conditions(states)
+        rows = min(_PAGE_ROWS, items_wanted)
+        while records := await self._page(job_id, conditions, after, rows):
+            for batch in await self._batches_of_items(job_id, records, items_wanted):
+                items = await self._items_of(job_id, batch)
+                outputs = await self._outputs_of(job_id, batch)
+                for record in batch:
+                    # Of a job that is deleted meanwhile there are none.
+                    if record.index in items:
+                        output = outputs.get(record.index, ChunkOutput())
+                        yield ChunkData(record, items[record.index], output)
+            after = records[-1].index
+
+    async def _page(
+        self, job_id: JobId, conditions: Iterable[str], after: int, limit: int
+    ) -> list[ChunkRecord]:
+        rows: list[Row] = []
+        for condition in conditions:
+            rows += await self._database.read(
+                f"SELECT {_COLUMNS} FROM chunks "
+                f"WHERE job_id = ? AND tenant = ? AND idx > ?{condition} ORDER BY idx LIMIT ?",
+                (job_id, self._tenant, after, limit),
+            )
+        return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
+
+    async def _batches_of_items(
+        self, job_id: JobId, records: Sequence[ChunkRecord], items_wanted: int
+    ) -> list[Sequence[ChunkRecord]]:
+        """These chunks in batches of about a megabyte of items, or as many as are wanted."""
+        rows = await self._database.read(
+            f"SELECT idx, (SELECT LENGTH(body) {_SUBMITTED}) FROM chunks "
+            f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(records))})",
+            (job_id, self._tenant, *(record.index for record in records)),
+        )
+        sizes = dict(rows)
+        batches: list[Sequence[ChunkRecord]] = []
+        start, waiting_bytes, items = 0, 0, 0
+        for end, record in enumerate(records, start=1):
+            waiting_bytes += (sizes.get(record.index) or 0) + record.result_bytes
+            items += record.items_failed or record.item_count
+            if waiting_bytes < _PAGE_BYTES and items < items_wanted and end < len(records):
+                continue
+            batches.append(records[start:end])
+            start, waiting_bytes, items = end, 0, 0
+        return batches
+
+    async def _items_of(self, job_id: JobId, records: Sequence[ChunkRecord]) -> dict[int, bytes]:
+        rows = await self._database.read(
+            f"SELECT idx, (SELECT body {_SUBMITTED}) AS body FROM chunks "
+            f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(records))})",
+            (job_id, self._tenant, *(record.index for record in records)),
+        )
+        return {row["idx"]: bytes(row["body"]) for row in rows if row["body"] is not None}
 
     async def _batches(
         self, job_id: JobId, records: Sequence[ChunkRecord]
@@ -97,15 +169,41 @@ class Chunks(OfTenant):
     async def _outputs_of(
         self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> dict[int, ChunkOutput]:
-        indexes = [record.index for record in records if record.state.is_terminal]
-        if not indexes:
+        by_item = {record.index: record.by_item for record in records if record.state.is_terminal}
+        if not by_item:
             return {}
         rows = await self._database.read(
             "SELECT idx, body, item_errors FROM results "
-            f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(indexes))})",
-            (job_id, self._tenant, *indexes),
+            f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(by_item))})",
+            (job_id, self._tenant, *by_item),
         )
-        return {row["idx"]: output_of(row["body"], row["item_errors"]) for row in rows}
+        return {
+            row["idx"]: ChunkOutput(
+                body=bytes(row["body"]),
+                item_errors=item_errors_of(row["item_errors"]),
+                by_item=by_item[row["idx"]],
+            )
+            for row in rows
+        }
+
+
+def _conditions(states: Sequence[ChunkState]) -> tuple[str, ...]:
+    """The conditions of the queries that together find the chunks in these states, or all.
+
+    Spelt out, so that a database sees which of its indexes holds them: those that are pending
+    are in two, and of those that succeeded there is none, since they are most.
+    """
+    if not states:
+        return ("",)
+    pending = [
+        f" AND {in_states([ChunkState.PENDING])} AND due_at IS {which}"
+        for which in ("NULL", "NOT NULL")
+    ]
+    others = [state for state in states if state is not ChunkState.PENDING]
+    return (
+        *(pending if ChunkState.PENDING in states else ()),
+        *([f" AND {in_states(others)}"] if others else ()),
+    )
 
 
 def _record(row: Row) -> ChunkRecord:
@@ -119,5 +217,6 @@ def _record(row: Row) -> ChunkRecord:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         result_bytes=row["result_bytes"],
+        by_item=None if row["by_item"] is None else bool(row["by_item"]),
         block=row["block"],
     )

@@ -7,12 +7,14 @@ was never sealed.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.error_groups import error_groups
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, now_ms
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import (
@@ -34,6 +36,7 @@ RECEIVES_NOTHING = (
     "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
 )
 _IS_CANCELLED = CLOSE_CANCELLED.condition
+_SINCE_0_1 = ("partially_succeeded", "items_dropped", "first_item")
 _IS_CLOSED = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
     "AND jobs.finished_at IS NOT NULL)"
@@ -60,11 +63,18 @@ class _End:
 
     def _summary(self, error: Failure | None) -> str:
         summary = {
-            "counts": asdict(self.counts),
-            "errors": [asdict(group) for group in self.errors],
+            "counts": _said(self.counts),
+            "errors": [_said(group) for group in self.errors],
             "error": error.as_json() if error else None,
         }
         return json.dumps(summary, ensure_ascii=False)
+
+
+def _said(record: ChunkCounts | ErrorGroup) -> dict[str, Any]:
+    """The fields that release 0.1.0 knows, which refuses others; of these, what says something."""
+    return {
+        name: value for name, value in asdict(record).items() if value or name not in _SINCE_0_1
+    }
 
 
 class Closing(OfTenant):
@@ -103,7 +113,7 @@ class Closing(OfTenant):
             state=state,
             error=error,
             counts=counts,
-            errors=await counting.error_groups(self._database, job_id, self._tenant),
+            errors=await error_groups(self._database, job_id, self._tenant),
             result=result,
         )
         which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN}"

@@ -10,8 +10,8 @@ from fanfold.ledger.abandoned import Abandoned
 from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.closing import Closing
-from fanfold.ledger.counting import RunningErrorGroups
 from fanfold.ledger.database import Database
+from fanfold.ledger.error_groups import RunningErrorGroups
 from fanfold.ledger.jobs import Jobs
 from fanfold.ledger.migrate import migrate
 from fanfold.ledger.recording import Recording

@@ -11,6 +11,7 @@ from fanfold.contract.reading import known_fields
 from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Database, Row, Statement
+from fanfold.ledger.error_groups import RunningErrorGroups
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
 from fanfold.ledger.retention import remove
 from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
@@ -39,7 +40,7 @@ class Jobs(OfTenant):
         self,
         database: Database,
         tenant: TenantId,
-        error_groups: counting.RunningErrorGroups,
+        error_groups: RunningErrorGroups,
     ) -> None:
         """Work on this database, for this tenant; what is remembered is of all tenants."""
         super().__init__(database, tenant)
@@ -157,9 +158,13 @@ class Jobs(OfTenant):
         return bool(opened), JobState.read(rows[0]["state"]) if rows else None
 
     async def outcome_counts(self, job_id: JobId) -> tuple[int, int]:
-        """How many chunks of a running job have succeeded, and how many have failed, so far."""
+        """How many items of a running job have succeeded, and how many have failed, so far.
+
+        Those that were left out on purpose are neither.
+        """
         ((succeeded, failed),) = await self._database.read(
-            "SELECT COALESCE(SUM(succeeded), 0), COALESCE(SUM(failed), 0) FROM job_counts "
+            "SELECT COALESCE(SUM(items_succeeded), 0), "
+            "COALESCE(SUM(items_failed - items_dropped), 0) FROM job_counts "
             f"WHERE job_id = ? AND {JOB_IS_OURS}",
             (job_id, job_id, self._tenant),
         )
@@ -168,7 +173,7 @@ class Jobs(OfTenant):
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row["id"]: row["total_chunks"] for row in rows if row["summary"] is None}
         counts = await counting.running_counts(self._database, unfinished)
-        errors = await self._error_groups.of({id_: counts[id_].failed for id_ in unfinished})
+        errors = await self._error_groups.of({id_: counts[id_].items_failed for id_ in unfinished})
         return [
             _finished(row)
             if row["summary"] is not None

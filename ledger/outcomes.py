@@ -6,14 +6,12 @@ first, so that the row is locked; what follows asks whether it was this very att
 brought it about. Writing a script twice is writing it once.
 """
 
-import json
-from dataclasses import asdict
-
+from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
-from fanfold.ledger.database import Statement
-from fanfold.ledger.records import Attempt, ChunkOutput, now_ms
-from fanfold.ledger.transitions import FAIL, SUCCEED, TAKE_BACK
+from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
+from fanfold.ledger.transitions import FAIL, SUCCEED, SUCCEED_PARTIALLY, TAKE_BACK, Move
 
 Script = tuple[Statement, ...]
 
@@ -30,33 +28,49 @@ TAKEN_BACK = (
 
 
 def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
-    """The chunk's last stage gave its result."""
-    return (
-        Statement(
-            f"UPDATE chunks SET {SUCCEED.change}, finished_at = ?, result_bytes = ?, "
-            f"items_failed = ? {_HOLDS_ATTEMPT}",
-            (now_ms(), len(output.body), len(output.item_errors), *_held(attempt)),
-        ),
-        _keep_output(attempt, output, state=SUCCEED.after),
+    """The chunk's last stage gave its result, and no item failed."""
+    return _ended(attempt, SUCCEED, output, items_failed=_count_failed(output))
+
+
+def succeeded_partially(attempt: Attempt, output: ChunkOutput, failure: Failure) -> Script:
+    """The chunk's last stage gave its result, though some items failed: `failure` is the first's.
+
+    Items that a chunk processor has made something else of stand and fall together.
+    """
+    is_derived = any(error.is_derived and not error.is_dropped for error in output.item_errors)
+    failed = attempt.item_count if is_derived else _count_failed(output)
+    return _ended(attempt, SUCCEED_PARTIALLY, output, failure, items_failed=failed)
+
+
+def failed(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
+    """The chunk failed for good: no item of it has succeeded."""
+    return _ended(attempt, FAIL, output, failure, items_failed=attempt.item_count)
+
+
+def _ended(
+    attempt: Attempt,
+    move: Move[ChunkState],
+    output: ChunkOutput,
+    failure: Failure | None = None,
+    *,
+    items_failed: int,
+) -> Script:
+    changes = (
+        f"{move.change}, finished_at = ?, result_bytes = ?, items_failed = ?, items_dropped = ?, "
+        f"by_item = ?{_uncounted(attempt)}"
     )
-
-
-def failed(attempt: Attempt, failure: Failure, output: ChunkOutput, *, items_failed: int) -> Script:
-    """The chunk failed for good; what its items gave nevertheless is kept."""
+    parameters: tuple[Value, ...] = (
+        *(now_ms(), len(output.body), items_failed, _count_dropped(output)),
+        _flag(output.by_item),
+    )
+    if failure is not None:
+        changes += ", error_type = ?, error_message = ?, error_retryable = ?, error_traceback = ?"
+        parameters += failure_columns(failure)
     update = Statement(
-        f"UPDATE chunks SET {FAIL.change}, finished_at = ?, result_bytes = ?, "
-        "error_type = ?, error_message = ?, error_retryable = ?, "
-        f"items_failed = ? {_HOLDS_ATTEMPT}",
-        (
-            now_ms(),
-            len(output.body),
-            *failure_columns(failure),
-            items_failed,
-            *_held(attempt),
-        ),
+        f"UPDATE chunks SET {changes} {_HOLDS_ATTEMPT}", (*parameters, *_held(attempt))
     )
-    if output.item_errors or attempt.checkpoint.item_errors:
-        return update, _keep_output(attempt, output, state=FAIL.after)
+    if output.body or output.item_errors or attempt.checkpoint.item_errors:
+        return update, _keep_output(attempt, output, state=move.after)
     return (update,)
 
 
@@ -90,12 +104,12 @@ def advanced(attempt: Attempt, output: ChunkOutput) -> Script:
     # Last, since it raises the fence that the attempt holds: done twice, it skipped a stage.
     update = Statement(
         "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, result_bytes = 0, "
-        f"fence = fence + 1, items_failed = ? {_HOLDS_ATTEMPT}",
-        (len(output.item_errors), *_held(attempt)),
+        f"fence = fence + 1, by_item = ?{_uncounted(attempt)} {_HOLDS_ATTEMPT}",
+        (_flag(output.by_item), *_held(attempt)),
     )
     if output.item_errors or attempt.checkpoint.item_errors:
-        dropped = ChunkOutput(item_errors=output.item_errors)
-        return _keep_output(attempt, dropped, state=ChunkState.RUNNING), keep_input, update
+        kept = ChunkOutput(item_errors=output.item_errors)
+        return _keep_output(attempt, kept, state=ChunkState.RUNNING), keep_input, update
     return keep_input, update
 
 
@@ -104,30 +118,27 @@ def handed_back(attempt: Attempt) -> Script:
     return (Statement(f"UPDATE chunks SET {TAKEN_BACK} {_HOLDS_ATTEMPT}", _held(attempt)),)
 
 
-def given_up(attempt: Attempt, failure: Failure) -> Script:
-    """The attempt was one too many, and does not count: the last one ended without a word.
-
-    What items gave in earlier attempts stays.
-    """
-    kept = attempt.dropped_earlier + attempt.checkpoint.item_errors
-    return (
-        Statement(
-            f"UPDATE chunks SET {FAIL.change}, finished_at = ?, attempts = attempts - 1, "
-            f"error_type = ?, error_message = ?, error_retryable = ?, items_failed = ? "
-            f"{_HOLDS_ATTEMPT}",
-            (
-                now_ms(),
-                *failure_columns(failure),
-                len(kept) if attempt.checkpoint.body else attempt.item_count,
-                *_held(attempt),
-            ),
-        ),
-    )
+def failure_columns(failure: Failure) -> tuple[str, str, int, str | None]:
+    """error_type, error_message, error_retryable, error_traceback."""
+    return failure.type, failure.message, int(failure.retryable), failure.traceback or None
 
 
-def failure_columns(failure: Failure) -> tuple[str, str, int]:
-    """error_type, error_message, error_retryable."""
-    return failure.type, failure.message, int(failure.retryable)
+def _uncounted(attempt: Attempt) -> str:
+    """The change that takes back an attempt that was one too many, and ran nothing."""
+    return ", attempts = attempts - 1" if attempt.is_one_too_many else ""
+
+
+def _count_failed(output: ChunkOutput) -> int:
+    """How many of the chunk's items failed or were left out."""
+    return sum(not error.is_derived for error in output.item_errors)
+
+
+def _count_dropped(output: ChunkOutput) -> int:
+    return sum(error.is_dropped and not error.is_derived for error in output.item_errors)
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _held(attempt: Attempt) -> tuple[str, int, int, str]:
@@ -136,9 +147,9 @@ def _held(attempt: Attempt) -> tuple[str, int, int, str]:
 
 def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) -> Statement:
     """Writes the output, if it is this attempt that brought the chunk to this state."""
-    errors = "[]"
+    errors = NO_ERRORS
     if output.item_errors:
-        errors = json.dumps([asdict(error) for error in output.item_errors], ensure_ascii=False)
+        errors = json_values.encode([error.as_json() for error in output.item_errors]).decode()
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "

@@ -6,7 +6,9 @@ bytes, never parsed here, so they leave exactly as they came.
 
 import json
 import time
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.job_spec import Controls, JobSpec
@@ -14,6 +16,9 @@ from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.reading import known_fields
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.database import Row
+
+NO_ERRORS = "[]"
+"""The JSON text of no item errors."""
 
 
 def now_ms() -> int:
@@ -28,20 +33,31 @@ class ChunkCounts:
     pending: int = 0
     running: int = 0
     succeeded: int = 0
+    partially_succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
     items_succeeded: int = 0
     items_failed: int = 0
+    """Those that were left out on purpose among them."""
+    items_dropped: int = 0
+    """Left out on purpose, which fails no chunk and no job."""
+
+    @property
+    def items_at_fault(self) -> int:
+        """Items that failed, and were not left out on purpose."""
+        return self.items_failed - self.items_dropped
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Failed chunks with the same error type and message."""
+    """Failed items with the same error type and message."""
 
     type: str
     message: str
     count: int
     first_index: int
+    first_item: int = 0
+    """The position in that chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +99,29 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemError:
-    """An item that failed, by its position among the items that reached the stage."""
+    """An item that failed, or was left out."""
 
     item: int
+    """Its position in the chunk, as it was submitted; see `is_derived`."""
     type: str
     message: str
     stage: int = 0
     is_dropped: bool = False
     """True when the processor left the item out on purpose, which fails no chunk."""
+    is_final: bool = False
+    """Whether another attempt would not help."""
+    is_derived: bool = False
+    """True where a chunk processor has made other items of those that were submitted; then
+    `item` is the position among these."""
+    key: Any = None
+    """The item's own key, where the job names a field for it."""
+    traceback: str = ""
+    """The last frames of the user's code; of some items of an attempt only."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What is not as usual, as a JSON object."""
+        defaults = {each.name: each.default for each in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +137,36 @@ class ChunkRecord:
     started_at: int | None
     finished_at: int | None
     result_bytes: int
+    by_item: bool | None
+    """Whether each place of the result is an item's; None where that is not known."""
     block: int | None
     """In activity mode, the block that it ran in last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkOutput:
-    """What a chunk left behind: its result, or of a failed one what its items gave."""
+    """What an attempt at a chunk left behind: a result, and which items failed.
+
+    By item, the body is an array in the order of the items. Of a result, those that were
+    left out have no place in it, and those that failed are null. Of an attempt that is
+    followed by another, every item that reached the stage has a place.
+    """
 
     body: bytes = b""
     item_errors: tuple[ItemError, ...] = ()
+    by_item: bool | None = None
+    """Whether each place of the body is an item's."""
+
+    @property
+    def failed_places(self) -> list[int]:
+        """Of a result by item: the places that are null, since their items failed."""
+        is_derived = any(error.is_derived for error in self.item_errors)
+        if not (self.by_item or is_derived):
+            return []
+        errors = [error for error in self.item_errors if error.is_derived == is_derived]
+        dropped = sorted(error.item for error in errors if error.is_dropped)
+        failed = sorted(error.item for error in errors if not error.is_dropped)
+        return [item - bisect_left(dropped, item) for item in failed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +185,14 @@ class Attempt:
     input: bytes
     revision: int
     """The job's, as of the attempt's beginning."""
-    dropped_earlier: tuple[ItemError, ...] = ()
-    """Items that earlier stages left out."""
+    by_item: bool | None = None
+    """Whether each place of the input is an item's; None at the first stage."""
+    earlier_errors: tuple[ItemError, ...] = ()
+    """Items that failed, or were left out, at earlier stages."""
     checkpoint: ChunkOutput = field(default_factory=ChunkOutput)
     """What the items gave in an earlier attempt at this stage."""
+    is_one_too_many: bool = False
+    """Whether it runs nothing, and does not count: the last one allowed ended without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +223,21 @@ def failure_of(chunk: Row) -> Failure | None:
         type=chunk["error_type"],
         message=chunk["error_message"],
         retryable=bool(chunk["error_retryable"]),
+        traceback=chunk["error_traceback"] or "",
     )
 
 
-def output_of(body: bytes, item_errors: str) -> ChunkOutput:
-    """The output in a result's body and item_errors."""
+def output_of(body: bytes, item_errors: str, by_item: int | None) -> ChunkOutput:
+    """The output in a result's body and item_errors, of a chunk that is so `by_item`."""
     return ChunkOutput(
         body=bytes(body),
-        item_errors=tuple(
-            ItemError(**known_fields(ItemError, error)) for error in json.loads(item_errors)
-        ),
+        item_errors=item_errors_of(item_errors),
+        by_item=None if by_item is None else bool(by_item),
     )
+
+
+def item_errors_of(text: str) -> tuple[ItemError, ...]:
+    """The item errors in the JSON text of a result."""
+    if text == NO_ERRORS:
+        return ()
+    return tuple(ItemError(**known_fields(ItemError, error)) for error in json.loads(text))

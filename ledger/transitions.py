@@ -95,19 +95,19 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
         before=(JobState.RUNNING,),
         after=JobState.SUCCEEDED,
         by=(By.WORKER,),
-        what="no chunk failed",
+        what="no item failed",
     ),
     Move(
         before=(JobState.RUNNING,),
         after=JobState.PARTIALLY_SUCCEEDED,
         by=(By.WORKER,),
-        what="some failed, tolerated",
+        what="some items failed, tolerated",
     ),
     Move(
         before=(JobState.RUNNING,),
         after=JobState.FAILED,
         by=(By.WORKER,),
-        what="all failed, too many failed, or the fold failed",
+        what="no item succeeded, too many failed, or the fold failed",
     ),
     CANCEL,
     CLOSE_CANCELLED,
@@ -127,6 +127,9 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
 
 OPEN_CHUNK = (ChunkState.PENDING, ChunkState.RUNNING)
 """The states of a chunk without an outcome."""
+
+JUDGED_CHUNK = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED)
+"""The states of a chunk whose items have succeeded or failed."""
 _RUNNING_CHUNK = (ChunkState.RUNNING,)
 
 BEGIN = Move(
@@ -145,7 +148,13 @@ SUCCEED = Move(
     before=_RUNNING_CHUNK,
     after=ChunkState.SUCCEEDED,
     by=(By.WORKER,),
-    what="the last stage is done",
+    what="the last stage is done, no item failed",
+)
+SUCCEED_PARTIALLY = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.PARTIALLY_SUCCEEDED,
+    by=(By.WORKER,),
+    what="the last stage is done, some items failed",
 )
 FAIL = Move(
     before=_RUNNING_CHUNK,
@@ -177,6 +186,7 @@ CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
     ),
     TAKE_BACK,
     SUCCEED,
+    SUCCEED_PARTIALLY,
     FAIL,
     LOSE,
     SETTLE,

@@ -45,7 +45,7 @@ _BLOCK_IS_FENCED = (
 # Each of the subqueries finds one row by its key. A join would leave the choice to the
 # database, which reads all of a job's inputs while it has no statistics.
 _ATTEMPT = (
-    "SELECT idx, stage, stage_attempts, fence, item_count, "
+    "SELECT idx, stage, stage_attempts, fence, item_count, by_item, "
     "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
     "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
     "AND inputs.stage = chunks.stage) AS input, "
@@ -246,7 +246,7 @@ class Work(OfTenant):
             Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, self._tenant, index)),
             Statement(
                 "SELECT chunks.state AS chunk_state, jobs.state AS job_state, stage, "
-                "error_type, error_message, error_retryable, due_at "
+                "error_type, error_message, error_retryable, error_traceback, due_at "
                 "FROM chunks JOIN jobs ON jobs.id = chunks.job_id "
                 "WHERE chunks.job_id = ? AND chunks.tenant = ? AND chunks.idx = ?",
                 (job_id, self._tenant, index),
@@ -265,6 +265,16 @@ class Work(OfTenant):
             error=failure_of(chunk),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
+
+    async def submitted(self, job_id: JobId, index: int) -> bytes:
+        """The chunk's items as they were submitted, for those who hold the output of a stage."""
+        ((body,),) = await self._database.read(
+            "SELECT inputs.body FROM chunks JOIN inputs ON inputs.job_id = chunks.job_id "
+            "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = 0 "
+            "WHERE chunks.job_id = ? AND chunks.idx = ? AND chunks.tenant = ?",
+            (job_id, index, self._tenant),
+        )
+        return bytes(body)
 
     async def record(self, outcome: Script) -> None:
         """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
@@ -293,8 +303,8 @@ class Work(OfTenant):
             ),
             Statement(
                 f"UPDATE chunks SET {LOSE.change}, finished_at = ?, items_failed = item_count, "
-                "result_bytes = 0, error_type = ?, error_message = ?, error_retryable = ?, "
-                "due_at = NULL "
+                "items_dropped = 0, result_bytes = 0, by_item = NULL, error_type = ?, "
+                "error_message = ?, error_retryable = ?, error_traceback = ?, due_at = NULL "
                 f"WHERE job_id = ? {which}AND {LOSE.condition}",
                 (now_ms(), *failure_columns(failure), job_id, *chosen),
             ),
@@ -303,7 +313,7 @@ class Work(OfTenant):
     def _attempt(self, job_id: JobId, row: Row) -> Attempt:
         kept, stage = ChunkOutput(), row["stage"]
         if row["kept_body"] is not None:
-            kept = output_of(row["kept_body"], row["kept_errors"])
+            kept = output_of(row["kept_body"], row["kept_errors"], row["by_item"])
         return Attempt(
             job_id=job_id,
             tenant=self._tenant,
@@ -314,7 +324,8 @@ class Work(OfTenant):
             item_count=row["item_count"],
             input=bytes(row["input"]),
             revision=row["job_revision"],
-            dropped_earlier=tuple(error for error in kept.item_errors if error.stage < stage),
+            by_item=None if row["by_item"] is None else bool(row["by_item"]),
+            earlier_errors=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(
                 body=kept.body,
                 item_errors=tuple(error for error in kept.item_errors if error.stage == stage),

@@ -45,17 +45,17 @@ class Stage(_Request):
 
 
 class ToleratedFailures(_Request):
-    """How many failed chunks the job bears; past either limit it fails, early if possible."""
+    """How many failed items the job bears; past either limit it fails, early if possible."""
 
     count: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="More failed chunks than this fail the job."
+        default=None, description="More failed items than this fail the job."
     )
     percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        default=None, description="More than this share of the finished chunks fails the job."
+        default=None, description="More than this share of the finished items fails the job."
     )
     min_sample: Annotated[int, Field(ge=1)] = Field(
         default=100,
-        description="While the job runs, `percent` counts from so many finished chunks on.",
+        description="While the job runs, `percent` counts from so many finished items on.",
     )
 
     @model_validator(mode="after")
@@ -85,6 +85,11 @@ class JobRequest(_Request):
     chunks: list[list[Any]] | None = Field(
         default=None, description="The chunks themselves, one child each, instead of `items`."
     )
+    item_key: Name | None = Field(
+        default=None,
+        description="The field of each item that is its key: your own name for the item, shown "
+        "wherever the item is. Keys need not be unique; an item without the field has none.",
+    )
     processor: Name | None = Field(
         default=None, description="Name of a processor; see GET /processors."
     )
@@ -110,7 +115,7 @@ class JobRequest(_Request):
         default=300.0, description="Limit of one attempt at a chunk."
     )
     tolerated_failures: ToleratedFailures | None = Field(
-        default=None, description="By default any number, as long as one chunk succeeds."
+        default=None, description="By default any number, as long as one item succeeds."
     )
     labels: dict[LabelName, LabelValue] = Field(
         default_factory=dict, description="For finding the job again: GET /jobs?label=name:value."

@@ -26,7 +26,7 @@ def resolve_execution(requested: str, chunk_count: int) -> Execution:
 
 def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
     """The job without its data, every default filled in."""
-    retry = _retry_spec(request.retry)
+    retry, is_staged = _retry_spec(request.retry), request.stages is not None
     if request.stages is None:
         stages: tuple[StageSpec, ...] = (
             StageSpec(
@@ -48,11 +48,14 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
         )
     return JobSpec(
         stages=stages,
-        is_staged=request.stages is not None,
+        is_staged=is_staged,
         reducer=request.reducer,
         execution=execution,
-        chunk_size=request.chunk_size or DEFAULT_CHUNK_SIZE,
+        chunk_size=None if request.chunks is not None else request.chunk_size or DEFAULT_CHUNK_SIZE,
         max_chunk_bytes=request.max_chunk_bytes,
+        item_key=request.item_key,
+        retry=retry if is_staged else None,
+        chunk_timeout_seconds=request.chunk_timeout_seconds if is_staged else None,
     )
 
 

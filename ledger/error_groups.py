@@ -1,0 +1,183 @@
+"""Why items of a job failed: failures by type and message, the most frequent first.
+
+Which items of a chunk failed, and why, is kept with its result, as JSON. Chunks without a
+failed item are never read: an index holds the others.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fanfold.contract.names import JobId, TenantId
+from fanfold.ledger.database import Database, Row
+from fanfold.ledger.records import NO_ERRORS, ErrorGroup, item_errors_of
+from fanfold.ledger.tenancy import JOB_IS_OURS
+from fanfold.ledger.transitions import JUDGED_CHUNK, in_states
+
+MAX_ERROR_GROUPS = 20
+MAX_FAILURES_GROUPED = 1000
+"""While a job runs, so many of its failures, the first ones, are grouped."""
+
+GROUPING_SHARE = 0.05
+"""While a job runs, regrouping takes at most this share of the time, however often it is polled."""
+
+MAX_DIFFERENT = 10_000
+"""So many groups are told apart; what is different from all of them then is left out."""
+
+HAS_FAILED_ITEMS = f"items_failed > 0 AND {in_states(JUDGED_CHUNK)}"
+"""The first half is the condition of the index, word for word: SQLite asks for that."""
+
+_REMEMBERED_JOBS = 1000
+# SQLite takes up to 500 terms of a UNION.
+_JOBS_A_QUERY = 200
+_CHUNKS_A_QUERY = 200
+_HEADS = (
+    "SELECT job_id, idx, by_item, items_failed FROM chunks "
+    f"WHERE job_id = ? AND {HAS_FAILED_ITEMS} ORDER BY idx LIMIT {MAX_FAILURES_GROUPED}"
+)
+_CHUNKS = (
+    "SELECT job_id, idx, items_failed, error_type, error_message, "
+    # Found by its key: a join would leave the choice to the database, which has no statistics.
+    "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
+    "AND results.idx = chunks.idx) AS item_errors FROM chunks "
+    f"WHERE job_id = ? AND idx > ? AND idx <= ? AND {HAS_FAILED_ITEMS} "
+)
+_PAGE = f"ORDER BY idx LIMIT {_CHUNKS_A_QUERY}"
+_LAST_INDEX = 2**31 - 1
+
+
+@dataclass(slots=True)
+class _Group:
+    first_index: int
+    first_item: int
+    count: int = 0
+
+
+class Groups:
+    """Failures by type and message, added in the order of the chunks."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._groups: dict[tuple[str, str], _Group] = {}
+
+    def add(self, chunk: Row) -> None:
+        """Take a chunk's failed items: those that have a failure of their own, then the others.
+
+        These have the chunk's: it failed for all that were left of its items at once.
+        """
+        index, items = chunk["idx"], set[int]()
+        for error in item_errors_of(chunk["item_errors"] or NO_ERRORS):
+            if not error.is_derived:
+                items.add(error.item)
+                self._count(error.type, error.message, index, error.item, 1)
+        others = int(chunk["items_failed"]) - len(items)
+        if others > 0 and chunk["error_type"] is not None:
+            first = next(item for item in range(len(items) + 1) if item not in items)
+            self._count(chunk["error_type"], chunk["error_message"], index, first, others)
+
+    def most_frequent(self) -> tuple[ErrorGroup, ...]:
+        """The largest groups, those that began first before others of the same size."""
+        groups = [
+            ErrorGroup(kind, message, group.count, group.first_index, group.first_item)
+            for (kind, message), group in self._groups.items()
+        ]
+        groups.sort(key=lambda group: (-group.count, group.first_index, group.first_item))
+        return tuple(groups[:MAX_ERROR_GROUPS])
+
+    def _count(self, kind: str, message: str, index: int, item: int, count: int) -> None:
+        group = self._groups.get((kind, message))
+        if group is None:
+            if len(self._groups) >= MAX_DIFFERENT:
+                return
+            group = self._groups[kind, message] = _Group(index, item)
+        group.count += count
+
+
+async def error_groups(
+    database: Database, job_id: JobId, tenant: TenantId
+) -> tuple[ErrorGroup, ...]:
+    """The failures of all of a job's items."""
+    groups, after = Groups(), -1
+    while rows := await database.read(
+        f"{_CHUNKS} AND {JOB_IS_OURS} {_PAGE}", (job_id, after, _LAST_INDEX, job_id, tenant)
+    ):
+        for row in rows:
+            groups.add(row)
+        after = rows[-1]["idx"]
+    return groups.most_frequent()
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    failed: int
+    groups: tuple[ErrorGroup, ...]
+    again_at: float
+
+
+@dataclass(slots=True)
+class RunningErrorGroups:
+    """The error groups of running jobs, remembered: grouping costs more than all else of a poll.
+
+    They lag behind the counts by some 20 times what grouping takes, which is milliseconds.
+    """
+
+    database: Database
+    _grouped: dict[str, _Grouped] = field(default_factory=dict)
+
+    async def of(self, failed: Mapping[str, int]) -> dict[str, tuple[ErrorGroup, ...]]:
+        """The groups of these jobs, each of which has so many failed items."""
+        started = time.monotonic()
+        groups: dict[str, tuple[ErrorGroup, ...]] = {}
+        stale: list[str] = []
+        for job_id, count in failed.items():
+            known = self._grouped.get(job_id)
+            if count == 0:
+                groups[job_id] = ()
+            elif known is not None and (known.failed == count or started < known.again_at):
+                groups[job_id] = known.groups
+            else:
+                stale.append(job_id)
+        groups |= await _first_error_groups(self.database, stale)
+        ended = time.monotonic()
+        again_at = ended + (ended - started) / GROUPING_SHARE
+        for job_id in stale:
+            self._grouped.pop(job_id, None)
+            self._grouped[job_id] = _Grouped(failed[job_id], groups[job_id], again_at)
+        while len(self._grouped) > _REMEMBERED_JOBS:
+            self._grouped.pop(next(iter(self._grouped)))
+        return groups
+
+
+async def _first_error_groups(
+    database: Database, job_ids: Sequence[str]
+) -> dict[str, tuple[ErrorGroup, ...]]:
+    """For each job what `error_groups` gives, but of its first failures only."""
+    heads: dict[str, list[Row]] = {job_id: [] for job_id in job_ids}
+    for start in range(0, len(job_ids), _JOBS_A_QUERY):
+        some = job_ids[start : start + _JOBS_A_QUERY]
+        # One bounded read of an index for each job, whatever the planner knows of the tables.
+        sql = " UNION ALL ".join([f"SELECT * FROM ({_HEADS}) AS job"] * len(some))
+        for row in await database.read(sql, some):
+            heads[row["job_id"]].append(row)
+    found: dict[str, tuple[ErrorGroup, ...]] = {}
+    for job_id, rows in heads.items():
+        groups, after, last = Groups(), -1, _last_to_group(rows)
+        while after < last:
+            chunks = await database.read(f"{_CHUNKS} {_PAGE}", (job_id, after, last))
+            for chunk in chunks:
+                groups.add(chunk)
+            after = chunks[-1]["idx"] if chunks else last
+        found[job_id] = groups.most_frequent()
+    return found
+
+
+def _last_to_group(chunks: Iterable[Row]) -> int:
+    """The index of the last of these chunks for which there is time."""
+    last, failures = -1, 0
+    for chunk in chunks:
+        last = chunk["idx"]
+        # One that failed as a whole has one failure, whatever it counts.
+        failures += int(chunk["items_failed"]) if chunk["by_item"] else 1
+        if failures >= MAX_FAILURES_GROUPED:
+            break
+    return last
