@@ -58,9 +58,9 @@ class Failure:
         return {"type": self.type, "message": self.message, "retryable": self.retryable}
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, max_characters: int = MAX_MESSAGE_CHARACTERS) -> str:
     """`text` without what PostgreSQL or UTF-8 cannot hold, cut to a bounded length."""
     clean = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
-    if len(clean) > MAX_MESSAGE_CHARACTERS:
-        return clean[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    if len(clean) > max_characters:
+        return clean[: max_characters - 1] + "…"
     return clean

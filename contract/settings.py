@@ -172,6 +172,10 @@ class WorkerSettings(LedgerSettings):
     max_job_result_bytes: int = Field(
         default=32 * MIB, ge=1, description="Largest folded result, in bytes of JSON text."
     )
+    keep_tracebacks: bool = Field(
+        default=True,
+        description="Keep where user code failed with each failed attempt; error texts are kept.",
+    )
     shutdown_grace_seconds: float = Field(
         default=4.0,
         ge=0,

@@ -26,6 +26,7 @@ from fanfold.contract.names import chunk_task_queue, job_task_queue
 from fanfold.contract.plan import HEARTBEAT_INTERVAL
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.workers import logs
 from fanfold.workers.activities.block import BlockActivities
 from fanfold.workers.activities.chunk import ChunkActivities
 from fanfold.workers.activities.job import JobActivities
@@ -144,7 +145,7 @@ async def _connect_patiently(stopping: asyncio.Event) -> Client | None:
 
 def main() -> int:
     """Run one worker process; the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure()
     allow_long_integers()
     try:
         uvloop.run(run(settings.load(settings.WorkerSettings)))

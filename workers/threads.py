@@ -8,6 +8,7 @@ that was interrupted is never used again.
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import threading
 from collections.abc import Awaitable, Callable
@@ -42,10 +43,12 @@ async def within(awaitable: Awaitable[Result], *, timeout_seconds: float) -> Res
 async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: float) -> Result:
     """What `function` returns or raises.
 
-    Raises OutOfTime after the time limit. Then, and when cancelled, the thread gets
-    an Interrupted at its next line of Python; it is not waited for.
+    Context variables are those of the caller. Raises OutOfTime after the time limit. Then,
+    and when cancelled, the thread gets an Interrupted at its next line of Python; it is not
+    waited for.
     """
     loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
     done: asyncio.Future[Result] = loop.create_future()
     thread = _idle.pop() if _idle else _Thread()
 
@@ -63,7 +66,7 @@ async def run_in_thread(function: Callable[[], Result], *, timeout_seconds: floa
             thread.end()
 
     def run() -> None:
-        outcome = _outcome(function)
+        outcome = _outcome(function, context)
         # Last: from here on the loop may give the thread something else to do.
         loop.call_soon_threadsafe(settle, *outcome)
 
@@ -107,18 +110,26 @@ class _Thread:
                 del function  # what it holds may be large
 
 
-def _outcome(function: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+def _outcome(
+    function: Callable[[], Result], context: contextvars.Context
+) -> tuple[Result | None, Exception | None]:
     """What the function returned or raised, the latter as something a future may hold."""
     try:
-        return function(), None
+        return context.run(function), None
     except StopIteration as error:
-        return None, RuntimeError(f"StopIteration: {error}")
+        return None, _standing_for(error)
     except Exception as error:  # noqa: BLE001 - handed to the caller
         return None, error
     except Interrupted:
         raise
     except BaseException as error:  # noqa: BLE001 - user code that wants to end its process
-        return None, RuntimeError(f"{type(error).__name__}: {error}")
+        return None, _standing_for(error)
+
+
+def _standing_for(error: BaseException) -> RuntimeError:
+    stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+    stand_in.__cause__ = error
+    return stand_in
 
 
 _idle: list[_Thread] = []
