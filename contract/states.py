@@ -60,6 +60,18 @@ class ChunkState(State):
 _TERMINAL_JOB_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 )
+
+
+class ItemState(State):
+    """Where an item stands: where its chunk does, until that is finished."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 WITH_RESULT = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED)
 """The states of a chunk that has a result."""
 _TERMINAL_CHUNK_STATES = frozenset({*WITH_RESULT, ChunkState.FAILED, ChunkState.CANCELLED})

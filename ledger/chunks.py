@@ -59,6 +59,15 @@ class Chunks(OfTenant):
         )
         return _record(rows[0]) if rows else None
 
+    async def items(self, job_id: JobId, index: int) -> bytes | None:
+        """A chunk's items as they were submitted, a JSON array; None where there is none."""
+        rows = await self._database.read(
+            f"SELECT (SELECT body {_SUBMITTED}) AS body FROM chunks "
+            "WHERE job_id = ? AND tenant = ? AND idx = ?",
+            (job_id, self._tenant, index),
+        )
+        return bytes(rows[0]["body"]) if rows and rows[0]["body"] is not None else None
+
     async def outputs(
         self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
@@ -70,7 +79,7 @@ class Chunks(OfTenant):
     async def stream(
         self, job_id: JobId, *, states: Sequence[ChunkState] = ()
     ) -> AsyncIterator[tuple[ChunkRecord, ChunkOutput]]:
-        """The job's chunks in these states, or all, with their outputs, in order, in flat memory."""
+        """The job's chunks in these states, or all, with their outputs; in flat memory."""
         async for batch in self.batches(job_id, states=states):
             for pair in batch:
                 yield pair
@@ -133,7 +142,7 @@ class Chunks(OfTenant):
             f"WHERE job_id = ? AND tenant = ? AND idx IN ({placeholders(len(records))})",
             (job_id, self._tenant, *(record.index for record in records)),
         )
-        sizes = dict(rows)
+        sizes = {index: size for index, size in rows}  # noqa: C416 - rows are no pairs to mypy
         batches: list[Sequence[ChunkRecord]] = []
         start, waiting_bytes, items = 0, 0, 0
         for end, record in enumerate(records, start=1):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanfold.contract.names import JobId, TenantId
-from fanfold.ledger.database import Database, Row
+from fanfold.ledger.database import Database, Row, Value
 from fanfold.ledger.records import NO_ERRORS, ErrorGroup, item_errors_of
 from fanfold.ledger.tenancy import JOB_IS_OURS
 from fanfold.ledger.transitions import JUDGED_CHUNK, in_states
@@ -40,7 +40,7 @@ _CHUNKS = (
     # Found by its key: a join would leave the choice to the database, which has no statistics.
     "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
     "AND results.idx = chunks.idx) AS item_errors FROM chunks "
-    f"WHERE job_id = ? AND idx > ? AND idx <= ? AND {HAS_FAILED_ITEMS} "
+    f"WHERE job_id = ? AND idx > ? AND idx <= ? AND {HAS_FAILED_ITEMS}"
 )
 _PAGE = f"ORDER BY idx LIMIT {_CHUNKS_A_QUERY}"
 _LAST_INDEX = 2**31 - 1
@@ -152,23 +152,23 @@ async def _first_error_groups(
     database: Database, job_ids: Sequence[str]
 ) -> dict[str, tuple[ErrorGroup, ...]]:
     """For each job what `error_groups` gives, but of its first failures only."""
-    heads: dict[str, list[Row]] = {job_id: [] for job_id in job_ids}
+    # Bounded reads of an index for each job, whatever the planner knows of the tables.
+    groups = {job_id: Groups() for job_id in job_ids}
     for start in range(0, len(job_ids), _JOBS_A_QUERY):
         some = job_ids[start : start + _JOBS_A_QUERY]
-        # One bounded read of an index for each job, whatever the planner knows of the tables.
-        sql = " UNION ALL ".join([f"SELECT * FROM ({_HEADS}) AS job"] * len(some))
-        for row in await database.read(sql, some):
-            heads[row["job_id"]].append(row)
-    found: dict[str, tuple[ErrorGroup, ...]] = {}
-    for job_id, rows in heads.items():
-        groups, after, last = Groups(), -1, _last_to_group(rows)
-        while after < last:
-            chunks = await database.read(f"{_CHUNKS} {_PAGE}", (job_id, after, last))
-            for chunk in chunks:
-                groups.add(chunk)
-            after = chunks[-1]["idx"] if chunks else last
-        found[job_id] = groups.most_frequent()
-    return found
+        heads: dict[str, list[Row]] = {job_id: [] for job_id in some}
+        for head in await database.read(_for_each(_HEADS, some), some):
+            heads[head["job_id"]].append(head)
+        which: list[Value] = []
+        for job_id, chunks in heads.items():
+            which += (job_id, -1, _last_to_group(chunks))
+        for chunk in await database.read(_for_each(f"{_CHUNKS} ORDER BY idx", some), which):
+            groups[chunk["job_id"]].add(chunk)
+    return {job_id: of_job.most_frequent() for job_id, of_job in groups.items()}
+
+
+def _for_each(query: str, jobs: Sequence[str]) -> str:
+    return " UNION ALL ".join([f"SELECT * FROM ({query}) AS job"] * len(jobs))
 
 
 def _last_to_group(chunks: Iterable[Row]) -> int:

@@ -31,6 +31,7 @@ class Terms:
     controls: Controls
     revision: int
     """The job's revision that these are of."""
+    run: int
 
 
 class Jobs(OfTenant):
@@ -133,7 +134,7 @@ class Jobs(OfTenant):
     async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
-            "SELECT spec, controls, revision FROM jobs WHERE id = ? AND tenant = ?",
+            "SELECT spec, controls, revision, run FROM jobs WHERE id = ? AND tenant = ?",
             (job_id, self._tenant),
         )
         if not rows:
@@ -219,4 +220,9 @@ def _record(
 def _terms(row: Row) -> Terms:
     # What release 0.1.0 recorded has the controls in the spec.
     spec, controls = row["spec"], row["controls"]
-    return Terms(JobSpec.from_json(spec), Controls.from_json(controls or spec), row["revision"])
+    return Terms(
+        spec=JobSpec.from_json(spec),
+        controls=Controls.from_json(controls or spec),
+        revision=row["revision"],
+        run=row["run"],
+    )

@@ -215,6 +215,11 @@ class NoAttempt:
     """Of a chunk that waits for its next attempt: how much longer."""
 
 
+def key_of(item: Any, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    """The item's own key, in the field of this name; None where it has none."""
+    return item.get(name) if isinstance(item, dict) else None
+
+
 def failure_of(chunk: Row) -> Failure | None:
     """Why the chunk of this row failed; None where it has not."""
     if chunk["error_type"] is None:

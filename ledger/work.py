@@ -266,16 +266,6 @@ class Work(OfTenant):
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
-    async def submitted(self, job_id: JobId, index: int) -> bytes:
-        """The chunk's items as they were submitted, for those who hold the output of a stage."""
-        ((body,),) = await self._database.read(
-            "SELECT inputs.body FROM chunks JOIN inputs ON inputs.job_id = chunks.job_id "
-            "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = 0 "
-            "WHERE chunks.job_id = ? AND chunks.idx = ? AND chunks.tenant = ?",
-            (job_id, index, self._tenant),
-        )
-        return bytes(body)
-
     async def record(self, outcome: Script) -> None:
         """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
         await self._database.write(*outcome)

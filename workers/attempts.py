@@ -7,21 +7,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeVar
 
+from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.contract.wire import JobRef
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.outcomes import Script
-from fanfold.ledger.records import Attempt, ChunkOutput
+from fanfold.ledger.records import Attempt, ChunkOutput, key_of
 from fanfold.ledger.work import Work
 from fanfold.processing import ValidationError
-from fanfold.workers.execution import Outcome, execute, failed_whole
+from fanfold.workers import logs
+from fanfold.workers.execution import End, Outcome, Task, execute, not_executed
 from fanfold.workers.processor import Processor
 
 Answer = TypeVar("Answer")
@@ -39,33 +42,43 @@ class NoSuchJob(Exception):
     """The ledger has no job of this id (any more)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """What an attempt came to, and the script that records it."""
 
     script: Script
+    state: ChunkState
+    """`pending` where another attempt is due; of a stage that is done, `succeeded`, or where it
+    was the last one and items failed, `partially_succeeded`."""
     failure: Failure | None = None
-    retry_seconds: float | None = None
-    """Of a failure after which another attempt is due: how much later."""
+    """Of an attempt that failed."""
+    retry_seconds: float = 0.0
+    """How much later another attempt is due."""
     seconds: float = 0.0
     """How long the attempt took."""
 
     @property
-    def is_final(self) -> bool:
-        """Whether the chunk has failed for good."""
-        return self.failure is not None and self.retry_seconds is None
+    def is_stage_done(self) -> bool:
+        """Whether the chunk goes on."""
+        return self.state in WITH_RESULT
 
 
 class Attempts:
     """Runs attempts with the processors of this worker."""
 
     def __init__(
-        self, ledger: Ledger, processors: Mapping[str, Processor], *, max_result_bytes: int
+        self,
+        ledger: Ledger,
+        processors: Mapping[str, Processor],
+        *,
+        max_result_bytes: int,
+        keeps_tracebacks: bool = True,
     ) -> None:
         """Take what they depend on."""
         self._ledger = ledger
         self._processors = processors
         self._max_result_bytes = max_result_bytes
+        self._keeps_tracebacks = keeps_tracebacks
         self._terms: dict[JobRef, Terms] = {}
 
     async def terms(self, job: JobRef, *, revision: int = 0) -> Terms:
@@ -85,37 +98,19 @@ class Attempts:
 
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""
-        spec = terms.spec
-        stage = spec.stages[attempt.stage]
-        limit = stage.retry.max_attempts
-        if attempt.number > limit:
-            # The last one that was allowed ended without a word; its worker died.
-            message = f"the worker was lost in attempt {limit} of {limit}"
-            lost = Failure(type=FailureType.WORKER_LOST, message=message)
-            return Ending(outcomes.given_up(attempt, lost), lost)
-        started = time.monotonic()
-        outcome = await self._execute(attempt, stage)
-        seconds = time.monotonic() - started
-        failure = outcome.failure
-        if failure is None:
-            record = outcomes.advanced
-            if spec.is_last_stage(attempt.stage):
-                record = outcomes.succeeded
-            return Ending(record(attempt, outcome.output), seconds=seconds)
-        if failure.retryable and attempt.number < limit:
-            wait = outcome.retry_seconds
-            if wait is None:
-                wait = retry_seconds(stage.retry, attempt.number)
-            return Ending(
-                outcomes.put_off(attempt, outcome.output, seconds=wait),
-                failure,
-                retry_seconds=wait,
-                seconds=seconds,
-            )
-        script = outcomes.failed(
-            attempt, failure, outcome.output, items_failed=outcome.items_failed
-        )
-        return Ending(script, failure, seconds=seconds)
+        stage = terms.spec.stages[attempt.stage]
+        if attempt.number > stage.retry.max_attempts:
+            attempt = replace(attempt, is_one_too_many=True)
+        with logs.running(
+            attempt.job_id, chunk=attempt.index, stage=attempt.stage, attempt=attempt.number
+        ):
+            started = time.monotonic()
+            outcome = await self._outcome(attempt, stage, terms)
+            is_last_stage = terms.spec.is_last_stage(attempt.stage)
+            ending = _ending(attempt, stage, outcome, is_last_stage=is_last_stage)
+            if outcome.failed_here is not None:
+                _log.warning("%s", _in_words(attempt, stage, outcome, ending))
+        return replace(ending, seconds=time.monotonic() - started)
 
     async def record(self, work: Work, attempt: Attempt, script: Script) -> Failure | None:
         """Record what became of an attempt, however long the ledger is away.
@@ -129,9 +124,7 @@ class Attempts:
             _log.error("chunk %d of job %s: %s", attempt.index, attempt.job_id, error)
             message = "the ledger refuses to store what the chunk gave; a worker's log says why"
             failure = Failure(type=FailureType.INVALID_RESULT, message=message)
-            given_up = outcomes.failed(
-                attempt, failure, ChunkOutput(), items_failed=attempt.item_count
-            )
+            given_up = outcomes.failed(attempt, failure, ChunkOutput())
             await persistently(work.record, given_up)
             return failure
         return None
@@ -144,7 +137,21 @@ class Attempts:
         succeeded, failed = await self._ledger.of(job.tenant).jobs.outcome_counts(job.id)
         return tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=False)
 
-    async def _execute(self, attempt: Attempt, stage: StageSpec) -> Outcome:
+    async def _outcome(self, attempt: Attempt, stage: StageSpec, terms: Terms) -> Outcome:
+        task = Task(
+            attempt=attempt,
+            stage=stage,
+            is_last_stage=terms.spec.is_last_stage(attempt.stage),
+            run=terms.run,
+            keys=await self._keys(attempt, terms.spec.item_key),
+            max_result_bytes=self._max_result_bytes,
+            keeps_tracebacks=self._keeps_tracebacks,
+        )
+        if attempt.is_one_too_many:
+            # The last one that was allowed ended without a word; its worker died.
+            limit = stage.retry.max_attempts
+            message = f"the worker was lost in attempt {limit} of {limit}"
+            return not_executed(task, Failure(type=FailureType.WORKER_LOST, message=message))
         processor = self._processors.get(stage.processor)
         if processor is None:
             message = (
@@ -152,20 +159,61 @@ class Attempts:
                 "FANFOLD_PROCESSORS must name it for every worker"
             )
             failure = Failure(type=FailureType.UNKNOWN_PROCESSOR, message=message)
-            return failed_whole(attempt, failure)
+            return not_executed(task, failure)
         try:
             options = processor.check_options(stage.options)
         except ValidationError as error:
             failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
-            return failed_whole(attempt, failure)
-        return await execute(
-            processor,
-            attempt=attempt,
-            options=options,
-            retry=stage.retry,
-            timeout_seconds=stage.timeout_seconds,
-            max_result_bytes=self._max_result_bytes,
-        )
+            return not_executed(task, failure)
+        return await execute(processor, options, task)
+
+    async def _keys(self, attempt: Attempt, item_key: str | None) -> list[Any] | None:
+        """The keys of the chunk's items, as they were submitted, by the field of this name."""
+        if item_key is None:
+            return None
+        submitted: bytes | None = attempt.input
+        if attempt.stage > 0:
+            chunks = self._ledger.of(attempt.tenant).chunks
+            submitted = await persistently(chunks.items, attempt.job_id, attempt.index)
+        if submitted is None:
+            raise NoSuchJob(attempt.job_id)
+        return [key_of(item, item_key) for item in json_values.decode(submitted)]
+
+
+def _ending(attempt: Attempt, stage: StageSpec, outcome: Outcome, *, is_last_stage: bool) -> Ending:
+    """What the outcome means for the chunk."""
+    output, failure = outcome.output, outcome.failure
+    if outcome.end is End.AGAIN:
+        wait = outcome.retry_seconds
+        if wait is None:
+            wait = retry_seconds(stage.retry, attempt.number)
+        script = outcomes.put_off(attempt, output, seconds=wait)
+        return Ending(script=script, state=ChunkState.PENDING, failure=failure, retry_seconds=wait)
+    if outcome.end is End.FAILED:
+        if failure is None:
+            raise AssertionError("an attempt that failed has a failure")
+        script = outcomes.failed(attempt, failure, output)
+        return Ending(script=script, state=ChunkState.FAILED, failure=failure)
+    if not is_last_stage:
+        return Ending(script=outcomes.advanced(attempt, output), state=ChunkState.SUCCEEDED)
+    if failure is None:
+        return Ending(script=outcomes.succeeded(attempt, output), state=ChunkState.SUCCEEDED)
+    script = outcomes.succeeded_partially(attempt, output, failure)
+    return Ending(script=script, state=ChunkState.PARTIALLY_SUCCEEDED)
+
+
+def _in_words(attempt: Attempt, stage: StageSpec, outcome: Outcome, ending: Ending) -> str:
+    """The line in the log for an attempt in which something failed."""
+    failure, limit = outcome.failed_here, stage.retry.max_attempts
+    what = f"{failure.type}: {' '.join(failure.message.split())}" if failure else ""
+    if outcome.items_failed_here:
+        items = f"{outcome.items_failed_here} of {attempt.item_count} items failed"
+        what = f"{items}, the first with {what}"
+    if ending.state is ChunkState.PENDING:
+        then = f"tried again in {ending.retry_seconds:g} s"
+    else:
+        then = "the others go on" if ending.is_stage_done else "failed for good"
+    return f"attempt {min(attempt.number, limit)} of {limit}: {what}; {then}"
 
 
 def retry_seconds(retry: RetrySpec, attempts: int) -> float:

@@ -1,260 +1,327 @@
 """Runs a processor over one chunk: items, time limit, failures, the result as JSON text.
 
-Knows nothing of Temporal or the ledger. What each item gave, or why it failed, is kept
-item by item, so that the next attempt runs only the items that have to be repeated.
+Knows nothing of Temporal, and of the ledger only what it holds. What each item gave, or why
+it failed, is kept item by item: another attempt runs only the items whose failure it may
+help, and what goes on, to the next stage or into the result, are the items that succeeded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from temporalio.exceptions import ApplicationError
 
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
-from fanfold.contract.job_spec import RetrySpec
+from fanfold.contract.job_spec import StageSpec
 from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
-from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
+from fanfold.processing import ItemDropped, ProcessorContext
 from fanfold.workers.processor import Processor
 from fanfold.workers.threads import OutOfTime, run_in_thread, within
+from fanfold.workers.user_errors import USER_ERRORS, failure_of, wait_asked_for
 
-# Whatever user code raises is its failure, also where it wants to end the process.
-_USER_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
+MAX_TRACEBACKS = 5
+"""So many items of an attempt keep the frames of their failure, the first ones."""
 
-LONGEST_WAIT_SECONDS = 30 * 24 * 3600.0
-"""The longest wait between attempts, whoever asks for it; the server refuses endless timers."""
+
+class End(Enum):
+    """What an attempt at a stage comes to."""
+
+    DONE = "done"
+    """The chunk goes on, though items of it may have failed."""
+    AGAIN = "again"
+    """Another attempt may help."""
+    FAILED = "failed"
+    """Nothing of the chunk goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """An attempt, and how its stage is to be run."""
+
+    attempt: Attempt
+    stage: StageSpec
+    is_last_stage: bool
+    run: int = 1
+    """The job's run."""
+    keys: Sequence[Any] | None = None
+    """The keys of the chunk's items as they were submitted, where the job names a field."""
+    max_result_bytes: int
+    keeps_tracebacks: bool = True
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether no other attempt at the stage is allowed."""
+        return self.attempt.number >= self.stage.retry.max_attempts
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What an attempt came to: a result, or a failure with what its items gave."""
+    """What an attempt came to."""
 
+    end: End
     output: ChunkOutput
+    """The result, or the next stage's input; before another attempt, what the items gave."""
     failure: Failure | None = None
-    items_failed: int = 0
-    """Of a failure, how many of the chunk's items it means."""
+    """That of the chunk, or of its first item that failed, at any stage."""
     retry_seconds: float | None = None
-    """Of a failure, the wait before the next attempt where the processor asked for one."""
+    """The wait before the next attempt where the processor asked for one."""
+    failed_here: Failure | None = None
+    """Of this stage: that of the chunk, or of its first item that failed."""
+    items_failed_here: int = 0
 
 
-@dataclass(slots=True)
-class _ItemRun:
-    """Results and errors by item position, filled in as the items are run."""
-
-    items: list[Any]
-    results: dict[int, Any] = field(default_factory=dict)
-    errors: dict[int, Failure] = field(default_factory=dict)
-    retry_seconds: float | None = None
-    """The longest wait that an item asked for."""
-    dropped: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def resumed(cls, items: list[Any], checkpoint: ChunkOutput) -> "_ItemRun":
-        """A run that goes on from what an earlier attempt left."""
-        run = cls(items)
-        if not checkpoint.item_errors:
-            return run
-        failed = {error.item for error in checkpoint.item_errors}
-        run.dropped = {e.item: e.message for e in checkpoint.item_errors if e.is_dropped}
-        if checkpoint.body:
-            earlier = json_values.decode(checkpoint.body)
-            run.results = {i: value for i, value in enumerate(earlier) if i not in failed}
-        return run
-
-    def item_errors(self, stage: int) -> tuple[ItemError, ...]:
-        """Each item that failed or was dropped, in order."""
-        failed = [
-            ItemError(item=index, type=failure.type, message=failure.message, stage=stage)
-            for index, failure in self.errors.items()
-        ]
-        dropped = [
-            ItemError(
-                item=index,
-                type=ItemDropped.__name__,
-                message=message,
-                stage=stage,
-                is_dropped=True,
-            )
-            for index, message in self.dropped.items()
-        ]
-        return tuple(sorted(failed + dropped, key=lambda error: error.item))
-
-    @property
-    def open_items(self) -> list[int]:
-        """Positions of the items still to be run."""
-        done = self.results.keys() | self.dropped.keys()
-        return [index for index in range(len(self.items)) if index not in done]
-
-    @contextmanager
-    def noting(self, index: int, retry: RetrySpec) -> Iterator[None]:
-        """Keep what an exception of this item means; the others go on."""
-        try:
-            yield
-        except ItemDropped as dropped:
-            self.dropped[index] = str(dropped)
-        except _USER_ERRORS as error:
-            self.errors[index] = failure_of(error, retry)
-            wait = wait_asked_for(error)
-            if wait is not None:
-                self.retry_seconds = max(wait, self.retry_seconds or 0.0)
-
-
-async def execute(
-    processor: Processor,
-    *,
-    attempt: Attempt,
-    options: dict[str, Any],
-    retry: RetrySpec,
-    timeout_seconds: float,
-    max_result_bytes: int,
-) -> Outcome:
+async def execute(processor: Processor, options: dict[str, Any], task: Task) -> Outcome:
     """Run the attempt; every way it can fail is an Outcome. Raises CancelledError only."""
-    value = json_values.decode(attempt.input)
+    value = json_values.decode(task.attempt.input)
     if not processor.takes_items:
-        return await _execute_chunk(
-            processor, value, attempt, options, retry, timeout_seconds, max_result_bytes
-        )
+        return await _execute_chunk(processor, value, options, task)
     if not isinstance(value, list):
         message = f"'{processor.name}' takes items, but the stage before gave no array"
-        return failed_whole(attempt, Failure(type=FailureType.INVALID_RESULT, message=message))
-    run = _ItemRun.resumed(value, attempt.checkpoint)
-    await _run_items(processor, run, attempt, options, retry, timeout_seconds)
-    return _items_outcome(run, attempt, max_result_bytes)
+        return failed_whole(task, Failure(type=FailureType.INVALID_RESULT, message=message))
+    run = _ItemRun.resumed(value, task)
+    await _run_items(processor, run, options, task)
+    return _items_outcome(run, task)
 
 
-def failed_whole(attempt: Attempt, failure: Failure) -> Outcome:
+def not_executed(task: Task, failure: Failure) -> Outcome:
+    """The outcome of an attempt that could run nothing: items keep what they gave before."""
+    if not task.attempt.checkpoint.item_errors:
+        return failed_whole(task, failure)
+    run = _ItemRun.resumed(json_values.decode(task.attempt.input), task)
+    for place in run.open_places:
+        run.fail(place, failure)
+    return _items_outcome(run, task)
+
+
+def failed_whole(task: Task, failure: Failure, *, retry_seconds: float | None = None) -> Outcome:
     """The outcome of an attempt that failed for all items at once."""
-    output = ChunkOutput(item_errors=attempt.dropped_earlier)
-    return Outcome(output, failure=failure, items_failed=attempt.item_count)
+    end = End.AGAIN if failure.retryable and not task.is_last_attempt else End.FAILED
+    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=False)
+    return Outcome(end, output, failure=failure, retry_seconds=retry_seconds, failed_here=failure)
 
 
-def failure_of(error: BaseException, retry: RetrySpec) -> Failure:
-    """The failure that an exception from user code stands for."""
-    kind, is_final = type(error).__name__, isinstance(error, ValidationError)
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - user classes may raise anything
-        message = "the exception has no words"
-    if isinstance(error, ApplicationError):
-        kind, message, is_final = error.type or kind, error.message, error.non_retryable
-    return Failure(
-        type=kind,
-        message=message or kind,
-        retryable=not is_final and kind not in retry.non_retryable,
-    )
-
-
-def wait_asked_for(error: BaseException) -> float | None:
-    """The seconds until the next attempt that the error itself names: a service's Retry-After."""
-    if isinstance(error, ApplicationError) and error.next_retry_delay is not None:
-        return min(max(0.0, error.next_retry_delay.total_seconds()), LONGEST_WAIT_SECONDS)
-    return None
+# --- a chunk as a whole -------------------------------------------------------------------
 
 
 async def _execute_chunk(
     processor: Processor,
     value: Any,  # noqa: ANN401 - any JSON value
-    attempt: Attempt,
     options: dict[str, Any],
-    retry: RetrySpec,
-    timeout_seconds: float,
-    max_result_bytes: int,
+    task: Task,
 ) -> Outcome:
-    arguments = options | _context_argument(processor, attempt, 0)
+    arguments = options | _context_argument(processor, task, item=0, key=None)
+    limit = task.stage.timeout_seconds
     try:
         chunk = processor.check_data(value)
         if processor.is_async:
-            result = await within(
-                processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
-            )
+            result = await within(processor.function(chunk, **arguments), timeout_seconds=limit)
         else:
             result = await run_in_thread(
-                lambda: processor.function(chunk, **arguments), timeout_seconds=timeout_seconds
+                lambda: processor.function(chunk, **arguments), timeout_seconds=limit
             )
         body = _encode(result)
     except _Unusable as error:
         failure = Failure(type=FailureType.INVALID_RESULT, message=str(error))
-        return failed_whole(attempt, failure)
+        return failed_whole(task, failure)
     except OutOfTime:
-        return failed_whole(attempt, _timeout(processor, timeout_seconds, retry))
-    except _USER_ERRORS as error:
-        outcome = failed_whole(attempt, failure_of(error, retry))
-        outcome.retry_seconds = wait_asked_for(error)
-        return outcome
-    if len(body) > max_result_bytes:
-        return failed_whole(attempt, _too_large(len(body), max_result_bytes))
-    return Outcome(ChunkOutput(body=body, item_errors=attempt.dropped_earlier))
+        return failed_whole(task, _timeout(processor, task.stage))
+    except USER_ERRORS as error:
+        failure = failure_of(error, task.stage.retry, keeps_traceback=task.keeps_tracebacks)
+        return failed_whole(task, failure, retry_seconds=wait_asked_for(error))
+    output = ChunkOutput(body=body, item_errors=task.attempt.earlier_errors, by_item=False)
+    return _outcome(End.DONE, output, task)
+
+
+# --- item by item -------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _ItemRun:
+    """Results and errors of the items that reached the stage, filled in as they are run.
+
+    A place is an item's position among them; `items_at` has its position in the chunk.
+    """
+
+    values: list[Any]
+    items_at: Sequence[int]
+    is_derived: bool
+    """Whether a chunk processor has made other items of those that were submitted."""
+    task: Task
+    results: dict[int, Any] = field(default_factory=dict)
+    errors: dict[int, ItemError] = field(default_factory=dict)
+    """By place: of items that failed or were left out."""
+    retry_seconds: float | None = None
+    """The longest wait that an item asked for."""
+    tracebacks: int = 0
+
+    @classmethod
+    def resumed(cls, values: list[Any], task: Task) -> "_ItemRun":
+        """A run that goes on from what an earlier attempt left."""
+        attempt = task.attempt
+        items_at: Sequence[int] = range(len(values))
+        # At a later stage, what the release before has recorded does not say.
+        is_derived = attempt.stage > 0 and not attempt.by_item
+        if attempt.earlier_errors and not is_derived:
+            gone = {error.item for error in attempt.earlier_errors}
+            items_at = [item for item in range(attempt.item_count) if item not in gone]
+        run = cls(values, items_at, is_derived, task)
+        earlier = attempt.checkpoint
+        if not earlier.item_errors:
+            return run
+        places = {item: place for place, item in enumerate(items_at)}
+        failed = {places[error.item]: error for error in earlier.item_errors}
+        run.errors = {
+            place: error for place, error in failed.items() if error.is_dropped or error.is_final
+        }
+        if earlier.body:
+            given = json_values.decode(earlier.body)
+            run.results = {place: v for place, v in enumerate(given) if place not in failed}
+        return run
+
+    @property
+    def open_places(self) -> list[int]:
+        """Places of the items still to be run."""
+        done = self.results.keys() | self.errors.keys()
+        return [place for place in range(len(self.values)) if place not in done]
+
+    def key(self, place: int) -> Any:  # noqa: ANN401 - any JSON value
+        """The item's own key; None where it has none, or nobody can tell."""
+        if self.is_derived or self.task.keys is None:
+            return None
+        return self.task.keys[self.items_at[place]]
+
+    def fail(self, place: int, failure: Failure, *, is_dropped: bool = False) -> None:
+        """Note that an item has failed."""
+        self.errors[place] = ItemError(
+            item=self.items_at[place],
+            type=failure.type,
+            message=failure.message,
+            stage=self.task.attempt.stage,
+            is_dropped=is_dropped,
+            is_final=not failure.retryable and not is_dropped,
+            is_derived=self.is_derived,
+            key=self.key(place),
+            traceback=failure.traceback,
+        )
+
+    @contextmanager
+    def noting(self, place: int) -> Iterator[None]:
+        """Keep what an exception of this item means; the others go on."""
+        try:
+            yield
+        except ItemDropped as dropped:
+            message = failure_of(dropped, self.task.stage.retry).message
+            failure = Failure(type=ItemDropped.__name__, message=message)
+            self.fail(place, failure, is_dropped=True)
+        except USER_ERRORS as error:
+            keeps = self.task.keeps_tracebacks and self.tracebacks < MAX_TRACEBACKS
+            self.tracebacks += keeps
+            self.fail(place, failure_of(error, self.task.stage.retry, keeps_traceback=keeps))
+            wait = wait_asked_for(error)
+            if wait is not None:
+                self.retry_seconds = max(wait, self.retry_seconds or 0.0)
 
 
 async def _run_items(
-    processor: Processor,
-    run: _ItemRun,
-    attempt: Attempt,
-    options: dict[str, Any],
-    retry: RetrySpec,
-    timeout_seconds: float,
+    processor: Processor, run: _ItemRun, options: dict[str, Any], task: Task
 ) -> None:
-    def call(index: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
-        arguments = options | _context_argument(processor, attempt, index)
-        return processor.function(processor.check_data(run.items[index]), **arguments)
+    def call(place: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
+        context = _context_argument(processor, task, item=run.items_at[place], key=run.key(place))
+        return processor.function(processor.check_data(run.values[place]), **options, **context)
 
     def run_all() -> None:
         results = run.results
-        for index in run.open_items:
-            with run.noting(index, retry):
-                results[index] = call(index)
+        for place in run.open_places:
+            with run.noting(place):
+                results[place] = call(place)
 
     async def run_all_async() -> None:
-        for index in run.open_items:
-            with run.noting(index, retry):
-                run.results[index] = await call(index)
+        for place in run.open_places:
+            with run.noting(place):
+                run.results[place] = await call(place)
 
+    limit = task.stage.timeout_seconds
     try:
         if processor.is_async:
-            await within(run_all_async(), timeout_seconds=timeout_seconds)
+            await within(run_all_async(), timeout_seconds=limit)
         else:
-            await run_in_thread(run_all, timeout_seconds=timeout_seconds)
+            await run_in_thread(run_all, timeout_seconds=limit)
     except OutOfTime:
-        failure = _timeout(processor, timeout_seconds, retry)
         # The thread may not have ended yet: what it still does is no part of this attempt.
-        run.results = dict(run.results)
-        for index in run.open_items:
-            run.errors.setdefault(index, failure)
+        run.results, run.errors = dict(run.results), dict(run.errors)
+        failure = _timeout(processor, task.stage)
+        for place in run.open_places:
+            run.fail(place, failure)
 
 
-def _items_outcome(run: _ItemRun, attempt: Attempt, max_result_bytes: int) -> Outcome:
-    texts = _item_texts(run)
-    item_errors = attempt.dropped_earlier + run.item_errors(attempt.stage)
-    places = range(len(run.items)) if run.errors else sorted(texts)
-    body = b"[" + b",".join(texts.get(place, b"null") for place in places) + b"]"
-    if len(body) > max_result_bytes:
-        return failed_whole(attempt, _too_large(len(body), max_result_bytes))
-    if not run.errors:
-        return Outcome(ChunkOutput(body=body, item_errors=item_errors))
-    first = run.errors[min(run.errors)]
-    return Outcome(
-        ChunkOutput(body=body if texts else b"", item_errors=item_errors),
-        failure=Failure(
-            type=first.type,
-            message=first.message,
-            retryable=any(failure.retryable for failure in run.errors.values()),
-        ),
-        items_failed=len(item_errors),
-        retry_seconds=run.retry_seconds,
+def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
+    texts, attempt = _item_texts(run), task.attempt
+    here = tuple(error for _, error in sorted(run.errors.items()))
+    failed = [error for error in here if not error.is_dropped]
+    errors, by_item = attempt.earlier_errors + here, not run.is_derived
+    if not task.is_last_attempt and any(not error.is_final for error in failed):
+        places = range(len(run.values))
+        body = _array(texts.get(place, b"null") for place in places) if texts else b""
+        outcome = _outcome(End.AGAIN, ChunkOutput(body=body, item_errors=errors), task)
+        outcome.retry_seconds = run.retry_seconds
+    elif failed and not texts:
+        output = ChunkOutput(item_errors=errors, by_item=by_item)
+        outcome = _outcome(End.FAILED, output, task)
+    else:
+        if task.is_last_stage:
+            by_position = {run.items_at[place]: text for place, text in texts.items()}
+            dropped = {e.item for e in errors if e.is_dropped and e.is_derived == run.is_derived}
+            positions = range(attempt.item_count if by_item else len(run.values))
+            body = _array(by_position.get(at, b"null") for at in positions if at not in dropped)
+        else:
+            body = _array(texts[place] for place in sorted(texts))
+        output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
+        outcome = _outcome(End.DONE, output, task)
+    if failed and not outcome.failed_here:
+        outcome.failed_here = _first_failure(failed)
+        outcome.items_failed_here = len(failed)
+    return outcome
+
+
+def _outcome(end: End, output: ChunkOutput, task: Task) -> Outcome:
+    if len(output.body) > task.max_result_bytes:
+        return failed_whole(task, _too_large(len(output.body), task.max_result_bytes))
+    return Outcome(end, output, failure=_first_failure(output.item_errors))
+
+
+def _first_failure(errors: Sequence[ItemError]) -> Failure | None:
+    """That of the first item that failed, and was not left out."""
+    failed = [error for error in errors if not error.is_dropped]
+    if not failed:
+        return None
+    first = min(failed, key=lambda error: (error.is_derived, error.item))
+    return Failure(
+        type=first.type,
+        message=first.message,
+        retryable=not first.is_final,
+        traceback=first.traceback,
     )
 
 
 def _item_texts(run: _ItemRun) -> dict[int, bytes]:
     """The items' results as JSON text; one that cannot be is an error of its item."""
     texts: dict[int, bytes] = {}
-    for index, result in run.results.items():
+    for place, result in run.results.items():
         try:
-            texts[index] = _encode(result)
+            texts[place] = _encode(result)
         except _Unusable as error:
-            run.errors[index] = Failure(type=FailureType.INVALID_RESULT, message=str(error))
+            run.fail(place, Failure(type=FailureType.INVALID_RESULT, message=str(error)))
     return texts
+
+
+def _array(texts: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(texts) + b"]"
+
+
+# --- in both ------------------------------------------------------------------------------
 
 
 class _Unusable(Exception):
@@ -283,24 +350,32 @@ def _too_large(size: int, limit: int) -> Failure:
     return Failure(type=FailureType.INVALID_RESULT, message=message)
 
 
-def _timeout(processor: Processor, seconds: float, retry: RetrySpec) -> Failure:
-    message = f"'{processor.name}' did not finish within {seconds:g} seconds"
+def _timeout(processor: Processor, stage: StageSpec) -> Failure:
+    message = f"'{processor.name}' did not finish within {stage.timeout_seconds:g} seconds"
     return Failure(
         type=FailureType.TIMEOUT,
         message=message,
-        retryable=FailureType.TIMEOUT not in retry.non_retryable,
+        retryable=FailureType.TIMEOUT not in stage.retry.non_retryable,
     )
 
 
 def _context_argument(
-    processor: Processor, attempt: Attempt, item_index: int
+    processor: Processor,
+    task: Task,
+    *,
+    item: int,
+    key: Any,  # noqa: ANN401 - any JSON value
 ) -> dict[str, ProcessorContext]:
     if processor.context_parameter is None:
         return {}
+    attempt = task.attempt
     context = ProcessorContext(
         job_id=attempt.job_id,
         chunk_index=attempt.index,
         attempt=attempt.number,
-        item_index=item_index,
+        item_index=item,
+        item_key=key,
+        stage=attempt.stage,
+        run=task.run,
     )
     return {processor.context_parameter: context}

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import RetrySpec
-from fanfold.workers.execution import failure_of
+from fanfold.ledger.records import ChunkOutput
 from fanfold.workers.processor import KeepsAll, Reducer, ReducerType
 from fanfold.workers.threads import OutOfTime, run_in_thread
+from fanfold.workers.user_errors import failure_of
 
 STEP_SECONDS = 300.0
 """How long a reducer may take over some hundred results, or over its value at the end."""
@@ -37,14 +38,18 @@ class Fold:
         self._max_result_bytes = max_result_bytes
         self._least_bytes = 0
 
-    async def add(self, results: Iterable[tuple[int, bytes]]) -> None:
-        """Take the next results, as index and JSON text, in index order."""
+    async def add(self, results: Iterable[tuple[int, ChunkOutput]]) -> None:
+        """Take the next results, by index, in index order: of each, the items that succeeded."""
 
         def add_all() -> None:
             reducer = self._begun()
-            for index, body in results:
-                reducer.add(index, json_values.decode(body))
-                self._least_bytes += len(body) - len(b"[]")
+            for index, output in results:
+                result = json_values.decode(output.body)
+                failed = output.failed_places
+                for place in reversed(failed):
+                    del result[place]
+                reducer.add(index, result)
+                self._least_bytes += len(output.body) - len(b"[]") - len(b"null,") * len(failed)
             self._keeps_all = isinstance(reducer, KeepsAll) and reducer.keeps_all
 
         await self._run(add_all)

@@ -53,7 +53,12 @@ def build_workers(
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
-    attempts = Attempts(ledger, registry.processors, max_result_bytes=given.max_chunk_result_bytes)
+    attempts = Attempts(
+        ledger,
+        registry.processors,
+        max_result_bytes=given.max_chunk_result_bytes,
+        keeps_tracebacks=given.keep_tracebacks,
+    )
     chunk_activities = ChunkActivities(
         ledger, attempts, shutdown_grace_seconds=given.shutdown_grace_seconds
     )

@@ -4,16 +4,17 @@ Results are put into the answer as the JSON text that the ledger holds. They are
 parsed here: that costs nothing, and they leave exactly as they were recorded.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from fanfold.contract.failures import Failure
-from fanfold.contract.plan import workflow_id_of
-from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.states import JobState
 from fanfold.ledger.catalog import CatalogEntry
-from fanfold.ledger.records import ChunkOutput, ChunkRecord, JobRecord, now_ms
+from fanfold.ledger.records import JobRecord, now_ms
 
 
 def _iso(moment: datetime) -> str:
@@ -28,30 +29,33 @@ Moment = Annotated[
 """A time in UTC, to the millisecond."""
 
 
-class _View(BaseModel):
+class View(BaseModel):
+    """A part of an answer."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class ChunkCountsView(_View):
+class ChunkCountsView(View):
     """Chunks by state; the states add up to the total, always."""
 
     total: int
     pending: int
     running: int
     succeeded: int
+    partially_succeeded: int
     failed: int
     cancelled: int
 
 
-class ItemCountsView(_View):
-    """Items of finished chunks by outcome."""
+class ItemCountsView(View):
+    """Items of finished chunks by outcome; those that were left out count as failed."""
 
     total: int
     succeeded: int
     failed: int
 
 
-class ProgressView(_View):
+class ProgressView(View):
     """How far the job is, and how fast."""
 
     percent: float
@@ -59,16 +63,17 @@ class ProgressView(_View):
     eta_seconds: int | None
 
 
-class ErrorGroupView(_View):
-    """Failed chunks with the same error."""
+class ErrorGroupView(View):
+    """Failed items with the same error."""
 
     type: str
     message: str
     count: int
-    first_index: int
+    first_index: int = Field(description="The chunk of the first of them.")
+    first_item: int = Field(description="Its position in that chunk.")
 
 
-class FailureView(_View):
+class FailureView(View):
     """Why something failed."""
 
     type: str
@@ -76,7 +81,7 @@ class FailureView(_View):
     retryable: bool
 
 
-class LinksView(_View):
+class LinksView(View):
     """Where to go from here."""
 
     self: str
@@ -85,7 +90,34 @@ class LinksView(_View):
     temporal_ui: str | None
 
 
-class JobSummary(_View):
+class RetryView(View):
+    """How failed attempts are repeated."""
+
+    max_attempts: int
+    initial_interval_seconds: float
+    backoff_coefficient: float
+    max_interval_seconds: float
+    non_retryable: list[str]
+
+
+class StageView(View):
+    """One step that every chunk runs through."""
+
+    processor: str
+    options: dict[str, Any]
+    retry: RetryView
+    timeout_seconds: float
+
+
+class ToleranceView(View):
+    """How many failed items the job bears."""
+
+    count: int | None
+    percent: float | None
+    min_sample: int
+
+
+class JobSummary(View):
     """A job without its result, as listings have it."""
 
     id: str
@@ -94,12 +126,19 @@ class JobSummary(_View):
     run: int
     execution: str
     processor: str | None = Field(description="Null where the job has stages.")
-    stages: list[str] | None = Field(description="The stages' processors, where it has them.")
+    options: dict[str, Any] | None = Field(description="Null where the job has stages.")
+    stages: list[StageView] | None = Field(description="Null where the job has one processor.")
     reducer: str | None
+    chunk_size: int | None = Field(description="Null where the job came in chunks.")
+    item_key: str | None = Field(description="The field of each item that is its key.")
+    max_concurrency: int
+    retry: RetryView
+    chunk_timeout_seconds: float
+    tolerated_failures: ToleranceView | None
     chunks: ChunkCountsView
     items: ItemCountsView
     success_rate: float | None = Field(
-        description="succeeded / (succeeded + failed) chunks; null before the first outcome."
+        description="succeeded / (succeeded + failed) items; null before the first outcome."
     )
     progress: ProgressView
     errors: list[ErrorGroupView] = Field(description="The most frequent failures, at most 20.")
@@ -116,10 +155,12 @@ class JobView(JobSummary):
 
     model_config = ConfigDict(title="Job")
 
-    result: Any = Field(description="What the reducer made of the surviving chunks' results.")
+    result: Any = Field(
+        description="What the reducer made of the results of the items that succeeded."
+    )
 
 
-class JobPageView(_View):
+class JobPageView(View):
     """A page of jobs, newest first."""
 
     model_config = ConfigDict(title="JobPage")
@@ -128,7 +169,7 @@ class JobPageView(_View):
     next_cursor: str | None = Field(default=None, description="Absent on the last page.")
 
 
-class PartView(_View):
+class PartView(View):
     """A part of a job's items, as stored."""
 
     model_config = ConfigDict(title="Part")
@@ -138,55 +179,7 @@ class PartView(_View):
     chunks: int
 
 
-class ItemErrorView(_View):
-    """An item that failed, or that the processor left out."""
-
-    item: int = Field(description="Position among the items of the chunk that reached the stage.")
-    stage: int = Field(description="The stage; 0 for the first or only one.")
-    type: str
-    message: str
-
-
-class ChildHead(_View):
-    """A child's fields but for those that hold data."""
-
-    index: int
-    state: ChunkState
-    item_count: int
-    attempts: int
-    error: FailureView | None
-    item_errors: list[ItemErrorView]
-    workflow_id: str = Field(
-        description="The workflow that runs it: its own, or in activity mode that of its block, "
-        "which is its job's or a shard's."
-    )
-    started_at: Moment | None
-    finished_at: Moment | None
-    duration_seconds: float | None
-
-
-class ChildView(ChildHead):
-    """A child: one chunk of a job."""
-
-    model_config = ConfigDict(title="Child")
-
-    result: Any = Field(description="What the processor gave; null unless it succeeded.")
-    partial_result: Any = Field(
-        description="Of a chunk that did not succeed: what its items gave, in order, null for each "
-        "that failed. Null where no item succeeded."
-    )
-
-
-class ChildPageView(_View):
-    """A page of children in index order."""
-
-    model_config = ConfigDict(title="ChildPage")
-
-    children: list[ChildView]
-    next_cursor: str | None = Field(default=None, description="Absent on the last page.")
-
-
-class CatalogEntryView(_View):
+class CatalogEntryView(View):
     """A processor or reducer that the workers know."""
 
     model_config = ConfigDict(title="CatalogEntry")
@@ -199,30 +192,39 @@ class CatalogEntryView(_View):
 
 def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
     """The summary of a job as recorded."""
-    spec, counts = job.spec, job.counts
-    judged = counts.succeeded + counts.failed
+    spec, controls, counts = job.spec, job.controls, job.counts
+    judged, stage = counts.items_succeeded + counts.items_failed, spec.stages[0]
+    given = StageSpec(processor="") if spec.is_staged else stage
     address = f"/jobs/{job.id}"
     return JobSummary(
         id=job.id,
-        name=job.controls.name,
+        name=controls.name,
         state=job.state,
         run=job.run,
         execution=spec.execution,
-        processor=None if spec.is_staged else spec.stages[0].processor,
-        stages=[stage.processor for stage in spec.stages] if spec.is_staged else None,
+        processor=None if spec.is_staged else stage.processor,
+        options=None if spec.is_staged else dict(stage.options),
+        stages=[_stage(stage) for stage in spec.stages] if spec.is_staged else None,
         reducer=spec.reducer,
+        chunk_size=spec.chunk_size,
+        item_key=spec.item_key,
+        max_concurrency=controls.max_concurrency,
+        retry=_retry(spec.retry or given.retry),
+        chunk_timeout_seconds=spec.chunk_timeout_seconds or given.timeout_seconds,
+        tolerated_failures=_tolerance(controls.tolerated_failures),
         chunks=ChunkCountsView(
             total=job.total_chunks,
             pending=counts.pending,
             running=counts.running,
             succeeded=counts.succeeded,
+            partially_succeeded=counts.partially_succeeded,
             failed=counts.failed,
             cancelled=counts.cancelled,
         ),
         items=ItemCountsView(
             total=job.total_items, succeeded=counts.items_succeeded, failed=counts.items_failed
         ),
-        success_rate=counts.succeeded / judged if judged else None,
+        success_rate=counts.items_succeeded / judged if judged else None,
         progress=_progress(job),
         errors=[
             ErrorGroupView(
@@ -230,14 +232,15 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
                 message=group.message,
                 count=group.count,
                 first_index=group.first_index,
+                first_item=group.first_item,
             )
             for group in job.errors
         ],
-        error=_failure(job.error),
-        labels=dict(job.controls.labels),
-        created_at=_moment(job.created_at),
-        started_at=_moment(job.started_at) if job.started_at is not None else None,
-        finished_at=_moment(job.finished_at) if job.finished_at is not None else None,
+        error=failure_view(job.error),
+        labels=dict(controls.labels),
+        created_at=moment(job.created_at),
+        started_at=moment(job.started_at) if job.started_at is not None else None,
+        finished_at=moment(job.finished_at) if job.finished_at is not None else None,
         links=LinksView(
             self=address,
             children=f"{address}/children",
@@ -250,41 +253,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
 def job_json(job: JobRecord, result: bytes | None, workflows_url: str | None) -> bytes:
     """The JSON text of a JobView."""
     head = job_summary(job, workflows_url).model_dump_json().encode()
-    return _with_fields(head, {"result": result})
-
-
-def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
-    """The JSON text of a ChildView."""
-    duration_ms = (
-        chunk.finished_at - chunk.started_at
-        if chunk.finished_at is not None and chunk.started_at is not None
-        else None
-    )
-    head = ChildHead(
-        index=chunk.index,
-        state=chunk.state,
-        item_count=chunk.item_count,
-        attempts=chunk.attempts,
-        error=_failure(chunk.error),
-        item_errors=[
-            ItemErrorView(
-                item=error.item, stage=error.stage, type=error.type, message=error.message
-            )
-            for error in output.item_errors
-        ],
-        workflow_id=workflow_id_of(job.id, job.spec.execution, chunk.index, chunk.block),
-        started_at=_moment(chunk.started_at) if chunk.started_at is not None else None,
-        finished_at=_moment(chunk.finished_at) if chunk.finished_at is not None else None,
-        duration_seconds=duration_ms / 1000 if duration_ms is not None else None,
-    )
-    is_success = chunk.state is ChunkState.SUCCEEDED
-    return _with_fields(
-        head.model_dump_json().encode(),
-        {
-            "result": output.body if is_success else None,
-            "partial_result": output.body if not is_success else None,
-        },
-    )
+    return with_fields(head, {"result": result})
 
 
 def catalog_entry(entry: CatalogEntry) -> CatalogEntryView:
@@ -304,6 +273,7 @@ def etag(job: JobRecord) -> str:
         job.revision,
         counts.running,
         counts.succeeded,
+        counts.partially_succeeded,
         counts.failed,
         counts.cancelled,
         counts.items_failed,
@@ -311,7 +281,7 @@ def etag(job: JobRecord) -> str:
     return f'W/"{"-".join(map(str, revision))}"'
 
 
-def _with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
+def with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
     """The JSON object with fields of ready JSON text added; None and an empty text are null."""
     added = b"".join(
         b',"%b":%b' % (name.encode(), text or b"null") for name, text in fields.items()
@@ -321,10 +291,10 @@ def _with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
 
 def _progress(job: JobRecord) -> ProgressView:
     counts = job.counts
-    finished = counts.succeeded + counts.failed + counts.cancelled
+    processed = counts.succeeded + counts.partially_succeeded + counts.failed
+    finished = processed + counts.cancelled
     open_chunks = counts.pending + counts.running
     rate: float | None = None
-    processed = counts.succeeded + counts.failed
     if job.started_at is not None and processed:
         elapsed_ms = max((job.finished_at or now_ms()) - job.started_at, 1)
         rate = processed * 1000 / elapsed_ms
@@ -336,11 +306,30 @@ def _progress(job: JobRecord) -> ProgressView:
     )
 
 
-def _failure(failure: Failure | None) -> FailureView | None:
+def _retry(retry: RetrySpec) -> RetryView:
+    return RetryView.model_validate(asdict(retry))
+
+
+def _stage(stage: StageSpec) -> StageView:
+    return StageView(
+        processor=stage.processor,
+        options=dict(stage.options),
+        retry=_retry(stage.retry),
+        timeout_seconds=stage.timeout_seconds,
+    )
+
+
+def _tolerance(tolerance: ToleranceSpec | None) -> ToleranceView | None:
+    return ToleranceView.model_validate(asdict(tolerance)) if tolerance else None
+
+
+def failure_view(failure: Failure | None) -> FailureView | None:
+    """A failure for clients."""
     if failure is None:
         return None
     return FailureView(type=failure.type, message=failure.message, retryable=failure.retryable)
 
 
-def _moment(milliseconds: int) -> datetime:
+def moment(milliseconds: int) -> datetime:
+    """The time so many milliseconds after 1970-01-01 UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

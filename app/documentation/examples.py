@@ -87,13 +87,27 @@ JOB_SUMMARY: dict[str, Any] = {
     "run": 1,
     "execution": "workflow",
     "processor": "double",
+    "options": {"fail_if_divisible_by": 2},
     "stages": None,
     "reducer": "collect",
+    "chunk_size": None,
+    "item_key": None,
+    "max_concurrency": 50,
+    "retry": {
+        "max_attempts": 1,
+        "initial_interval_seconds": 1.0,
+        "backoff_coefficient": 2.0,
+        "max_interval_seconds": 60.0,
+        "non_retryable": [],
+    },
+    "chunk_timeout_seconds": 300.0,
+    "tolerated_failures": None,
     "chunks": {
         "total": 5,
         "pending": 0,
         "running": 0,
         "succeeded": 3,
+        "partially_succeeded": 0,
         "failed": 2,
         "cancelled": 0,
     },
@@ -106,12 +120,14 @@ JOB_SUMMARY: dict[str, Any] = {
             "message": "Simulated failure for value 2",
             "count": 1,
             "first_index": 1,
+            "first_item": 0,
         },
         {
             "type": "ApplicationError",
             "message": "Simulated failure for value 4",
             "count": 1,
             "first_index": 3,
+            "first_item": 0,
         },
     ],
     "error": None,
@@ -148,12 +164,15 @@ CHILD: dict[str, Any] = {
         "message": "Simulated failure for value 2",
         "retryable": True,
     },
+    "traceback": None,
     "item_errors": [
         {
             "item": 0,
+            "key": None,
             "stage": 0,
             "type": "ApplicationError",
             "message": "Simulated failure for value 2",
+            "traceback": None,
         }
     ],
     "workflow_id": f"{_ID}/c0000001",
@@ -161,10 +180,25 @@ CHILD: dict[str, Any] = {
     "finished_at": "2026-11-21T22:09:04.257Z",
     "duration_seconds": 0.001,
     "result": None,
-    "partial_result": None,
 }
 
 CHILD_PAGE: dict[str, Any] = {"children": [CHILD]}
+
+ITEM: dict[str, Any] = {
+    "index": 1,
+    "item": 0,
+    "key": None,
+    "state": "failed",
+    "value": 2,
+    "result": None,
+    "error": {
+        "type": "ApplicationError",
+        "message": "Simulated failure for value 2",
+        "retryable": True,
+    },
+}
+
+ITEM_PAGE: dict[str, Any] = {"items": [ITEM]}
 
 PROCESSOR: dict[str, Any] = {
     "name": "word_count",
@@ -202,5 +236,5 @@ def answer(schema: str, example: object) -> dict[str, Any]:
 RESULTS_CSV = (
     "index,item,state,error,value,more\r\n"
     "0,0,succeeded,,2,\r\n"
-    "1,,failed,ApplicationError: Simulated failure for value 2,,\r\n"
+    "1,0,failed,ApplicationError: Simulated failure for value 2,,\r\n"
 )

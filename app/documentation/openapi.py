@@ -7,14 +7,22 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from fanfold.app.answers import views
+from fanfold.app.answers import children, views
+from fanfold.app.answers.items import ItemPageView
 from fanfold.app.http.errors import ForeignOrigin, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
 from fanfold.app.intake.job_request import JobRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 # Routes answer these as ready JSON text, so FastAPI does not see the models.
-_MODELS = (JobRequest, ProblemView, views.JobView, views.ChildView, views.ChildPageView)
+_MODELS = (
+    JobRequest,
+    ProblemView,
+    views.JobView,
+    children.ChildView,
+    children.ChildPageView,
+    ItemPageView,
+)
 
 
 def install(app: FastAPI) -> None:

@@ -202,10 +202,11 @@ class Uploads:
         sealed = await with_certainty(write, is_sealed, if_unknown=if_unknown)
         return True if sealed is None else sealed
 
-    def _cut(self, size: int, max_chunk_bytes: int | None) -> Cut:
+    def _cut(self, size: int | None, max_chunk_bytes: int | None) -> Cut:
         # No larger than a chunk of a job in one JSON body: it is held in memory.
         most = self._limits.max_body_bytes
-        return Cut(size, min(max_chunk_bytes, most) if max_chunk_bytes else None, most)
+        closed_at = min(max_chunk_bytes, most) if max_chunk_bytes else None
+        return Cut(size or DEFAULT_CHUNK_SIZE, closed_at, most)
 
     async def _store(
         self,

@@ -1,14 +1,14 @@
 """/jobs/{job_id}/children and /results: lists, shows and streams a job's children."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from fanfold.app.answers import views
-from fanfold.app.answers.csv_results import Child, csv_rows
+from fanfold.app.answers.children import child_json
+from fanfold.app.answers.csv_results import csv_rows
 from fanfold.app.documentation import examples
 from fanfold.app.http import accept, cursor, errors
 from fanfold.app.http.accept import CSV, NDJSON
@@ -19,9 +19,15 @@ from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.formats import ResultFormat
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
-from fanfold.ledger.records import JobRecord
+from fanfold.ledger.chunks import ChunkData
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, JobRecord
+
+Child = tuple[ChunkRecord, ChunkOutput]
 
 _MAX_INDEX = 2**31 - 1
+_TERMINAL = tuple(state for state in ChunkState if state.is_terminal)
+# More items than a batch of a megabyte has.
+_MANY = 1_000_000
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["children"])
 
@@ -60,13 +66,13 @@ async def list_children(
     limit = min(limit, MAX_PAGE)
     after = cursor.decode(cursor_text, filters) if cursor_text is not None else -1
     chunks = services.tenant.chunks
-    found = await chunks.page(job_id, state=state, after=after, limit=limit + 1)
+    found = await chunks.page(job_id, states=_states(state), after=after, limit=limit + 1)
     shown = found[:limit]
 
     async def page() -> AsyncIterator[bytes]:
         separator = b'{"children":['
         async for chunk, output in _whole(job_id, chunks.outputs(job_id, shown)):
-            yield separator + views.child_json(job, chunk, output)
+            yield separator + child_json(job, chunk, output)
             separator = b","
         end = b"]" if shown else b'{"children":[]'
         if len(found) > limit:
@@ -101,7 +107,7 @@ async def get_child(
     if chunk is None:
         raise errors.NotFound("child_not_found", "The job has no child of this index.")
     async for record, output in chunks.outputs(job_id, [chunk]):
-        return Response(views.child_json(job, record, output), media_type="application/json")
+        return Response(child_json(job, record, output), media_type="application/json")
     raise AssertionError("outputs gives back every record it was given")
 
 
@@ -158,12 +164,13 @@ async def stream_results(
     if columns is not None and not is_csv:
         raise errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv")
     job = await services.job(job_id)
-    children = _finished_children(services, job_id, state)
+    states = _TERMINAL if state is None else (state,)
     if is_csv:
-        parts = csv_rows(children, columns.split(",") if columns else None)
+        named = columns.split(",") if columns else None
+        parts = csv_rows(_with_items(services, job, states), named, item_key=job.spec.item_key)
         media_type = f"{CSV}; charset=utf-8; header=present"
     else:
-        parts = _lines(job, children)
+        parts = _lines(job, _children(services, job_id, states))
         media_type = NDJSON
     pieces = in_pieces(parts)
     headers = {"Vary": "Accept, Accept-Encoding"}
@@ -173,13 +180,30 @@ async def stream_results(
     return StreamingResponse(pieces, headers=headers, media_type=media_type)
 
 
-async def _finished_children(
-    services: Services, job_id: JobId, state: ChunkState | None
+async def _children(
+    services: Services, job_id: JobId, states: Sequence[ChunkState]
 ) -> AsyncIterator[Child]:
-    chunks = services.tenant.chunks
-    async for chunk, output in _whole(job_id, chunks.stream(job_id, state=state)):
-        if state is not None or chunk.state.is_terminal:
-            yield chunk, output
+    stream = services.tenant.chunks.stream(job_id, states=states)
+    async for child in _whole(job_id, stream):
+        yield child
+    await _check_is_there(services, job_id)
+
+
+async def _with_items(
+    services: Services, job: JobRecord, states: Sequence[ChunkState]
+) -> AsyncIterator[ChunkData]:
+    """The children with their items, where the job has keys, which are in these."""
+    if job.spec.item_key is None:
+        async for chunk, output in _children(services, job.id, states):
+            yield ChunkData(chunk, b"", output)
+        return
+    data = services.tenant.chunks.data(job.id, states=states, items_wanted=_MANY)
+    async for found in data:
+        yield found
+    await _check_is_there(services, job.id)
+
+
+async def _check_is_there(services: Services, job_id: JobId) -> None:
     if await services.tenant.jobs.state(job_id) is None:
         raise RemovedMeanwhile(job_id)
 
@@ -193,4 +217,8 @@ async def _whole(job_id: JobId, children: AsyncIterator[Child]) -> AsyncIterator
 
 async def _lines(job: JobRecord, children: AsyncIterator[Child]) -> AsyncIterator[bytes]:
     async for chunk, output in children:
-        yield views.child_json(job, chunk, output) + b"\n"
+        yield child_json(job, chunk, output) + b"\n"
+
+
+def _states(state: ChunkState | None) -> tuple[ChunkState, ...]:
+    return () if state is None else (state,)

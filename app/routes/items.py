@@ -1,23 +1,36 @@
-"""/jobs/{job_id}/items and /seal: a job's items in parts, sent after the job."""
+"""/jobs/{job_id}/items and /seal: lists a job's items; takes them in parts, sent after the job."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from fanfold.app.answers import views
+from fanfold.app.answers.items import item_lines
 from fanfold.app.documentation import examples
-from fanfold.app.http import errors
+from fanfold.app.http import cursor, errors
 from fanfold.app.http.problems import responses
+from fanfold.app.http.streaming import in_pieces
 from fanfold.app.intake.items import formats
 from fanfold.app.intake.uploads import not_receiving
+from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
+from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
 
 router = APIRouter(tags=["jobs"])
 
+# Failed items are in chunks of several states, which an index of its own holds.
+_CHUNKS_WITH_ITEMS: dict[ItemState | None, tuple[ChunkState, ...]] = {
+    ItemState.PENDING: (ChunkState.PENDING,),
+    ItemState.RUNNING: (ChunkState.RUNNING,),
+    ItemState.SUCCEEDED: WITH_RESULT,
+    ItemState.CANCELLED: (ChunkState.CANCELLED,),
+}
 _ITEMS: dict[str, Any] = {
     "application/x-ndjson": {
         "schema": {"type": "string"},
@@ -29,6 +42,64 @@ _ITEMS: dict[str, Any] = {
         "example": [{"iata": "HEL"}, {"iata": "ARN"}],
     },
 }
+
+
+@router.get(
+    "/jobs/{job_id}/items",
+    operation_id="list_items",
+    summary="List a job's items",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A page of items, ordered by chunk and position.",
+            "content": examples.answer("ItemPage", examples.ITEM_PAGE),
+        },
+        **responses(errors.MalformedRequest, errors.NotFound, errors.Unavailable),
+    },
+)
+async def list_items(
+    job_id: JobId,
+    services: ServicesOf,
+    state: Annotated[ItemState | None, Query(description="Only items in this state.")] = None,
+    limit: Annotated[
+        int, Query(ge=1, description="Most items on a page; more than 1,000 are 1,000.")
+    ] = DEFAULT_PAGE,
+    cursor_text: Annotated[
+        str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
+    ] = None,
+) -> Response:
+    """Each item as it was submitted, with what became of it.
+
+    One page; it is streamed, so large items cost neither side memory.
+    """
+    job = await services.job(job_id)
+    filters: list[Any] = ["items", job_id, state]
+    limit = min(limit, MAX_PAGE)
+    index, item = cursor.decode(cursor_text, filters) if cursor_text is not None else (0, -1)
+    chunks = services.tenant.chunks.data(
+        job_id,
+        states=_CHUNKS_WITH_ITEMS.get(state, ()),
+        with_failed_items=state is ItemState.FAILED,
+        after=index - 1,
+        items_wanted=limit + 1,
+    )
+
+    async def page() -> AsyncIterator[bytes]:
+        separator, shown, last = b'{"items":[', 0, (index, item)
+        async for chunk in chunks:
+            at = chunk.record.index
+            after = item if at == index else -1
+            for position, line in item_lines(
+                chunk, item_key=job.spec.item_key, state=state, after=after
+            ):
+                if shown == limit:
+                    yield b'],"next_cursor":"%b"}' % cursor.encode(last, filters).encode()
+                    return
+                yield separator + line
+                separator, shown, last = b",", shown + 1, (at, position)
+        yield b"]}" if shown else b'{"items":[]}'
+
+    return StreamingResponse(in_pieces(page()), media_type="application/json")
 
 
 @router.put(

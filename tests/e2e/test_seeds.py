@@ -75,7 +75,7 @@ def test_lab_5_scenarios(
     assert (job["state"], job["success_rate"]) == (state, rate)
     assert (job["chunks"]["succeeded"], job["chunks"]["failed"]) == (succeeded, failed)
     if state == "failed":
-        assert job["error"]["type"] == "AllChunksFailed"
+        assert job["error"]["type"] == "AllItemsFailed"
         assert job["result"] is None
 
 

@@ -121,9 +121,7 @@ async def succeed(ledger: Ledger, job_id: JobId, index: int, body: bytes = b"[1]
 
 async def fail(ledger: Ledger, job_id: JobId, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ours(ledger).work.record(
-        outcomes.failed(attempt, failure, ChunkOutput(), items_failed=attempt.item_count)
-    )
+    await ours(ledger).work.record(outcomes.failed(attempt, failure, ChunkOutput()))
 
 
 async def closed(

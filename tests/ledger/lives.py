@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ParamSpec
 
 from hypothesis import strategies as st
@@ -176,18 +176,16 @@ class Life:
 
     async def _end(self, what: str, attempt: Attempt, number: int) -> None:
         """The last thing that a worker does with its attempt, be it current or long stale."""
-        failed = number % (attempt.item_count + 1)
-        errors = tuple(
-            ItemError(item=item, type="T", message=str(number), stage=attempt.stage)
-            for item in range(failed)
-        )
-        output = ChunkOutput(body=b"[%d]" % number, item_errors=errors)
+        errors = self._errors(attempt, number)
+        output = ChunkOutput(body=b"[%d]" % number, item_errors=errors, by_item=True)
         if what == "succeed":
             script = outcomes.succeeded(attempt, output)
+            if not all(error.is_dropped for error in errors):
+                script = outcomes.succeeded_partially(attempt, output, BROKEN)
         elif what == "fail":
-            script = outcomes.failed(attempt, BROKEN, output, items_failed=failed)
+            script = outcomes.failed(attempt, BROKEN, output)
         elif what == "give up" and attempt.number > 1:
-            script = outcomes.given_up(attempt, BROKEN)
+            script = outcomes.failed(replace(attempt, is_one_too_many=True), BROKEN, output)
         elif what == "put off":
             script = outcomes.put_off(attempt, output, seconds=5 * (number % 2))
         elif what == "advance" and attempt.stage < STAGES - 1:
@@ -195,6 +193,22 @@ class Life:
         else:
             what, script = "hand back", outcomes.handed_back(attempt)
         await self._record(script, attempt, does_count=what not in {"give up", "hand back"})
+
+    def _errors(self, attempt: Attempt, number: int) -> tuple[ItemError, ...]:
+        """Those of earlier stages, and of some of the items that were left."""
+        gone = {error.item for error in attempt.earlier_errors}
+        left = [item for item in range(attempt.item_count) if item not in gone]
+        here = tuple(
+            ItemError(
+                item=item,
+                type="T",
+                message=str(number),
+                stage=attempt.stage,
+                is_dropped=number % 3 == 0,
+            )
+            for item in left[: number % (len(left) + 1)]
+        )
+        return attempt.earlier_errors + here
 
     async def _record(self, script: Script, attempt: Attempt, *, does_count: bool) -> None:
         is_held = (await self.places())[attempt.index].holds(attempt)

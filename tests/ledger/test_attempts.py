@@ -1,6 +1,7 @@
 """Attempts: only the one that is current records anything, and each is counted once."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -54,7 +55,7 @@ async def test_a_first_attempt_gets_the_input_as_it_was_recorded(ledger: Ledger)
         item_count=3,
         input=b"[1,1,1]",
         revision=(await found(ledger, job_id)).revision,
-        dropped_earlier=(),
+        earlier_errors=(),
         checkpoint=ChunkOutput(),
     )
     chunk = await chunk_of(ledger, job_id, 1)
@@ -111,7 +112,7 @@ async def test_a_finished_chunk_does_not_begin_again_and_says_how_it_ended(ledge
     job_id = await running(ledger, [1, 1])
     await ours(ledger).work.record(outcomes.succeeded(await begun(ledger, job_id, 0), OUTPUT))
     await ours(ledger).work.record(
-        outcomes.failed(await begun(ledger, job_id, 1), BROKEN, ChunkOutput(), items_failed=1)
+        outcomes.failed(await begun(ledger, job_id, 1), BROKEN, ChunkOutput())
     )
     succeeded = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
     failed = await ours(ledger).work.begin(job_id, 1, 0, token=new_token())
@@ -160,15 +161,45 @@ async def test_a_checkpoint_is_no_output_while_the_chunk_runs(ledger: Ledger) ->
     assert await output_of(ledger, job_id) == ChunkOutput()
 
 
-async def test_a_failed_chunk_keeps_what_its_items_gave(ledger: Ledger) -> None:
-    job_id = await running(ledger, [3])
-    await ours(ledger).work.record(
-        outcomes.failed(await begun(ledger, job_id), BROKEN, PARTIAL, items_failed=1)
-    )
+async def test_a_chunk_of_which_some_items_failed_keeps_what_the_others_gave(
+    ledger: Ledger,
+) -> None:
+    job_id, partial = await running(ledger, [3]), replace(PARTIAL, by_item=True)
+    attempt = await begun(ledger, job_id)
+    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, partial, BROKEN))
     chunk = await chunk_of(ledger, job_id)
-    assert (chunk.state, chunk.error, chunk.items_failed) == (ChunkState.FAILED, BROKEN, 1)
-    assert chunk.result_bytes == len(PARTIAL.body)
-    assert await output_of(ledger, job_id) == PARTIAL
+    assert (chunk.state, chunk.error) == (ChunkState.PARTIALLY_SUCCEEDED, BROKEN)
+    assert (chunk.items_failed, chunk.by_item) == (1, True)
+    assert chunk.result_bytes == len(partial.body)
+    assert await output_of(ledger, job_id) == partial
+
+
+async def test_where_other_items_were_made_of_a_chunk_s_it_stands_and_falls_as_one(
+    ledger: Ledger,
+) -> None:
+    job_id = await running(ledger, [3])
+    made = ItemError(item=7, type="Broken", message="b", stage=1, is_derived=True)
+    output = ChunkOutput(body=b"[1,null]", item_errors=(made,), by_item=False)
+    attempt = await begun(ledger, job_id)
+    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, output, BROKEN))
+    assert (await chunk_of(ledger, job_id)).items_failed == 3
+    assert await output_of(ledger, job_id) == output
+
+
+async def test_a_failure_keeps_the_frames_of_the_user_s_code(ledger: Ledger) -> None:
+    job_id = await running(ledger, [3])
+    failure = replace(BROKEN, traceback='  File "shop.py", line 7\n')
+    await ours(ledger).work.record(
+        outcomes.failed(await begun(ledger, job_id), failure, ChunkOutput())
+    )
+    assert (await chunk_of(ledger, job_id)).error == failure
+
+
+async def test_an_attempt_that_was_one_too_many_does_not_count(ledger: Ledger) -> None:
+    job_id = await running(ledger, [3], spec=a_spec(stages=2))
+    attempt = replace(await begun(ledger, job_id), is_one_too_many=True)
+    await ours(ledger).work.record(outcomes.advanced(attempt, PARTIAL))
+    assert (await chunk_of(ledger, job_id)).attempts == 0
 
 
 @pytest.mark.parametrize("message", ["", "'; DROP TABLE chunks; --", "100 % ? %s {}", "\U0001f9fe"])
@@ -176,7 +207,7 @@ async def test_a_failure_comes_back_as_it_was_recorded(ledger: Ledger, message: 
     job_id = await running(ledger)
     failure = Failure(type="Any", message=message, retryable=True)
     await ours(ledger).work.record(
-        outcomes.failed(await begun(ledger, job_id), failure, ChunkOutput(), items_failed=1)
+        outcomes.failed(await begun(ledger, job_id), failure, ChunkOutput())
     )
     assert (await chunk_of(ledger, job_id)).error == failure
 
@@ -204,12 +235,12 @@ async def test_a_chunk_with_an_outcome_is_not_lost_any_more(ledger: Ledger) -> N
 
 async def test_a_stage_that_is_done_gives_its_output_to_the_next(ledger: Ledger) -> None:
     job_id = await running(ledger, [3], spec=a_spec(stages=2))
-    done = ChunkOutput(body=b'["a","b"]', item_errors=(DROPPED,))
+    done = ChunkOutput(body=b'["a","b"]', item_errors=(DROPPED,), by_item=True)
     await ours(ledger).work.record(outcomes.advanced(await begun(ledger, job_id), done))
     second = await begun(ledger, job_id, stage=1)
     assert (second.input, second.number) == (b'["a","b"]', 1)
-    assert (second.dropped_earlier, second.checkpoint) == ((DROPPED,), ChunkOutput())
-    assert (await chunk_of(ledger, job_id)).items_failed == 1
+    assert (second.earlier_errors, second.checkpoint) == ((DROPPED,), ChunkOutput())
+    assert second.by_item is True
 
 
 async def test_what_an_earlier_stage_dropped_stays_beside_a_later_checkpoint(
@@ -224,7 +255,7 @@ async def test_what_an_earlier_stage_dropped_stays_beside_a_later_checkpoint(
         outcomes.put_off(await begun(ledger, job_id, stage=1), reached, seconds=0)
     )
     again = await begun(ledger, job_id, stage=1)
-    assert again.dropped_earlier == (DROPPED,)
+    assert again.earlier_errors == (DROPPED,)
     assert again.checkpoint == ChunkOutput(body=b'["A",null]', item_errors=(failed,))
 
 

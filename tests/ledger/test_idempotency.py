@@ -69,5 +69,5 @@ async def test_of_two_gateways_racing_with_one_key_one_wins(
             )
             (winner,) = {made for made, _, _ in answers if made is not None}
             assert {answer[1:] for answer in answers} == {(winner, key.body_hash)}
-            assert len(await ours(ledger).chunks.page(winner, state=None, after=-1, limit=50)) == 20
+            assert len(await ours(ledger).chunks.page(winner, after=-1, limit=50)) == 20
     assert len(await all_jobs(ledger)) == 15

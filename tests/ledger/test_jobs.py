@@ -57,7 +57,9 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
     job_id = await record(ledger, [2, 3], spec=spec, controls=controls)
     job = await found(ledger, job_id)
     assert (job.spec, job.controls) == (spec, controls)
-    assert await ours(ledger).jobs.terms(job_id) == Terms(spec, controls, job.revision)
+    assert await ours(ledger).jobs.terms(job_id) == Terms(
+        spec=spec, controls=controls, revision=job.revision, run=1
+    )
     assert (job.state, job.run, job.total_chunks, job.total_items) == (JobState.PENDING, 1, 2, 5)
     assert (job.started_at, job.finished_at, job.error, job.errors) == (None, None, None, ())
     assert job.counts == ChunkCounts(pending=2)
@@ -68,7 +70,7 @@ async def test_a_job_that_cannot_be_recorded_whole_leaves_nothing(ledger: Ledger
     with pytest.raises(UniqueViolation):
         await record(ledger, [1, 1, 1], job_id=taken, controls=labelled({"a": "b"}))
     assert (await found(ledger, taken)).total_chunks == 2
-    assert len(await ours(ledger).chunks.page(taken, state=None, after=-1, limit=10)) == 2
+    assert len(await ours(ledger).chunks.page(taken, after=-1, limit=10)) == 2
     listed = await ours(ledger).jobs.page(state=None, labels={"a": "b"}, before=None, limit=10)
     assert listed == []
 
@@ -92,7 +94,7 @@ async def test_an_unknown_job_is_none_everywhere(ledger: Ledger) -> None:
     assert await ours(ledger).jobs.result(JobId("job_none")) is None
     assert await ours(ledger).chunks.find(JobId("job_none"), 0) is None
     assert await ours(ledger).work.begin(JobId("job_none"), 0, 0, token=new_token()) is None
-    assert await ours(ledger).chunks.page(JobId("job_none"), state=None, after=-1, limit=5) == []
+    assert await ours(ledger).chunks.page(JobId("job_none"), after=-1, limit=5) == []
 
 
 async def test_opening_twice_keeps_the_first_start(ledger: Ledger) -> None:

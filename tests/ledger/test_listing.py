@@ -92,7 +92,7 @@ async def test_pages_of_children_hold_each_once_in_index_order(ledger: Ledger) -
         await succeed(ledger, job_id, index)
     pages: list[list[int]] = []
     after = -1
-    while page := await ours(ledger).chunks.page(job_id, state=None, after=after, limit=3):
+    while page := await ours(ledger).chunks.page(job_id, after=after, limit=3):
         pages.append([chunk.index for chunk in page])
         after = page[-1].index
     assert pages == [[0, 1, 2], [3, 4, 5], [6]]
@@ -106,7 +106,7 @@ async def test_children_are_found_by_state(ledger: Ledger) -> None:
     await begun(ledger, job_id, 5)
 
     async def indexes(state: ChunkState, after: int = -1) -> list[int]:
-        page = await ours(ledger).chunks.page(job_id, state=state, after=after, limit=10)
+        page = await ours(ledger).chunks.page(job_id, states=(state,), after=after, limit=10)
         assert {chunk.state for chunk in page} <= {state}
         return [chunk.index for chunk in page]
 
@@ -121,8 +121,9 @@ async def test_children_are_found_by_state(ledger: Ledger) -> None:
 async def test_children_of_one_job_are_not_those_of_another(ledger: Ledger) -> None:
     first, second = await running(ledger, [1] * 3), await running(ledger, [1])
     await succeed(ledger, first, 0)
-    assert len(await ours(ledger).chunks.page(second, state=None, after=-1, limit=9)) == 1
+    assert len(await ours(ledger).chunks.page(second, after=-1, limit=9)) == 1
     assert (
-        await ours(ledger).chunks.page(second, state=ChunkState.SUCCEEDED, after=-1, limit=9) == []
+        await ours(ledger).chunks.page(second, states=(ChunkState.SUCCEEDED,), after=-1, limit=9)
+        == []
     )
     assert await ours(ledger).chunks.find(second, 1) is None

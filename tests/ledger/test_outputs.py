@@ -66,7 +66,7 @@ async def test_a_stream_has_every_chunk_in_index_order(
     assert [chunk.index for chunk, _ in streamed] == list(range(8))
     bodies = [b"[0]", b"", b"", b"[3]", b"", b"", b"[6]", b"[7]"]
     assert [body for _, body in streamed] == bodies
-    survivors = ours(ledger).chunks.stream(job_id, state=ChunkState.SUCCEEDED)
+    survivors = ours(ledger).chunks.stream(job_id, states=(ChunkState.SUCCEEDED,))
     assert [chunk.index async for chunk, _ in survivors] == [0, 3, 6, 7]
 
 
@@ -132,6 +132,6 @@ async def test_a_chunk_that_fails_whole_after_a_checkpoint_shows_no_items_result
         outcomes.put_off(await begun(ledger, job_id), partial, seconds=0)
     )
     await ours(ledger).work.record(
-        outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput(), items_failed=2)
+        outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput())
     )
     assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput()]

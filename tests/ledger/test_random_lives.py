@@ -110,14 +110,19 @@ async def check_what_is_kept(life: Life) -> None:
 
 def check_counts(job: JobRecord) -> None:
     counts = job.counts
-    states = (counts.pending, counts.running, counts.succeeded, counts.failed, counts.cancelled)
+    states = (
+        *(counts.pending, counts.running, counts.succeeded),
+        *(counts.partially_succeeded, counts.failed, counts.cancelled),
+    )
     assert sum(states) == job.total_chunks == len(SIZES)
     assert min(states) >= 0
     assert counts.items_succeeded >= 0
     assert 0 <= counts.items_succeeded + counts.items_failed <= job.total_items == sum(SIZES)
     grouped = sum(group.count for group in job.errors)
     # While a job runs its failures are not grouped anew at each look.
-    assert grouped == counts.failed if job.state.is_terminal else grouped <= counts.failed
+    total = counts.items_failed
+    assert grouped == total if job.state.is_terminal else grouped <= total
+    assert 0 <= counts.items_dropped <= counts.items_failed
 
 
 @each_example_has_its_own_job(max_examples=40)

@@ -22,7 +22,7 @@ async def _succeed_late(ledger: Ledger, attempt: Attempt) -> None:
 
 
 async def _fail_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ours(ledger).work.record(outcomes.failed(attempt, BROKEN, STALE, items_failed=1))
+    await ours(ledger).work.record(outcomes.failed(attempt, BROKEN, STALE))
 
 
 async def _checkpoint_late(ledger: Ledger, attempt: Attempt) -> None:
@@ -83,7 +83,7 @@ async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
     failed = ChunkOutput(body=b"[null]", item_errors=(ItemError(item=0, type="F", message="f"),))
-    await ours(ledger).work.record(outcomes.failed(fresh, BROKEN, failed, items_failed=1))
+    await ours(ledger).work.record(outcomes.failed(fresh, BROKEN, failed))
     before = await _state_of(ledger, job_id)
     await late(ledger, stale)
     assert await _state_of(ledger, job_id) == before
@@ -119,7 +119,7 @@ async def test_after_the_chunk_moved_on_to_the_next_stage(ledger: Ledger, late: 
     await late(ledger, stale)
     second = await begun(ledger, job_id, stage=1)
     assert (second.number, second.input) == (1, FRESH.body)
-    assert (second.dropped_earlier, second.checkpoint) == ((), ChunkOutput())
+    assert (second.earlier_errors, second.checkpoint) == ((), ChunkOutput())
 
 
 @pytest.mark.parametrize("late", LATE)

@@ -11,6 +11,7 @@ from fanfold.contract.failures import Failure
 from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
 from fanfold.contract.states import JobState
 from fanfold.ledger import outcomes
+from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.database import Statement
 from fanfold.ledger.records import (
@@ -100,7 +101,7 @@ async def a_world(ledger: Ledger) -> World:
         finished=finished,
         receiving=receiving,
         attempt=attempt,
-        records=await mine.chunks.page(running_job, state=None, after=-1, limit=9),
+        records=await mine.chunks.page(running_job, after=-1, limit=9),
         open_upload=open_upload,
         whole=whole,
         dropped=dropped,
@@ -110,6 +111,10 @@ async def a_world(ledger: Ledger) -> World:
 async def bodies(outputs: AsyncIterator[tuple[ChunkRecord, ChunkOutput]]) -> list[bytes]:
     """What there is to read of chunks' outputs."""
     return [output.body async for _, output in outputs if output.body]
+
+
+async def found_data(chunks: AsyncIterator[ChunkData]) -> list[bytes]:
+    return [chunk.items async for chunk in chunks]
 
 
 async def all_of(batches: AsyncIterator[list[Any]]) -> list[Any]:
@@ -133,11 +138,13 @@ CALLS: dict[str, tuple[Call, object]] = {
     "jobs.terms": (lambda of, has: of.jobs.terms(has.running), None),
     "jobs.open": (lambda of, has: of.jobs.open(has.pending), (False, None)),
     "jobs.outcome_counts": (lambda of, has: of.jobs.outcome_counts(has.running), (0, 0)),
-    "chunks.page": (lambda of, has: of.chunks.page(has.running, state=None, after=-1, limit=9), []),
+    "chunks.page": (lambda of, has: of.chunks.page(has.running, after=-1, limit=9), []),
     "chunks.find": (lambda of, has: of.chunks.find(has.running, 0), None),
     "chunks.outputs": (lambda of, has: bodies(of.chunks.outputs(has.running, has.records)), []),
     "chunks.stream": (lambda of, has: bodies(of.chunks.stream(has.running)), []),
     "chunks.batches": (lambda of, has: all_of(of.chunks.batches(has.running)), []),
+    "chunks.items": (lambda of, has: of.chunks.items(has.running, 0), None),
+    "chunks.data": (lambda of, has: found_data(of.chunks.data(has.running, items_wanted=9)), []),
     "work.page": (lambda of, has: of.work.page(has.running, after=-1, limit=9), []),
     "work.offer_again": (lambda of, has: of.work.offer_again(has.running), None),
     "work.claim": (lambda of, has: of.work.claim(has.running, RUN, token=new_token()), None),

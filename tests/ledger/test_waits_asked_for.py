@@ -32,7 +32,9 @@ async def test_the_wait_is_recorded_with_the_attempt(
     job_id = await running(ledger, spec=spec)
     attempts = Attempts(ledger, {function.__name__: Processor(function)}, max_result_bytes=100)
 
-    ending = await attempts.run(await begun(ledger, job_id), Terms(spec, Controls(), revision=1))
+    ending = await attempts.run(
+        await begun(ledger, job_id), Terms(spec, Controls(), revision=1, run=1)
+    )
     await ours(ledger).work.record(ending.script)
 
     assert ending.retry_seconds == seconds

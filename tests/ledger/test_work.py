@@ -350,8 +350,8 @@ async def test_what_was_lost_on_the_way_is_offered_again_and_does_not_count(
 
     await ours(ledger).work.offer_again(job_id)
 
-    await ours(ledger).work.record(outcomes.failed(lost, BROKEN, NOTHING, items_failed=1))
-    chunks = await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=9)
+    await ours(ledger).work.record(outcomes.failed(lost, BROKEN, NOTHING))
+    chunks = await ours(ledger).chunks.page(job_id, after=-1, limit=9)
     assert [(str(chunk.state), chunk.attempts) for chunk in chunks] == [
         ("failed", 1),
         ("pending", 0),

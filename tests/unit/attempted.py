@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fanfold.contract.job_spec import RetrySpec
+from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.contract.json_values import encode
 from fanfold.contract.names import DEFAULT_TENANT, JobId
 from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
-from fanfold.workers.execution import Outcome, execute
+from fanfold.workers.execution import Outcome, Task, execute
 from fanfold.workers.processor import Processor
 
 ENOUGH_SECONDS = 30.0
@@ -21,8 +21,9 @@ def an_attempt(
     number: int = 1,
     stage: int = 0,
     index: int = 0,
-    dropped_earlier: tuple[ItemError, ...] = (),
+    earlier_errors: tuple[ItemError, ...] = (),
     checkpoint: ChunkOutput | None = None,
+    by_item: bool | None = None,
 ) -> Attempt:
     return Attempt(
         tenant=DEFAULT_TENANT,
@@ -31,10 +32,11 @@ def an_attempt(
         stage=stage,
         number=number,
         fence=number,
-        item_count=(len(value) if isinstance(value, list) else 1) + len(dropped_earlier),
+        item_count=(len(value) if isinstance(value, list) else 1) + len(earlier_errors),
         input=encode(value),
         revision=1,
-        dropped_earlier=dropped_earlier,
+        earlier_errors=earlier_errors,
+        by_item=(stage > 0 or None) if by_item is None else by_item,
         checkpoint=checkpoint or ChunkOutput(),
     )
 
@@ -46,17 +48,23 @@ async def outcome_of(
     retry: RetrySpec | None = None,
     timeout_seconds: float = ENOUGH_SECONDS,
     max_result_bytes: int = 1024 * 1024,
+    is_last_stage: bool = True,
+    keys: Sequence[Any] | None = None,
     **options: Any,
 ) -> Outcome:
     processor = Processor(function)
-    return await execute(
-        processor,
-        attempt=attempt,
-        options=processor.check_options(options),
-        retry=retry or RetrySpec(),
-        timeout_seconds=timeout_seconds,
-        max_result_bytes=max_result_bytes,
+    stage = StageSpec(
+        processor=processor.name, retry=retry or RetrySpec(), timeout_seconds=timeout_seconds
     )
+    task = Task(
+        attempt=attempt,
+        stage=stage,
+        is_last_stage=is_last_stage,
+        keys=keys,
+        max_result_bytes=max_result_bytes,
+        keeps_tracebacks=False,
+    )
+    return await execute(processor, processor.check_options(options), task)
 
 
 def attempted(function: Callable[..., Any], value: Any, **given: Any) -> Outcome:

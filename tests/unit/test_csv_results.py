@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,45 +13,70 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.app.answers import csv_results
-from fanfold.app.answers.csv_results import Child, csv_rows
+from fanfold.app.answers.csv_results import csv_rows
 from fanfold.contract.failures import Failure
 from fanfold.contract.json_values import encode
 from fanfold.contract.states import ChunkState
-from fanfold.ledger.records import ChunkOutput, ChunkRecord
+from fanfold.ledger.chunks import ChunkData
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 from tests.unit.any_json import storable_text, values
 
 BROKEN = Failure(type="Broken", message='it "broke", badly', retryable=True)
 
 
-def child(index: int, result: Any, *, error: Failure | None = None) -> Child:
+def child(
+    index: int,
+    result: Any,
+    *,
+    error: Failure | None = None,
+    item_errors: tuple[ItemError, ...] = (),
+    items: list[Any] | None = None,
+) -> ChunkData:
+    """A chunk of an item processor where its result is an array, of a chunk processor otherwise."""
+    state = ChunkState.SUCCEEDED
+    if error is not None:
+        state = ChunkState.FAILED if result is None else ChunkState.PARTIALLY_SUCCEEDED
+    by_item, dropped = isinstance(result, list), sum(one.is_dropped for one in item_errors)
     record = ChunkRecord(
         index=index,
-        state=ChunkState.FAILED if error else ChunkState.SUCCEEDED,
-        item_count=1,
-        items_failed=0,
+        state=state,
+        item_count=len(result) + dropped if by_item else 1,
+        items_failed=len(item_errors),
         attempts=1,
         error=error,
         started_at=0,
         finished_at=0,
         result_bytes=0,
+        by_item=by_item,
         block=None,
     )
-    return record, ChunkOutput(body=b"" if result is None else encode(result))
+    body = b"" if result is None else encode(result)
+    output = ChunkOutput(body=body, item_errors=item_errors, by_item=by_item)
+    return ChunkData(record, encode(items or []), output)
 
 
-def text_of(children: Sequence[Child], columns: Sequence[str] | None = None) -> str:
-    async def given_children() -> AsyncIterator[Child]:
+def text_of(
+    children: Sequence[ChunkData],
+    columns: Sequence[str] | None = None,
+    item_key: str | None = None,
+) -> str:
+    async def given_children() -> AsyncIterator[ChunkData]:
         for each in children:
             yield each
 
     async def collect() -> bytes:
-        return b"".join([part async for part in csv_rows(given_children(), columns)])
+        parts = csv_rows(given_children(), columns, item_key=item_key)
+        return b"".join([part async for part in parts])
 
     return asyncio.run(collect()).decode()
 
 
-def rows_of(children: Sequence[Child], columns: Sequence[str] | None = None) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text_of(children, columns), newline="")))
+def rows_of(
+    children: Sequence[ChunkData],
+    columns: Sequence[str] | None = None,
+    item_key: str | None = None,
+) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text_of(children, columns, item_key), newline="")))
 
 
 def test_each_item_is_a_row_and_its_fields_are_columns() -> None:
@@ -90,10 +116,48 @@ def test_a_chunk_without_a_result_is_a_row_that_says_why() -> None:
     ]
 
 
-def test_of_a_failed_chunk_what_its_items_gave_has_its_rows() -> None:
-    assert rows_of([child(0, [1, None], error=BROKEN)])[1:] == [
-        ["0", "0", "failed", 'Broken: it "broke", badly', "1", ""],
-        ["0", "1", "failed", 'Broken: it "broke", badly', "", ""],
+def test_each_item_of_a_chunk_has_its_own_state_and_error() -> None:
+    errors = (
+        ItemError(item=1, type="ValidationError", message="iata is missing"),
+        ItemError(item=2, type="ItemDropped", message="no airport", is_dropped=True),
+    )
+    assert rows_of([child(4, [{"a": 1}, None, {"a": 3}], error=BROKEN, item_errors=errors)]) == [
+        ["index", "item", "state", "error", "a", "more"],
+        ["4", "0", "succeeded", "", "1", ""],
+        ["4", "1", "failed", "ValidationError: iata is missing", "", ""],
+        ["4", "2", "failed", "ItemDropped: no airport", "", ""],
+        ["4", "3", "succeeded", "", "3", ""],
+    ]
+
+
+def test_items_that_failed_before_a_chunk_processor_have_rows_before_its_result() -> None:
+    errors = (ItemError(item=3, type="T", message="m"),)
+    assert rows_of([child(0, {"FI": 2}, error=BROKEN, item_errors=errors)])[1:] == [
+        ["0", "3", "failed", "T: m", "", ""],
+        ["0", "", "partially_succeeded", 'Broken: it "broke", badly', "2", ""],
+    ]
+
+
+def test_of_what_a_chunk_processor_has_made_each_element_has_its_own_state() -> None:
+    errors = (ItemError(item=1, type="T", message="m", stage=1, is_derived=True),)
+    made = child(0, [5, None], error=BROKEN, item_errors=errors)
+    made = replace(made, record=replace(made.record, by_item=False))
+    assert rows_of([made])[1:] == [
+        ["0", "0", "succeeded", "", "5", ""],
+        ["0", "1", "failed", "T: m", "", ""],
+    ]
+
+
+def test_keys_are_a_column_where_the_job_has_them() -> None:
+    errors = (ItemError(item=1, type="T", message="m", key="b"),)
+    items = [{"id": "a"}, {"id": "b"}, {"id": [1]}, 4]
+    chunk = child(0, [1, None, 3, 4], error=BROKEN, item_errors=errors, items=items)
+    assert rows_of([chunk], item_key="id") == [
+        ["index", "item", "key", "state", "error", "value", "more"],
+        ["0", "0", "a", "succeeded", "", "1", ""],
+        ["0", "1", "b", "failed", "T: m", "", ""],
+        ["0", "2", "[1]", "succeeded", "", "3", ""],
+        ["0", "3", "", "succeeded", "", "4", ""],
     ]
 
 
@@ -147,11 +211,12 @@ def test_text_that_looks_like_a_formula_is_given_as_it_is() -> None:
 
 
 def test_a_large_result_comes_in_parts() -> None:
-    async def given_child() -> AsyncIterator[Child]:
+    async def given_child() -> AsyncIterator[ChunkData]:
         yield child(0, list(range(5000)))
 
     async def sizes() -> list[int]:
-        return [part.count(b"\r\n") async for part in csv_rows(given_child(), ["value"])]
+        parts = csv_rows(given_child(), ["value"], item_key=None)
+        return [part.count(b"\r\n") async for part in parts]
 
     assert asyncio.run(sizes()) == [1] + [csv_results.ROWS_AT_ONCE] * 10
 

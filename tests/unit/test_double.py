@@ -45,7 +45,7 @@ def test_a_failing_item_is_recorded_beside_those_that_succeeded() -> None:
     assert outcome.output.item_errors == (
         ItemError(item=1, type="ApplicationError", message=message),
     )
-    assert outcome.items_failed == 1
+    assert outcome.items_failed_here == 1
 
 
 def test_the_first_attempts_fail_as_often_as_is_asked() -> None:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from fanfold.contract.job_spec import RetrySpec
 from fanfold.ledger.records import ChunkOutput, ItemError
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
+from fanfold.workers.execution import End
 from tests.unit.attempted import an_attempt, attempted, failure_of, outcome_of, result_of
 
 
@@ -60,7 +61,7 @@ def test_data_that_does_not_fit_fails_the_whole_chunk(function: Callable[..., An
     assert outcome.failure is not None
     assert (outcome.failure.type, outcome.failure.retryable) == ("ValidationError", False)
     assert outcome.failure.message.startswith("1: Input should be a valid integer")
-    assert (outcome.items_failed, outcome.output) == (3, ChunkOutput())
+    assert (outcome.end, outcome.output) == (End.FAILED, ChunkOutput(by_item=False))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_whatever_is_raised_is_the_chunks_failure(
     assert outcome.failure is not None
     assert (outcome.failure.type, outcome.failure.retryable) == (kind, retryable)
     assert message in outcome.failure.message
-    assert outcome.items_failed == 2
+    assert outcome.end is (End.AGAIN if retryable else End.FAILED)
 
 
 def test_the_job_may_say_which_failures_are_final() -> None:
@@ -100,9 +101,9 @@ def test_the_job_may_say_which_failures_are_final() -> None:
 
 def test_what_earlier_stages_dropped_stays_beside_the_result() -> None:
     dropped = (ItemError(item=1, type="ItemDropped", message="empty", is_dropped=True),)
-    attempt = an_attempt([1, 2], stage=1, dropped_earlier=dropped)
+    attempt = an_attempt([1, 2], stage=1, earlier_errors=dropped)
     outcome = asyncio.run(outcome_of(total, attempt))
-    assert outcome.output == ChunkOutput(body=b"3", item_errors=dropped)
+    assert outcome.output == ChunkOutput(body=b"3", item_errors=dropped, by_item=False)
 
 
 def test_a_chunk_is_told_where_it_is() -> None:
@@ -169,7 +170,7 @@ def test_a_result_that_is_no_json_is_not_tried_again() -> None:
     outcome = attempted(giving(object()), [1, 2])
     assert outcome.failure is not None
     assert not outcome.failure.retryable
-    assert outcome.items_failed == 2
+    assert outcome.end is End.FAILED
 
 
 def test_a_result_may_be_just_as_large_as_is_allowed() -> None:

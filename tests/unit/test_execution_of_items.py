@@ -4,16 +4,19 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
 from fanfold.app.intake.job_request import JobRequest
-from fanfold.contract.job_spec import RetrySpec
+from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.ledger.records import ChunkOutput, ItemError
-from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
-from fanfold.workers.execution import LONGEST_WAIT_SECONDS, Outcome
+from fanfold.processing import ItemDropped, ProcessorContext, RetryLater, ValidationError
+from fanfold.workers.execution import End, Outcome, Task, not_executed
+from fanfold.workers.user_errors import LONGEST_WAIT_SECONDS
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 
 Function = Callable[..., Any]
@@ -42,6 +45,9 @@ def _picked(item: Any) -> Any:
     return [item]
 
 
+BAD = ItemError(item=1, type="ValidationError", message="is bad", is_final=True)
+FLAKY = ItemError(item=3, type="OSError", message="try again")
+DROPPED = ItemError(item=4, type="ItemDropped", message="not wanted", is_dropped=True)
 KINDS = pytest.mark.parametrize("function", [picky, picky_async])
 
 
@@ -53,25 +59,96 @@ def failure(outcome: Outcome) -> tuple[str, str, bool]:
 @KINDS
 def test_the_result_is_the_array_of_the_items_results(function: Function) -> None:
     outcome = attempted(function, ["a", None, 3])
-    assert outcome == Outcome(ChunkOutput(body=b'[["a"],[null],[3]]'))
+    output = ChunkOutput(body=b'[["a"],[null],[3]]', by_item=True)
+    assert outcome == Outcome(End.DONE, output)
 
 
 @KINDS
-def test_a_failing_item_fails_the_chunk_and_keeps_the_others(function: Function) -> None:
+def test_items_that_failed_are_tried_again_and_the_others_keep_what_they_gave(
+    function: Function,
+) -> None:
     outcome = attempted(function, ["a", "bad", "b", "flaky"])
+    assert outcome.end is End.AGAIN
     assert json.loads(outcome.output.body) == [["a"], None, ["b"], None]
-    assert outcome.output.item_errors == (
-        ItemError(item=1, type="ValidationError", message="is bad"),
-        ItemError(item=3, type="OSError", message="try again"),
-    )
-    assert outcome.items_failed == 2
-    assert failure(outcome) == ("ValidationError", "is bad", True)
+    assert outcome.output.item_errors == (BAD, FLAKY)
+    assert outcome.items_failed_here == 2
+    assert failure(outcome) == ("ValidationError", "is bad", False)
+
+
+@KINDS
+def test_in_the_last_attempt_the_items_that_succeeded_are_the_result(function: Function) -> None:
+    attempt = an_attempt(["a", "bad", "b", "flaky", "drop"], number=3)
+    outcome = asyncio.run(outcome_of(function, attempt))
+    assert outcome.end is End.DONE
+    assert json.loads(outcome.output.body) == [["a"], None, ["b"], None]
+    assert outcome.output.item_errors == (BAD, FLAKY, DROPPED)
+    assert outcome.output.failed_places == [1, 3]
+    assert failure(outcome) == ("ValidationError", "is bad", False)
+
+
+@KINDS
+def test_where_no_item_succeeded_the_chunk_has_failed(function: Function) -> None:
+    outcome = attempted(function, ["drop", "bad", "final"])
+    assert (outcome.end, outcome.output.body) == (End.FAILED, b"")
+    assert [error.item for error in outcome.output.item_errors] == [0, 1, 2]
 
 
 @KINDS
 def test_a_chunk_is_worth_another_attempt_while_one_of_its_items_is(function: Function) -> None:
-    assert failure(attempted(function, ["bad", "final"]))[2] is False
-    assert failure(attempted(function, ["bad", "final", "flaky"]))[2] is True
+    assert attempted(function, ["bad", "final"]).end is End.FAILED
+    assert attempted(function, ["bad", "final", "flaky"]).end is End.AGAIN
+    assert attempted(function, ["bad", "final", "a"]).end is End.DONE
+
+
+@KINDS
+def test_only_the_items_that_succeeded_go_on_to_the_next_stage(function: Function) -> None:
+    outcome = attempted(function, ["a", "bad", "drop", "b"], is_last_stage=False)
+    assert outcome.end is End.DONE
+    assert json.loads(outcome.output.body) == [["a"], ["b"]]
+    assert [(error.item, error.is_dropped) for error in outcome.output.item_errors] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+@KINDS
+def test_the_result_has_a_place_for_those_that_failed_at_an_earlier_stage(
+    function: Function,
+) -> None:
+    earlier = (BAD, replace(DROPPED, item=0))
+    attempt = an_attempt(["a", "bad", "drop", "b"], stage=1, number=3, earlier_errors=earlier)
+    outcome = asyncio.run(outcome_of(function, attempt))
+    # Six were submitted: the first and the fifth were left out.
+    assert json.loads(outcome.output.body) == [None, ["a"], None, ["b"]]
+    assert [error.item for error in outcome.output.item_errors] == [1, 0, 3, 4]
+    assert outcome.output.failed_places == [0, 2]
+
+
+@KINDS
+def test_what_a_chunk_processor_has_made_are_other_items(function: Function) -> None:
+    attempt = an_attempt(["a", "bad"], stage=1, number=3, by_item=False, earlier_errors=(BAD,))
+    outcome = asyncio.run(outcome_of(function, attempt))
+    assert json.loads(outcome.output.body) == [["a"], None]
+    assert outcome.output.by_item is False
+    assert outcome.output.item_errors == (BAD, replace(BAD, stage=1, is_derived=True))
+    assert outcome.output.failed_places == [1]
+
+
+def test_an_item_that_failed_for_good_never_runs_twice() -> None:
+    calls: list[Any] = []
+
+    def counting(item: Any) -> Any:
+        calls.append(item)
+        return _picked(item)
+
+    items = ["a", "bad", "flaky", "final", "named"]
+    retry = RetrySpec(non_retryable=("Named",))
+    first = asyncio.run(outcome_of(counting, an_attempt(items), retry=retry))
+    attempt = an_attempt(items, number=2, checkpoint=first.output)
+    second = asyncio.run(outcome_of(counting, attempt, retry=retry))
+    assert calls == [*items, "flaky"]
+    assert second.output == first.output
+    assert second.end is End.AGAIN
 
 
 @KINDS
@@ -135,7 +212,7 @@ def test_the_next_attempt_runs_only_the_items_that_failed(function: Function) ->
 
 
 @KINDS
-def test_an_attempt_after_one_in_which_nothing_succeeded_runs_everything(
+def test_an_attempt_after_one_in_which_nothing_succeeded_comes_to_the_same(
     function: Function,
 ) -> None:
     first = attempted(function, ["flaky", "bad"])
@@ -143,17 +220,40 @@ def test_an_attempt_after_one_in_which_nothing_succeeded_runs_everything(
     attempt = an_attempt(["flaky", "bad"], number=2, checkpoint=first.output)
     again = asyncio.run(outcome_of(function, attempt))
     assert again.output == first.output
+    assert again.end is End.AGAIN
 
 
-def test_what_earlier_stages_dropped_is_still_counted() -> None:
-    dropped = (ItemError(item=0, type="ItemDropped", message="empty", is_dropped=True),)
-    attempt = an_attempt(["a", "bad"], stage=1, dropped_earlier=dropped)
-    outcome = asyncio.run(outcome_of(picky, attempt))
-    assert outcome.items_failed == 2
-    assert outcome.output.item_errors == (
-        *dropped,
-        ItemError(item=1, type="ValidationError", message="is bad", stage=1),
-    )
+def test_an_attempt_that_can_run_nothing_keeps_what_items_gave_before() -> None:
+    items = ["a", "bad", "flaky"]
+    first = attempted(picky, items)
+    lost = Failure(type="WorkerLost", message="gone")
+    stage = StageSpec(processor="picky")
+    attempt = an_attempt(items, number=4, checkpoint=first.output)
+    task = Task(attempt=attempt, stage=stage, is_last_stage=True, max_result_bytes=1000)
+    outcome = not_executed(task, lost)
+    assert outcome.end is End.DONE
+    assert json.loads(outcome.output.body) == [["a"], None, None]
+    assert [error.type for error in outcome.output.item_errors] == [
+        "ValidationError",
+        "WorkerLost",
+    ]
+    nothing_before = replace(task, attempt=an_attempt(items, number=4))
+    assert not_executed(nothing_before, lost).end is End.FAILED
+
+
+def test_keys_are_those_of_the_items_as_they_were_submitted() -> None:
+    def keyed(item: str, *, context: ProcessorContext) -> Any:
+        if item == "bad":
+            raise ValidationError("is bad")
+        return [item, context.item_key, context.item_index, context.stage]
+
+    attempt = an_attempt(["a", "bad"], stage=1, number=2, earlier_errors=(replace(BAD, item=0),))
+    outcome = asyncio.run(outcome_of(keyed, attempt, keys=["k0", 17, None]))
+    assert json.loads(outcome.output.body) == [None, ["a", 17, 1, 1], None]
+    assert [(error.item, error.key) for error in outcome.output.item_errors] == [
+        (0, None),
+        (2, None),
+    ]
 
 
 def test_an_item_that_is_not_what_the_annotation_wants_fails_alone() -> None:
@@ -180,13 +280,14 @@ def test_a_stage_that_takes_items_needs_an_array() -> None:
 
 def test_each_item_is_told_where_it_is() -> None:
     def where(item: str, *, context: ProcessorContext) -> list[Any]:
-        return [item, context.job_id, context.chunk_index, context.item_index, context.attempt]
+        where = [context.job_id, context.chunk_index, context.item_index, context.attempt]
+        return [item, *where, context.idempotency_key]
 
     attempt = an_attempt(["a", "b"], number=3, index=7)
     outcome = asyncio.run(outcome_of(where, attempt))
     assert json.loads(outcome.output.body) == [
-        ["a", "job_1", 7, 0, 3],
-        ["b", "job_1", 7, 1, 3],
+        ["a", "job_1", 7, 0, 3, "job_1/7/0/0"],
+        ["b", "job_1", 7, 1, 3, "job_1/7/1/0"],
     ]
 
 
@@ -232,8 +333,11 @@ def _asked(item: Any) -> Any:
     """Fails, and asks for so many seconds until the next attempt; None asks for nothing."""
     if item == "good":
         return item
-    delay = dt.timedelta(seconds=item) if item is not None else None
-    raise ApplicationError("later", next_retry_delay=delay)
+    if item is None:
+        raise ApplicationError("later")
+    if item > 1:
+        raise RetryLater(item)
+    raise ApplicationError("later", next_retry_delay=dt.timedelta(seconds=item))
 
 
 @pytest.mark.parametrize("function", [asking, asking_async])
@@ -255,8 +359,11 @@ def test_the_longest_wait_that_an_item_asks_for_is_kept(
 
 def test_a_wait_without_end_is_cut_to_the_longest_that_a_job_may_ask_for() -> None:
     def endless(item: Any) -> Any:
-        raise ApplicationError(str(item), next_retry_delay=dt.timedelta.max)
+        if item:
+            raise RetryLater(float("inf"))
+        raise ApplicationError("later", next_retry_delay=dt.timedelta.max)
 
+    assert attempted(endless, [0]).retry_seconds == LONGEST_WAIT_SECONDS
     assert attempted(endless, [1]).retry_seconds == LONGEST_WAIT_SECONDS
     job = {"processor": "p", "items": [1], "retry": {"max_interval_seconds": LONGEST_WAIT_SECONDS}}
     assert JobRequest.model_validate(job).retry.max_interval_seconds == LONGEST_WAIT_SECONDS

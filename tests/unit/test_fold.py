@@ -1,12 +1,14 @@
 """The fold: batch by batch, in bounded memory and time, its failures in words."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import fanfold.workers.fold
 from fanfold.contract.failures import FailureType
+from fanfold.ledger.records import ChunkOutput, ItemError
 from fanfold.workers.fold import Fold, FoldFailed
 from fanfold.workers.processor import Reducer, ReducerType
 from fanfold.workers.reducers.collect import Collect
@@ -77,13 +79,60 @@ class Sleeps:
         return None
 
 
+def failed(item: int) -> ItemError:
+    return ItemError(item=item, type="T", message="m")
+
+
+def left_out(item: int) -> ItemError:
+    return replace(failed(item), is_dropped=True)
+
+
+def gave(body: bytes) -> ChunkOutput:
+    return ChunkOutput(body=body)
+
+
 async def test_batches_are_folded_as_if_they_were_one() -> None:
     one = fold(Collect)
-    await one.add([(0, b"[1]"), (2, b"[2]")])
-    await one.add([(3, b'"x"')])
+    await one.add([(0, gave(b"[1]")), (2, gave(b"[2]"))])
+    await one.add([(3, gave(b'"x"'))])
     assert await one.result() == (
         b'[{"index":0,"result":[1]},{"index":2,"result":[2]},{"index":3,"result":"x"}]'
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "folded"),
+    [
+        # Of five items the second and the last failed, and the third was left out.
+        (
+            ChunkOutput(
+                body=b"[0,null,3,null]",
+                item_errors=(failed(1), failed(4), left_out(2)),
+                by_item=True,
+            ),
+            b"[0,3]",
+        ),
+        # What an item gave may be null.
+        (ChunkOutput(body=b"[null,null]", item_errors=(failed(1),), by_item=True), b"[null]"),
+        # A chunk processor made one thing of those that were left.
+        (ChunkOutput(body=b"[1,2]", item_errors=(failed(0),), by_item=False), b"[1,2]"),
+        # Of what it made of them, one failed.
+        (
+            ChunkOutput(
+                body=b"[null,2]",
+                item_errors=(failed(0), replace(failed(0), stage=2, is_derived=True)),
+                by_item=False,
+            ),
+            b"[2]",
+        ),
+    ],
+)
+async def test_the_fold_is_over_the_items_that_succeeded(
+    output: ChunkOutput, folded: bytes
+) -> None:
+    one = fold(Merge)
+    await one.add([(0, output)])
+    assert await one.result() == folded
 
 
 async def test_a_fold_over_nothing_is_the_reducers_own_zero() -> None:
@@ -92,7 +141,7 @@ async def test_a_fold_over_nothing_is_the_reducers_own_zero() -> None:
 
 async def test_a_result_over_the_limit_names_limit_and_setting() -> None:
     one = fold(Merge)
-    await one.add([(0, b'{"key":"%b"}' % (b"x" * LIMIT))])
+    await one.add([(0, gave(b'{"key":"%b"}' % (b"x" * LIMIT)))])
     with pytest.raises(FoldFailed, match="takes 110 bytes; at most 100 are allowed") as failed:
         await one.result()
     assert failed.value.failure.type == FailureType.FOLD_FAILED
@@ -102,7 +151,7 @@ async def test_a_result_over_the_limit_names_limit_and_setting() -> None:
 @pytest.mark.parametrize("reducer", [Collect, Merge, Bag])
 async def test_what_keeps_all_stops_before_it_has_all_in_memory(reducer: type[Reducer]) -> None:
     one = fold(reducer)
-    batch = [(index, b"[12345678]") for index in range(10)]
+    batch = [(index, gave(b"[12345678]")) for index in range(10)]
     await one.add(batch)
     with pytest.raises(FoldFailed, match="more than 100 bytes"):
         await one.add(batch)
@@ -111,7 +160,7 @@ async def test_what_keeps_all_stops_before_it_has_all_in_memory(reducer: type[Re
 async def test_objects_that_share_their_keys_may_be_merged_without_end() -> None:
     one = fold(Merge)
     for _ in range(50):
-        await one.add([(0, b'{"same":12345678}')])
+        await one.add([(0, gave(b'{"same":12345678}'))])
     assert await one.result() == b'{"same":12345678}'
 
 
@@ -126,7 +175,7 @@ async def test_objects_that_share_their_keys_may_be_merged_without_end() -> None
 async def test_whatever_a_reducer_raises_is_its_failure(error: BaseException, words: str) -> None:
     reducer = type("Mine", (Raises,), {"error": error})
     with pytest.raises(FoldFailed, match="reducer 'mine': ") as failed:
-        await fold(reducer).add([(0, b"1")])
+        await fold(reducer).add([(0, gave(b"1"))])
     assert words in failed.value.failure.message
 
 
@@ -137,17 +186,17 @@ async def test_a_reducer_that_cannot_be_made_is_a_failure_too() -> None:
 
 async def test_a_reducer_that_cannot_say_whether_it_keeps_all_is_a_failure_too() -> None:
     with pytest.raises(FoldFailed, match="cannot tell"):
-        await fold(Unsure).add([(0, b"1")])
+        await fold(Unsure).add([(0, gave(b"1"))])
 
 
 async def test_a_reducer_that_is_false_to_python_is_made_once_all_the_same() -> None:
     one = fold(Falsy)
-    await one.add([(0, b"1")])
-    await one.add([(1, b"2")])
+    await one.add([(0, gave(b"1"))])
+    await one.add([(1, gave(b"2"))])
     assert await one.result() == b"3"
 
 
 async def test_a_reducer_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanfold.workers.fold, "STEP_SECONDS", 0.05)
     with pytest.raises(FoldFailed, match=r"did not finish within 0\.05 seconds"):
-        await fold(Sleeps).add([(0, b"1")])
+        await fold(Sleeps).add([(0, gave(b"1"))])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fanfold.contract.job_spec import RetrySpec
+from fanfold.workers.execution import End
 from fanfold.workers.threads import run_in_thread
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 from tests.waiting import eventually
@@ -47,7 +48,7 @@ def test_a_processor_that_loops_for_ever_is_ended(function: Callable[..., Any]) 
     assert outcome.failure is not None
     assert (outcome.failure.type, outcome.failure.retryable) == ("TimeoutError", True)
     assert outcome.failure.message == f"'{function.__name__}' did not finish within 0.1 seconds"
-    assert outcome.items_failed == 2
+    assert outcome.end is End.AGAIN
     eventually(lambda: not processor_threads(), what="the thread has ended")
 
 
@@ -63,7 +64,7 @@ def test_items_that_were_done_in_time_are_kept(function: Callable[..., Any]) -> 
     outcome = attempted(function, [0, 0, 5, 0], timeout_seconds=1)
     assert outcome.output.body == b"[0,0,null,null]"
     assert [error.item for error in outcome.output.item_errors] == [2, 3]
-    assert outcome.items_failed == 2
+    assert outcome.items_failed_here == 2
 
 
 def test_a_synchronous_processor_does_not_block_the_loop() -> None:

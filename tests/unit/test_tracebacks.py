@@ -8,7 +8,7 @@ import pytest
 
 from fanfold.contract.job_spec import RetrySpec
 from fanfold.processing import ValidationError
-from fanfold.workers import execution, tracebacks
+from fanfold.workers import execution, tracebacks, user_errors
 from fanfold.workers.processor import Processor
 from fanfold.workers.threads import run_in_thread
 from fanfold.workers.tracebacks import MAX_CHARACTERS, user_frames
@@ -203,11 +203,11 @@ def seen_by_a_worker(
 ) -> str:
     """The traceback at the very place where a worker makes a failure of an error."""
     seen: list[str] = []
-    failure_of = execution.failure_of
+    failure_of = user_errors.failure_of
 
-    def spy(error: BaseException, retry: RetrySpec) -> Any:
+    def spy(error: BaseException, retry: RetrySpec, **given: Any) -> Any:
         seen.append(user_frames(error))
-        return failure_of(error, retry)
+        return failure_of(error, retry, **given)
 
     monkeypatch.setattr(execution, "failure_of", spy)
     outcome = asyncio.run(outcome_of(function, an_attempt(value)))

@@ -103,7 +103,7 @@ def test_an_invalid_item_fails_its_chunk_and_is_not_tried_again() -> None:
     outcome = attempted(validate, [{"a": 1}, {}, {"a": 2}], required=["a"])
     assert outcome.failure is not None
     assert (outcome.failure.type, outcome.failure.retryable) == ("ValidationError", False)
-    assert outcome.items_failed == 1
+    assert outcome.items_failed_here == 1
     assert outcome.output.body == b'[{"a":1},null,{"a":2}]'
 
 

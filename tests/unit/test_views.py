@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 
 from fanfold.app.answers import views
+from fanfold.app.answers.children import child_json
 from fanfold.contract.failures import Failure
-from fanfold.contract.job_spec import Controls, Execution, JobSpec, StageSpec
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    JobSpec,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 from fanfold.contract.json_values import encode
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
@@ -23,6 +31,13 @@ from fanfold.ledger.records import (
 )
 from tests.unit.any_json import exactly, storable_text, values
 
+RETRY = {
+    "max_attempts": 3,
+    "initial_interval_seconds": 1.0,
+    "backoff_coefficient": 2.0,
+    "max_interval_seconds": 60.0,
+    "non_retryable": [],
+}
 CREATED = 1_795_297_920_123
 SPEC = JobSpec(
     stages=(StageSpec(processor="count_by"),),
@@ -47,7 +62,7 @@ JOB = JobRecord(
     counts=ChunkCounts(
         pending=3, running=1, succeeded=3, failed=1, items_succeeded=300, items_failed=100
     ),
-    errors=(ErrorGroup("ValidationError", "iata is missing", 1, 7),),
+    errors=(ErrorGroup("ValidationError", "iata is missing", 1, 7, 3),),
 )
 CHILD = ChunkRecord(
     index=7,
@@ -59,6 +74,7 @@ CHILD = ChunkRecord(
     started_at=CREATED,
     finished_at=CREATED + 21,
     result_bytes=3,
+    by_item=True,
     block=None,
 )
 
@@ -69,7 +85,7 @@ def job_fields(job: JobRecord = JOB, result: bytes | None = None) -> dict[str, A
 
 
 def child_fields(chunk: ChunkRecord, output: ChunkOutput) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(views.child_json(JOB, chunk, output))
+    fields: dict[str, Any] = json.loads(child_json(JOB, chunk, output))
     return fields
 
 
@@ -90,13 +106,21 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
         "run": 1,
         "execution": "workflow",
         "processor": "count_by",
+        "options": {},
         "stages": None,
         "reducer": "merge_counts",
+        "chunk_size": 100,
+        "item_key": None,
+        "max_concurrency": 50,
+        "retry": RETRY,
+        "chunk_timeout_seconds": 300.0,
+        "tolerated_failures": None,
         "chunks": {
             "total": 8,
             "pending": 0,
             "running": 0,
             "succeeded": 6,
+            "partially_succeeded": 0,
             "failed": 2,
             "cancelled": 0,
         },
@@ -109,6 +133,7 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
                 "message": "iata is missing",
                 "count": 1,
                 "first_index": 7,
+                "first_item": 3,
             }
         ],
         "error": None,
@@ -126,10 +151,50 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
     }
 
 
-def test_a_job_of_stages_names_them_instead_of_a_processor() -> None:
-    stages = (StageSpec(processor="validate"), StageSpec(processor="count_by"))
-    fields = job_fields(replace(JOB, spec=replace(SPEC, stages=stages, is_staged=True)))
-    assert (fields["processor"], fields["stages"]) == (None, ["validate", "count_by"])
+def test_a_job_of_stages_shows_them_instead_of_a_processor() -> None:
+    stages = (
+        StageSpec(processor="validate", options={"required": ["a"]}, timeout_seconds=5),
+        StageSpec(processor="count_by", retry=RetrySpec(max_attempts=1)),
+    )
+    spec = replace(
+        SPEC, stages=stages, is_staged=True, retry=RetrySpec(max_attempts=7), chunk_size=None
+    )
+    fields = job_fields(replace(JOB, spec=spec))
+    assert [fields[name] for name in ("processor", "options", "chunk_size")] == [None] * 3
+    assert fields["stages"] == [
+        {
+            "processor": "validate",
+            "options": {"required": ["a"]},
+            "retry": RETRY,
+            "timeout_seconds": 5.0,
+        },
+        {
+            "processor": "count_by",
+            "options": {},
+            "retry": {**RETRY, "max_attempts": 1},
+            "timeout_seconds": 300.0,
+        },
+    ]
+    assert fields["retry"] == {**RETRY, "max_attempts": 7}
+    assert fields["chunk_timeout_seconds"] == 300.0
+
+
+def test_a_job_shows_what_it_was_asked_for() -> None:
+    stage = StageSpec(
+        processor="double",
+        options={"delay_seconds": 1},
+        retry=RetrySpec(max_attempts=2, non_retryable=("A",)),
+        timeout_seconds=1.5,
+    )
+    spec = replace(SPEC, stages=(stage,), chunk_size=7, item_key="id")
+    tolerance = ToleranceSpec(count=2, percent=0.5, min_sample=3)
+    controls = replace(CONTROLS, max_concurrency=3, tolerated_failures=tolerance)
+    fields = job_fields(replace(JOB, spec=spec, controls=controls))
+    assert fields["options"] == {"delay_seconds": 1}
+    assert fields["retry"] == {**RETRY, "max_attempts": 2, "non_retryable": ["A"]}
+    assert (fields["chunk_size"], fields["item_key"]) == (7, "id")
+    assert (fields["max_concurrency"], fields["chunk_timeout_seconds"]) == (3, 1.5)
+    assert fields["tolerated_failures"] == {"count": 2, "percent": 0.5, "min_sample": 3}
 
 
 @given(values)
@@ -143,7 +208,7 @@ def test_a_result_is_spliced_in_exactly(result: Any) -> None:
 
 @given(values, storable_text)
 def test_a_childs_result_is_spliced_in_exactly(result: Any, message: str) -> None:
-    errors = (ItemError(item=3, type="ItemDropped", message=message, is_dropped=True),)
+    errors = (ItemError(item=3, type="ItemDropped", message=message, is_dropped=True, key=[3]),)
     fields = child_fields(CHILD, ChunkOutput(body=encode(result), item_errors=errors))
     assert exactly(fields.pop("result")) == exactly(result)
     assert fields == {
@@ -152,12 +217,21 @@ def test_a_childs_result_is_spliced_in_exactly(result: Any, message: str) -> Non
         "item_count": 100,
         "attempts": 3,
         "error": None,
-        "item_errors": [{"item": 3, "stage": 0, "type": "ItemDropped", "message": message}],
+        "traceback": None,
+        "item_errors": [
+            {
+                "item": 3,
+                "key": [3],
+                "stage": 0,
+                "type": "ItemDropped",
+                "message": message,
+                "traceback": None,
+            }
+        ],
         "workflow_id": "job_1/c0000007",
         "started_at": "2026-11-21T21:52:00.123Z",
         "finished_at": "2026-11-21T21:52:00.144Z",
         "duration_seconds": 0.021,
-        "partial_result": None,
     }
 
 
@@ -169,11 +243,11 @@ def test_any_text_around_the_result_is_the_same_after_parsing(name: str, label: 
 
 
 @pytest.mark.parametrize("state", [ChunkState.FAILED, ChunkState.CANCELLED])
-def test_what_the_items_of_an_unsuccessful_child_gave_is_no_result(state: ChunkState) -> None:
-    failure = Failure(type="ValidationError", message="iata is missing")
+def test_what_is_kept_between_attempts_is_no_result(state: ChunkState) -> None:
+    failure = Failure(type="ValidationError", message="iata is missing", traceback="File ...")
     chunk = replace(CHILD, state=state, error=failure)
     fields = child_fields(chunk, ChunkOutput(body=b"[1,null]"))
-    assert (fields["result"], fields["partial_result"]) == (None, [1, None])
+    assert (fields["result"], fields["traceback"]) == (None, "File ...")
     assert fields["error"] == {
         "type": "ValidationError",
         "message": "iata is missing",
@@ -184,17 +258,17 @@ def test_what_the_items_of_an_unsuccessful_child_gave_is_no_result(state: ChunkS
 def test_a_child_that_has_not_begun_has_neither_times_nor_results() -> None:
     waiting = replace(CHILD, state=ChunkState.PENDING, started_at=None, finished_at=None)
     fields = child_fields(waiting, ChunkOutput())
-    nothing = ("result", "partial_result", "started_at", "finished_at", "duration_seconds")
-    assert [fields[name] for name in nothing] == [None] * 5
+    nothing = ("result", "started_at", "finished_at", "duration_seconds")
+    assert [fields[name] for name in nothing] == [None] * 4
 
 
 @pytest.mark.parametrize(
     ("succeeded", "failed", "rate"), [(0, 0, None), (3, 2, 0.6), (5, 0, 1.0), (0, 5, 0.0)]
 )
-def test_the_success_rate_is_of_the_chunks_with_an_outcome(
+def test_the_success_rate_is_of_the_items_with_an_outcome(
     succeeded: int, failed: int, rate: float | None
 ) -> None:
-    counts = ChunkCounts(pending=8 - succeeded - failed, succeeded=succeeded, failed=failed)
+    counts = ChunkCounts(running=8, items_succeeded=succeeded, items_failed=failed)
     assert job_fields(replace(JOB, counts=counts))["success_rate"] == rate
 
 
@@ -217,6 +291,7 @@ CHANGES = [
     replace(JOB, counts=replace(JOB.counts, pending=2, running=2)),
     replace(JOB, counts=replace(JOB.counts, running=0, succeeded=4)),
     replace(JOB, counts=replace(JOB.counts, running=0, failed=2)),
+    replace(JOB, counts=replace(JOB.counts, running=0, partially_succeeded=1)),
     replace(JOB, counts=replace(JOB.counts, running=0, cancelled=1)),
     replace(JOB, counts=replace(JOB.counts, items_failed=101, items_succeeded=299)),
 ]

@@ -60,4 +60,4 @@ def begin(
 
 
 async def chunks_of(ledger: Ledger, job_id: JobId) -> list[ChunkRecord]:
-    return await ours(ledger).chunks.page(job_id, state=None, after=-1, limit=1000)
+    return await ours(ledger).chunks.page(job_id, after=-1, limit=1000)

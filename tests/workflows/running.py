@@ -225,7 +225,7 @@ class Fanfold:
         return None if body is None else json_values.decode(body)
 
     async def chunks(self, job: JobInput) -> list[ChunkRecord]:
-        return await ours(self.ledger).chunks.page(job.job.id, state=None, after=-1, limit=10_000)
+        return await ours(self.ledger).chunks.page(job.job.id, after=-1, limit=10_000)
 
     async def chunk_states(self, job: JobInput) -> list[ChunkState]:
         return [chunk.state for chunk in await self.chunks(job)]

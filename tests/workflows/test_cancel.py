@@ -123,7 +123,7 @@ async def test_cancel_stops_what_runs_and_keeps_what_is_finished(fanfold: Fanfol
     kept = [
         (chunk.index, output.body)
         async for chunk, output in ours(fanfold.ledger).chunks.stream(
-            job.job.id, state=ChunkState.SUCCEEDED
+            job.job.id, states=(ChunkState.SUCCEEDED,)
         )
     ]
     assert kept == [(index, b"[%d]" % index) for index in sorted([begun[0], begun[2]])]

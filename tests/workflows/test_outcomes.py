@@ -84,7 +84,7 @@ async def test_a_job_whose_chunks_all_fail_fails(fanfold: Fanfold) -> None:
         assert await fanfold.status(handle) is WorkflowExecutionStatus.COMPLETED
     assert row.state is JobState.FAILED
     assert row.error is not None
-    assert row.error.type == FailureType.ALL_CHUNKS_FAILED
+    assert row.error.type == FailureType.ALL_ITEMS_FAILED
     assert await fanfold.result(job) is None
 
 

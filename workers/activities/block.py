@@ -247,7 +247,7 @@ class BlockActivities:
             ending = await self._run(run, attempt)
             if ending is None:
                 return None
-            if ending.failure is not None or run.terms.spec.is_last_stage(attempt.stage):
+            if not ending.is_stage_done or run.terms.spec.is_last_stage(attempt.stage):
                 break
             next_attempt = await self._begin_next_stage(run, attempt, ending)
             if next_attempt is None:

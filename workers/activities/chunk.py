@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.names import RUN_STAGE
-from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.states import WITH_RESULT, ChunkState, JobState
 from fanfold.contract.wire import RECORDED, TOLERANCE_EXCEEDED, ChunkOutcome, StageInput
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
@@ -107,13 +107,13 @@ class ChunkActivities:
             self._ledger.of(given.job.tenant).work, attempt, ending.script
         )
         is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job, terms)
-        final = refused or (ending.failure if ending.is_final else None)
+        final = refused or (ending.failure if ending.state is ChunkState.FAILED else None)
         if final is not None:
             raise _recorded(final, is_tolerance_exceeded=is_exceeded)
         return ChunkOutcome(
-            state=ChunkState.SUCCEEDED if ending.failure is None else ChunkState.PENDING,
+            state=ending.state,
             seconds=ending.seconds,
-            retry_seconds=ending.retry_seconds or 0.0,
+            retry_seconds=ending.retry_seconds,
             stage=given.stage,
             is_tolerance_exceeded=is_exceeded,
         )
@@ -123,8 +123,10 @@ def _answer_without_running(found: NoAttempt, given: StageInput) -> ChunkOutcome
     """What an earlier run of this activity would have answered, had it been heard."""
     if found.chunk_state is ChunkState.FAILED and found.error is not None:
         raise _recorded(found.error)
-    if found.chunk_state is ChunkState.SUCCEEDED or found.stage > given.stage:
+    if found.stage > given.stage:
         return ChunkOutcome(state=ChunkState.SUCCEEDED)
+    if found.chunk_state in WITH_RESULT:
+        return ChunkOutcome(state=found.chunk_state)
     if found.job_state is JobState.RUNNING and found.due_in_seconds > 0:
         return ChunkOutcome(
             state=ChunkState.PENDING, retry_seconds=found.due_in_seconds, stage=given.stage

@@ -8,7 +8,7 @@ from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import Controls
 from fanfold.contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST, JobId
 from fanfold.contract.plan import ranges_of
-from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.states import WITH_RESULT, JobState
 from fanfold.contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.connect import Ledger
@@ -87,7 +87,8 @@ class JobActivities:
         )
         result: bytes | None = None
         reducer = terms.spec.reducer
-        if reducer is not None and counts.succeeded and state is not JobState.CANCELLED:
+        has_results = counts.succeeded or counts.partially_succeeded
+        if reducer is not None and has_results and state is not JobState.CANCELLED:
             try:
                 result = await self._fold(ledger.chunks, job_id, reducer)
             except FoldFailed as failed:
@@ -109,8 +110,8 @@ class JobActivities:
         fold = Fold(reducer, max_result_bytes=self._max_result_bytes)
         async with heartbeats():
             # The fold is repeated as a whole where the ledger is away in between.
-            async for batch in chunks.batches(job_id, state=ChunkState.SUCCEEDED):
-                await fold.add([(record.index, output.body) for record, output in batch])
+            async for batch in chunks.batches(job_id, states=WITH_RESULT):
+                await fold.add([(record.index, output) for record, output in batch])
             return await fold.result()
 
 
@@ -120,21 +121,21 @@ def verdict(
     """The terminal state that final counts mean, and why, where the job failed."""
     if is_cancelled:
         return JobState.CANCELLED, None
+    failed, succeeded = counts.items_at_fault, counts.items_succeeded
     tolerance = controls.tolerated_failures
-    finished = counts.succeeded + counts.failed
     if is_tolerance_exceeded or (
         tolerance is not None
-        and tolerance.is_exceeded(succeeded=counts.succeeded, failed=counts.failed, final=True)
+        and tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=True)
     ):
-        message = f"{counts.failed} of {finished} chunks failed, more than the job tolerates"
+        message = f"{failed} of {failed + succeeded} items failed, more than the job tolerates"
         return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
     if counts.cancelled:
         # Whoever did that took the job's workflow for closed: it must not pass for success.
         message = f"{counts.cancelled} chunks were cancelled, though the job was not"
         return JobState.FAILED, Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
-    if counts.failed == 0:
+    if not (counts.failed or counts.partially_succeeded):
         return JobState.SUCCEEDED, None
-    if counts.succeeded == 0:
-        message = f"all {counts.failed} chunks failed"
-        return JobState.FAILED, Failure(type=FailureType.ALL_CHUNKS_FAILED, message=message)
+    if succeeded == 0:
+        message = f"none of {failed} items succeeded"
+        return JobState.FAILED, Failure(type=FailureType.ALL_ITEMS_FAILED, message=message)
     return JobState.PARTIALLY_SUCCEEDED, None

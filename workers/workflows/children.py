@@ -11,7 +11,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
     from fanfold.contract.plan import Tuning
-    from fanfold.contract.states import ChunkState
+    from fanfold.contract.states import WITH_RESULT, ChunkState
     from fanfold.contract.wire import (
         RECORDED,
         TOLERANCE_EXCEEDED,
@@ -116,7 +116,7 @@ class Children:
             return
         if outcome.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
-        if outcome.state is ChunkState.SUCCEEDED:
+        if outcome.state in WITH_RESULT:
             is_quick = outcome.seconds <= self._tuning.quick_seconds
             self._quick_streak = self._quick_streak + 1 if is_quick else 0
         elif outcome.state is ChunkState.PENDING:

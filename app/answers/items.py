@@ -1,0 +1,66 @@
+"""The JSON of items, as the HTTP contract has it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from fanfold.app.answers.item_outcomes import item_outcomes, result_of
+from fanfold.app.answers.views import FailureView, View
+from fanfold.contract import json_values
+from fanfold.contract.states import ItemState
+from fanfold.ledger.chunks import ChunkData
+from fanfold.ledger.records import key_of
+
+
+class ItemView(View):
+    """An item of a job."""
+
+    model_config = ConfigDict(title="Item")
+
+    index: int = Field(description="The chunk it is in.")
+    item: int = Field(description="Its position in the chunk.")
+    key: Any = Field(description="Its own key, where the job names a field for it.")
+    state: ItemState = Field(description="Items that were left out have failed.")
+    value: Any = Field(description="The item as it was submitted.")
+    result: Any = Field(
+        description="What it gave; null where it has given nothing, or a chunk processor has made "
+        "one result of all items."
+    )
+    error: FailureView | None = Field(description="Why it failed, or was left out.")
+
+
+class ItemPageView(View):
+    """A page of items, ordered by chunk and position."""
+
+    model_config = ConfigDict(title="ItemPage")
+
+    items: list[ItemView]
+    next_cursor: str | None = Field(default=None, description="Absent on the last page.")
+
+
+def item_lines(
+    chunk: ChunkData, *, item_key: str | None, state: ItemState | None, after: int
+) -> Iterator[tuple[int, bytes]]:
+    """The items of a chunk in this state, or all, as JSON, each with its position.
+
+    Only those with a position above `after`.
+    """
+    # The ledger holds valid JSON only.
+    values = json.loads(chunk.items)
+    result = result_of(chunk.record, chunk.output)
+    for outcome in item_outcomes(chunk.record, chunk.output, result):
+        if outcome.item <= after or (state is not None and outcome.state is not state):
+            continue
+        value = values[outcome.item]
+        shown = {
+            "index": chunk.record.index,
+            "item": outcome.item,
+            "key": key_of(value, item_key) if item_key is not None else None,
+            "state": outcome.state,
+            "value": value,
+            "result": outcome.result,
+            "error": outcome.error.as_json() if outcome.error else None,
+        }
+        yield outcome.item, json_values.encode(shown)
