@@ -1,4 +1,4 @@
-"""The composition root of the gateway: `python -m app.main`, or `fanfold gateway`."""
+"""The composition root of the gateway: `python -m fanfold.app.main`, or `fanfold gateway`."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""The composition root of a worker process: `python -m workers.main`, or `fanfold worker`."""
+"""The composition root of a worker process: `python -m fanfold.workers.main`, or `fanfold worker`."""
 
 import asyncio
 import gc
