@@ -24,6 +24,9 @@ class RunningStack:
     temporal_port: int
     ui_port: int
     environment: dict[str, str] = field(default_factory=dict)
+    directory: Path = Path(__file__).parents[2]
+    """Where the command is given: processors are looked for there."""
+    python: str = sys.executable
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -46,9 +49,9 @@ class RunningStack:
         output = self.data_dir / "up.log"
         output.touch(mode=0o600)
         with output.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fanfold.cli.main", "up"],
-                cwd=Path(__file__).parents[2],
+            self.process = subprocess.Popen(  # noqa: S603 - a Python of ours
+                [self.python, "-m", "fanfold.cli.main", "up"],
+                cwd=self.directory,
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
