@@ -59,13 +59,12 @@ class ChildState(_State):
 
 
 class ItemState(_State):
-    """Where an item stands: as its chunk does, unless it has an outcome of its own."""
+    """Where an item stands: where its chunk does, until that is finished."""
 
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    DROPPED = "dropped"
     CANCELLED = "cancelled"
 
 
@@ -122,7 +121,7 @@ class ErrorGroup(Answer):
     first_index: int
     """The chunk where it was first seen."""
     first_item: int | None = None
-    """The item in that chunk; None where the chunk failed as a whole."""
+    """The item's position in that chunk."""
 
 
 class Failure(Answer):
@@ -143,6 +142,8 @@ class ItemError(Answer):
     message: str
     key: Any = None
     """The item's own key, where the job names one as `item_key`."""
+    traceback: str | None = None
+    """The last frames of the processor's code, where it was kept."""
 
 
 class Links(Answer):
@@ -222,7 +223,9 @@ class Item(Answer):
     value: Any = None
     """The item as it was submitted."""
     result: Any = None
+    """What it gave; None where a chunk processor has made one result of all."""
     error: Failure | None = None
+    """Why it failed, or was left out."""
 
 
 class Part(Answer):
@@ -240,5 +243,7 @@ class CatalogEntry(Answer):
     description: str
     options_schema: dict[str, Any]
     """JSON schema of the options."""
-    example: dict[str, Any]
+    item_schema: dict[str, Any] | None = None
+    """JSON schema of an item, where a processor declares one."""
+    example: dict[str, Any] | None = None
     """A job that uses it, ready to be submitted."""

@@ -1,7 +1,8 @@
 """Durable batch jobs over HTTP: what users of Fanfold may rely on.
 
-The client, its errors, and what a processor needs are imported from here. Everything below,
-`fanfold.app` and the like, is Fanfold's own and may change with any release.
+The client, its errors, and what a processor needs are imported from here; tests of a processor
+have `fanfold.testing` besides. Everything else below, `fanfold.app` and the like, is Fanfold's
+own and may change with any release.
 
 What is named here is loaded when it is first used, so a worker does not load the client, nor
 the client what workers need.

@@ -165,11 +165,15 @@ def test_processors_in_packages_of_these_names_run(
     directory = tmp_path_factory.mktemp("stack")
     up = prepare(
         directory / "data",
-        {"FANFOLD_PROCESSORS": "workers.prices:gross,app.rates:Largest", "PYTHONPATH": ""},
+        {
+            "FANFOLD_PROCESSORS": "workers.prices:gross,app.rates:Largest",
+            "PYTHONPATH": "",
+            # For the `temporal` command, which is no part of any Python.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        directory=project,
+        python=str(install(wheel, directory / "environment", "stack")),
     )
-    up.directory = project
-    up.python = str(install(wheel, directory / "environment", "stack"))
-    up.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     job = '{"items": [1, 5, 3], "processor": "gross", "reducer": "largest"}'
     asks = (
         "import fanfold, sys; client = fanfold.Fanfold(sys.argv[1]);"
