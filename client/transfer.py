@@ -21,6 +21,8 @@ _EXPANDED_BYTES = 256 * 1024
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 _SENT_BYTES = 64 * 1024
 
+_encode = json.JSONEncoder(default=to_jsonable_python).encode
+
 OnProgress = Callable[[int], None]
 """Told how many bytes of the file have been sent so far."""
 
@@ -48,7 +50,7 @@ class Source(Protocol):
 
 def json_text(value: Any) -> bytes:  # noqa: ANN401 - what the user has
     """The value as JSON; dates, dataclasses, pydantic models and such have one obvious form."""
-    return json.dumps(value, default=to_jsonable_python).encode()
+    return _encode(value).encode()
 
 
 @dataclass(frozen=True)
