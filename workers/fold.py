@@ -10,7 +10,8 @@ from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import RetrySpec
 from fanfold.ledger.records import ChunkOutput
-from fanfold.workers.processor import KeepsAll, Reducer, ReducerType
+from fanfold.processing import KeepsAll, Reducer
+from fanfold.workers.processor import ReducerType
 from fanfold.workers.threads import OutOfTime, run_in_thread
 from fanfold.workers.user_errors import failure_of
 
