@@ -106,6 +106,8 @@ class JobSpec:
     chunk_size: int = 100
     """How data is cut that arrives after the job."""
     max_chunk_bytes: int | None = None
+    check_items: bool = False
+    """Whether data that arrives after the job is checked by the item schema of its processor."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -115,9 +117,13 @@ class JobSpec:
         """The spec as JSON text.
 
         The controls that the job began with stand in it too: release 0.1.0 reads them
-        there. Whoever knows `Controls` reads those.
+        there. Whoever knows `Controls` reads those. What it would fail on, `check_items`, is
+        written only where it is true.
         """
-        return _text(asdict(self) | asdict(controls))
+        raw = asdict(self) | asdict(controls)
+        if not self.check_items:
+            del raw["check_items"]
+        return _text(raw)
 
     @classmethod
     def from_json(cls, text: str) -> "JobSpec":
