@@ -40,6 +40,7 @@ class _Making:
         self._open: list[str] = []
         """The definitions that the value is inside of: none is entered twice."""
         self._makers: dict[str, Callable[[Schema], Any]] = {
+            "any": lambda _: 1,
             "null": lambda _: None,
             "boolean": lambda _: True,
             "integer": _number,
@@ -50,22 +51,14 @@ class _Making:
         }
 
     def value(self, schema: Schema) -> Any:  # noqa: ANN401 - any JSON value
-        for one_of in ("examples", "enum"):
-            if schema.get(one_of):
-                return schema[one_of][0]
-        for one in ("const", "default"):
-            if one in schema:
-                return schema[one]
+        for named in _named(schema):
+            return named
         if "$ref" in schema:
             return self._defined(schema["$ref"])
         for forms in ("anyOf", "oneOf"):
             if forms in schema:
                 return self._first(schema[forms])
-        if "allOf" in schema and len(schema["allOf"]) == 1:
-            return self.value(schema["allOf"][0])
-        if "type" not in schema:
-            return 1
-        make = self._makers.get(str(schema["type"]))
+        make = self._makers.get(str(schema.get("type", "any")))
         if make is None:
             raise CannotMakeUp
         return make(schema)
@@ -104,6 +97,15 @@ class _Making:
     def _object(self, schema: Schema) -> dict[str, Any]:
         properties = schema.get("properties", {})
         return {name: self.value(properties.get(name, {})) for name in schema.get("required", [])}
+
+
+def _named(schema: Schema) -> Iterator[Any]:
+    """The values that the schema itself names."""
+    for several in ("examples", "enum"):
+        yield from schema.get(several, [])
+    for one in ("const", "default"):
+        if one in schema:
+            yield schema[one]
 
 
 def _text(schema: Schema) -> str:

@@ -172,8 +172,9 @@ class Processor:
 
         None where no such job can be made up.
         """
-        if isinstance(self.function, HasExample):
-            return {"processor": self.name, **self.function.example}
+        given = _example_of(self.function)
+        if given is not None:
+            return {"processor": self.name, **given}
         try:
             items = [made_up(self.item_schema)] if self.item_schema else [1, 2, 3]
             options = made_up(self.options_schema)
@@ -226,8 +227,7 @@ class ReducerType:
         self.options_schema = {"type": "object", "properties": {}, "additionalProperties": False}
         """JSON schema of the options object: a reducer takes none."""
         plainest = {"items": [1], "processor": "double"}
-        given = reducer.example if isinstance(reducer, HasExample) else plainest
-        self.example = {"reducer": self.name, **given}
+        self.example = {"reducer": self.name, **(_example_of(reducer) or plainest)}
         """A job that uses it: the one given with `@example`, or the plainest possible."""
 
 
@@ -247,6 +247,10 @@ def example(job: dict[str, Any]) -> Callable[[Function], Function]:
 def _name_of(code: object, otherwise: str) -> object:
     """What the code has as its name, which may be anything: a property, say."""
     return code.name if isinstance(code, HasName) else otherwise
+
+
+def _example_of(code: object) -> dict[str, Any] | None:
+    return code.example if isinstance(code, HasExample) else None
 
 
 def _takes_data(parameter: inspect.Parameter) -> bool:

@@ -52,6 +52,8 @@ CODES: dict[str, str] = {
     "unknown_processor": "No worker knows this processor",
     "unknown_reducer": "No worker knows this reducer",
     "invalid_options": "The options do not fit the processor",
+    "item_schema_mismatch": "Items do not fit the processor's item schema",
+    "item_schema_unknown": "There is no item schema to check by",
     "idempotency_key_reused": "The idempotency key was used with another body",
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",

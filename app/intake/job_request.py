@@ -85,6 +85,11 @@ class JobRequest(_Request):
     chunks: list[list[Any]] | None = Field(
         default=None, description="The chunks themselves, one child each, instead of `items`."
     )
+    check_items: bool = Field(
+        default=False,
+        description="Refuse items that do not fit the item schema of the first processor, as "
+        "GET /processors shows it, before anything is recorded.",
+    )
     processor: Name | None = Field(
         default=None, description="Name of a processor; see GET /processors."
     )

@@ -8,7 +8,7 @@ from fanfold.app.answers import views
 from fanfold.app.documentation import examples
 from fanfold.app.http import errors
 from fanfold.app.http.problems import responses
-from fanfold.app.intake.items import formats
+from fanfold.app.intake.items import formats, item_schema
 from fanfold.app.intake.uploads import not_receiving
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
@@ -77,8 +77,9 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
+    schema = await item_schema.remembered(job.spec, services.ledger.catalog)
     chunks, items = await services.uploads.store_part(
-        services.tenant, job, part, encoded, request.stream()
+        services.tenant, job, part, encoded, request.stream(), schema
     )
     return views.PartView(part=part, items=items, chunks=chunks)
 
