@@ -59,13 +59,25 @@ REQUESTS["upload"] = {
     },
 }
 
+_FORM_JOB = {
+    "name": "flights by airline",
+    "chunk_size": 1000,
+    "processor": "count_by",
+    "options": {"field": "airline"},
+    "reducer": "merge_counts",
+}
+
 FORM: dict[str, Any] = {
     "schema": {
         "type": "object",
         "description": "First the job without its data, then the items.",
         "required": ["job", "items"],
         "properties": {
-            "job": {"type": "string", "description": "The job as JSON."},
+            "job": {
+                "type": "object",
+                "description": "The job, without `items`, `chunks` and `source`.",
+                "example": _FORM_JOB,
+            },
             "items": {
                 "type": "string",
                 "format": "binary",
