@@ -47,6 +47,17 @@ REQUESTS: dict[str, Any] = {
     },
 }
 
+REQUESTS["checked"] = {
+    "summary": "With its items checked before anything is recorded",
+    "value": {
+        "items": ["to be or not to be", "that is the question"],
+        "check_items": True,
+        "processor": "word_count",
+        "options": {"min_length": 3},
+        "reducer": "merge_counts",
+    },
+}
+
 REQUESTS["upload"] = {
     "summary": "Without data, which follows with PUT /jobs/{job_id}/items",
     "value": {
@@ -191,6 +202,8 @@ PROCESSOR: dict[str, Any] = {
         "processor": "word_count",
         "reducer": "merge_counts",
     },
+    "takes": "chunk",
+    "item_schema": {"type": "string"},
 }
 
 REDUCER: dict[str, Any] = {
