@@ -18,13 +18,18 @@ _PARAMETER: Final = errors.MalformedRequest(
     "invalid_parameter", "limit: Input should be greater than or equal to 1"
 )
 _CURSOR: Final = errors.MalformedRequest(
-    "invalid_cursor", "The cursor is not one of this listing with these filters."
+    "invalid_cursor",
+    "The cursor is not one of this listing: use next_cursor as it was given, "
+    "with the same filters.",
 )
 _NO_JOB: Final = errors.NotFound("job_not_found", "There is no job of this id.")
 _LEDGER: Final = errors.Unavailable(
     "ledger_unavailable", "The ledger cannot be reached. Try again in a moment."
 )
-_STOPPING: Final = errors.Unavailable("gateway_stopping", "The gateway is stopping. Try again.")
+_STOPPING: Final = errors.Unavailable(
+    "gateway_stopping",
+    "The gateway is stopping, and the request did not end in time. Try again in a moment.",
+)
 _READING: Final = (_NO_JOB, _LEDGER, _STOPPING)
 _LISTING: Final = (_PARAMETER, _CURSOR, _LEDGER, _STOPPING)
 
@@ -49,7 +54,7 @@ _ITEMS: Final = (
 
 _OF_OPERATION: Final[dict[str, _Examples]] = {
     "submit_job": (
-        _refused("invalid_job", "", "give either processor or stages"),
+        _refused("invalid_job", "/chunk_sise", "is unknown; did you mean chunk_size?"),
         errors.MalformedRequest(
             "malformed_json", "The body is not JSON: Expecting ',' delimiter at line 3 column 5."
         ),
