@@ -112,6 +112,8 @@ class JobSpec:
     """Where the client gave stages: what those go by that do not say."""
     chunk_timeout_seconds: float | None = None
     """The same."""
+    check_items: bool = False
+    """Whether data that arrives after the job is checked by the item schema of its processor."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -125,9 +127,7 @@ class JobSpec:
         know, so it gets no more of that than the job needs.
         """
         given = {
-            name: value
-            for name, value in asdict(self).items()
-            if value is not None or name not in _SINCE_0_1
+            name: value for name, value in asdict(self).items() if value or name not in _SINCE_0_1
         }
         return _text(given | asdict(controls))
 
@@ -145,7 +145,7 @@ class JobSpec:
         )
 
 
-_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds")
+_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds", "check_items")
 
 
 def _execution(text: str) -> Execution:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from fanfold.contract.reading import known_fields
 from fanfold.ledger.database import Batch, Database, Statement
 from fanfold.ledger.records import now_ms
 
@@ -27,6 +28,11 @@ started again, or to miss three times, short enough that few jobs are taken in v
 # do not write it, and publish at their start only; alone, they so keep what they have.
 _ANY_WORKER: Final = "worker"
 _ANY_WORKER_AT = f"COALESCE((SELECT published_at FROM catalog WHERE kind = '{_ANY_WORKER}'), 0)"
+
+
+# Where an entry has what the release before does not know, and would fail on anywhere else:
+# in JSON schema, a keyword that begins with x- says nothing.
+_MORE: Final = "x-fanfold"
 
 
 class Kind(StrEnum):
@@ -44,8 +50,28 @@ class CatalogEntry:
     description: str
     options_schema: dict[str, Any]
     """JSON schema (2020-12) of the options object."""
-    example: dict[str, Any]
-    """A job that uses it, ready to be POSTed."""
+    example: dict[str, Any] | None
+    """A job that uses it, ready to be POSTed; None where nobody has given one."""
+    takes: Literal["item", "chunk"] | None = None
+    """What a processor is called with; None for a reducer, or where it is not known."""
+    item_schema: dict[str, Any] | None = None
+    """JSON schema (2020-12) of an item; None where the processor declares none."""
+
+    def to_json(self) -> str:
+        """The entry as JSON text, which the release before can read."""
+        raw = asdict(self)
+        more = {name: raw.pop(name) for name in ("takes", "item_schema")}
+        raw["options_schema"] = raw["options_schema"] | {_MORE: more}
+        raw["example"] = raw["example"] or {}
+        return json.dumps(raw)
+
+    @classmethod
+    def from_json(cls, text: str) -> "CatalogEntry":
+        """The entry that `to_json` wrote, in this release, the one before or the one after."""
+        raw = json.loads(text)
+        more = raw["options_schema"].pop(_MORE, {})
+        raw["example"] = raw["example"] or None
+        return cls(**known_fields(cls, raw | more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +118,7 @@ class Catalog:
                 "ON CONFLICT (kind, name) DO UPDATE "
                 "SET entry = excluded.entry, published_at = excluded.published_at",
                 [
-                    (kind, entry.name, json.dumps(asdict(entry)), now)
+                    (kind, entry.name, entry.to_json(), now)
                     for kind, some in entries.items()
                     for entry in some
                 ],
@@ -113,7 +139,7 @@ class Catalog:
             if published_at < any_worker_at - _milliseconds(GONE_AFTER):
                 gone[name] = timedelta(milliseconds=now_ms() - published_at)
             else:
-                entries[name] = CatalogEntry(**json.loads(entry))
+                entries[name] = CatalogEntry.from_json(entry)
         return Published(entries, gone)
 
 

@@ -1,4 +1,4 @@
-"""The composition root of a worker process: `python -m fanfold.workers.main`, or `fanfold worker`."""
+"""The composition root of a worker process: `fanfold worker`, or this module itself."""
 
 import asyncio
 import gc

@@ -6,11 +6,13 @@ What they are is described in `fanfold.processing`; users import it from `fanfol
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import pydantic
+import pydantic_core
 
 from fanfold.processing import HasExample, HasName, ProcessorContext, Reducer, ValidationError
+from fanfold.workers.made_up import CannotMakeUp, made_up
 
 
 class NotAProcessor(TypeError):
@@ -88,9 +90,52 @@ class Processor:
         return schema
 
     @property
-    def example(self) -> dict[str, Any]:
-        """A job that uses it: the one given with `@example`, or the plainest possible."""
-        return {"processor": self.name, **_example_of(self.function, {"items": [1, 2, 3]})}
+    def takes(self) -> Literal["item", "chunk"]:
+        """What the function is called with."""
+        return "item" if self.takes_items else "chunk"
+
+    @cached_property
+    def item_schema(self) -> dict[str, Any] | None:
+        """JSON schema of an item; None where any value will do, or a chunk is no plain list."""
+        # What an author adds to a schema may be no JSON.
+        schema: dict[str, Any] = pydantic_core.to_jsonable_python(
+            self._data.json_schema(), fallback=str
+        )
+        if not self.takes_items:
+            items = schema.get("items") or {}
+            schema = {**items, **({"$defs": schema["$defs"]} if "$defs" in schema else {})}
+        return schema or None
+
+    @property
+    def example(self) -> dict[str, Any] | None:
+        """A job that uses it: the one given with `@example`, or the plainest that its types allow.
+
+        None where no such job can be made up.
+        """
+        given = _example_of(self.function)
+        if given is not None:
+            return {"processor": self.name, **given}
+        try:
+            items = [made_up(self.item_schema)] if self.item_schema else [1, 2, 3]
+            options = made_up(self.options_schema)
+        except CannotMakeUp:
+            return None
+        if not all(map(self._is_accepted, items if self.takes_items else [items], [options])):
+            return None
+        job = {"processor": self.name, "items": items}
+        return {**job, "options": options} if options else job
+
+    def _is_accepted(self, data: object, options: dict[str, Any]) -> bool:
+        """Whether these fit the published schemas, and then the function."""
+        try:
+            # Strict is what the schemas say: a number in a string is none.
+            self._data.validate_json(pydantic_core.to_json(data), strict=True)
+            self._options.model_validate_json(pydantic_core.to_json(options), strict=True)
+            self.check_data(data)
+            self.check_options(options)
+        except Exception:  # noqa: BLE001 - a validator of the author's may raise anything
+            return False
+        return True
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as keyword arguments, with defaults; raises ValidationError."""
@@ -122,7 +167,7 @@ class ReducerType:
         self.options_schema = {"type": "object", "properties": {}, "additionalProperties": False}
         """JSON schema of the options object: a reducer takes none."""
         plainest = {"items": [1], "processor": "double"}
-        self.example = {"reducer": self.name, **_example_of(reducer, plainest)}
+        self.example = {"reducer": self.name, **(_example_of(reducer) or plainest)}
         """A job that uses it: the one given with `@example`, or the plainest possible."""
 
 
@@ -131,8 +176,8 @@ def _name_of(code: object, otherwise: str) -> object:
     return code.name if isinstance(code, HasName) else otherwise
 
 
-def _example_of(code: object, otherwise: dict[str, Any]) -> dict[str, Any]:
-    return code.example if isinstance(code, HasExample) else otherwise
+def _example_of(code: object) -> dict[str, Any] | None:
+    return code.example if isinstance(code, HasExample) else None
 
 
 def _takes_data(parameter: inspect.Parameter) -> bool:

@@ -78,6 +78,8 @@ def _entry(code: Processor | ReducerType) -> CatalogEntry:
         description=code.description,
         options_schema=code.options_schema,
         example=code.example,
+        takes=code.takes if isinstance(code, Processor) else None,
+        item_schema=code.item_schema if isinstance(code, Processor) else None,
     )
 
 

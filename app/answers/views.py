@@ -6,7 +6,7 @@ parsed here: that costs nothing, and they leave exactly as they were recorded.
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -187,7 +187,25 @@ class CatalogEntryView(View):
     name: str
     description: str
     options_schema: dict[str, Any] = Field(description="JSON schema of the options.")
-    example: dict[str, Any] = Field(description="A job that uses it, ready to be POSTed.")
+    example: dict[str, Any] | None = Field(
+        description="A job that uses it, ready to be POSTed; null where its author has to give "
+        "one, with `@example`."
+    )
+
+
+class ProcessorView(CatalogEntryView):
+    """A processor that the workers know."""
+
+    model_config = ConfigDict(title="Processor")
+
+    takes: Literal["item", "chunk"] | None = Field(
+        description="What it is called with: `item`, once for each item, or `chunk`, once with "
+        "the list of the chunk's items. Null where a worker of an earlier release published it."
+    )
+    item_schema: dict[str, Any] | None = Field(
+        description="JSON schema of an item, by which `check_items` checks; null where the "
+        "processor declares none."
+    )
 
 
 def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
@@ -263,6 +281,13 @@ def catalog_entry(entry: CatalogEntry) -> CatalogEntryView:
         description=entry.description,
         options_schema=entry.options_schema,
         example=entry.example,
+    )
+
+
+def processor(entry: CatalogEntry) -> ProcessorView:
+    """A processor's catalog entry for clients."""
+    return ProcessorView(
+        **catalog_entry(entry).model_dump(), takes=entry.takes, item_schema=entry.item_schema
     )
 
 

@@ -47,6 +47,17 @@ REQUESTS: dict[str, Any] = {
     },
 }
 
+REQUESTS["checked"] = {
+    "summary": "With its items checked before anything is recorded",
+    "value": {
+        "items": ["to be or not to be", "that is the question"],
+        "check_items": True,
+        "processor": "word_count",
+        "options": {"min_length": 3},
+        "reducer": "merge_counts",
+    },
+}
+
 REQUESTS["upload"] = {
     "summary": "Without data, which follows with PUT /jobs/{job_id}/items",
     "value": {
@@ -59,13 +70,25 @@ REQUESTS["upload"] = {
     },
 }
 
+_FORM_JOB = {
+    "name": "flights by airline",
+    "chunk_size": 1000,
+    "processor": "count_by",
+    "options": {"field": "airline"},
+    "reducer": "merge_counts",
+}
+
 FORM: dict[str, Any] = {
     "schema": {
         "type": "object",
         "description": "First the job without its data, then the items.",
         "required": ["job", "items"],
         "properties": {
-            "job": {"type": "string", "description": "The job as JSON."},
+            "job": {
+                "type": "object",
+                "description": "The job, without `items`, `chunks` and `source`.",
+                "example": _FORM_JOB,
+            },
             "items": {
                 "type": "string",
                 "format": "binary",
@@ -213,6 +236,8 @@ PROCESSOR: dict[str, Any] = {
         "processor": "word_count",
         "reducer": "merge_counts",
     },
+    "takes": "chunk",
+    "item_schema": {"type": "string"},
 }
 
 REDUCER: dict[str, Any] = {

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from fanfold.app.answers import children, views
 from fanfold.app.answers.items import ItemPageView
+from fanfold.app.documentation import problems
 from fanfold.app.http.errors import ForeignOrigin, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
 from fanfold.app.intake.job_request import JobRequest
@@ -50,6 +51,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             schemas[schema["title"]] = schema
         _drop_what_is_not_answered(document)
         _add_what_is_answered_everywhere(document)
+        problems.add_examples(document)
         app.openapi_schema = _with_public_names(document)
     return app.openapi_schema
 

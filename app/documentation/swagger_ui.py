@@ -29,7 +29,22 @@ _PAGE = f"""<!DOCTYPE html>
 """
 # A file of its own, so that the page needs no script inside it. Without the validatorUrl
 # the page asks swagger.io whether the document is valid.
-_START = """SwaggerUIBundle({
+# Swagger UI takes for JSON whatever has these letters in its media type: of NDJSON it would show
+# an answer under "can't parse JSON", and an example in quotes, with its line ends escaped.
+_START = """const ndjsonAsText = ({React}) => ({
+  afterLoad() {
+    const sampleOf = this.fn.getSampleSchema;
+    this.fn.getSampleSchema = (schema, mediaType, ...rest) =>
+      sampleOf(schema, /ndjson/i.test(mediaType) ? "text/plain" : mediaType, ...rest);
+  },
+  wrapComponents: {
+    responseBody: (ResponseBody) => (props) => React.createElement(
+      ResponseBody,
+      /ndjson/i.test(props.contentType) ? {...props, contentType: "text/plain"} : props,
+    ),
+  },
+});
+SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   layout: "BaseLayout",
@@ -38,6 +53,7 @@ _START = """SwaggerUIBundle({
   showCommonExtensions: true,
   tryItOutEnabled: true,
   validatorUrl: null,
+  plugins: [ndjsonAsText],
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
 });
 """

@@ -52,6 +52,8 @@ CODES: dict[str, str] = {
     "unknown_processor": "No worker knows this processor",
     "unknown_reducer": "No worker knows this reducer",
     "invalid_options": "The options do not fit the processor",
+    "item_schema_mismatch": "Items do not fit the processor's item schema",
+    "item_schema_unknown": "There is no item schema to check by",
     "idempotency_key_reused": "The idempotency key was used with another body",
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",
@@ -78,11 +80,6 @@ class Problem(Exception):
     errors: tuple[Fault, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
     status: ClassVar[int] = 500
-
-    @classmethod
-    def example(cls) -> "Problem":
-        """A problem of this kind, for the API's documentation."""
-        return cls(*_EXAMPLES[cls.status])
 
 
 class MalformedRequest(Problem):
@@ -178,17 +175,3 @@ class Unavailable(Problem):
 def pointer(*path: str | int) -> str:
     """The JSON pointer to a place in a document."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
-
-
-_EXAMPLES: dict[int, tuple[str, str]] = {
-    400: ("invalid_cursor", "The cursor is not one of this listing."),
-    403: ("foreign_origin", "A web page of another origin may not change anything here."),
-    404: ("job_not_found", "There is no job of this id."),
-    408: ("body_timeout", "The body did not arrive within 60 seconds."),
-    409: ("job_already_finished", "The job has finished as succeeded; its results are kept."),
-    413: ("body_too_large", "At most 33554432 bytes are allowed (FANFOLD_MAX_BODY_BYTES)."),
-    415: ("unsupported_media_type", "Send the job as JSON."),
-    421: ("unknown_host", "The gateway does not answer for the host jobs.example.com."),
-    422: ("unknown_processor", "/processor: no worker has processors of this name."),
-    503: ("not_ready", "Temporal cannot be reached."),
-}

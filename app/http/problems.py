@@ -72,15 +72,15 @@ def _body(problem: Problem) -> dict[str, Any]:
 
 
 def responses(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route, for its OpenAPI description."""
+    """The error responses of a route, for its OpenAPI description.
+
+    Their examples are in `fanfold.app.documentation.problems`.
+    """
     return {
         kind.status: {
             "description": (kind.__doc__ or "").strip(),
             "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "example": _body(kind.example()),
-                }
+                MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}},
             },
         }
         for kind in kinds

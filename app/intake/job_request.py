@@ -90,6 +90,11 @@ class JobRequest(_Request):
         description="The field of each item that is its key: your own name for the item, shown "
         "wherever the item is. Keys need not be unique; an item without the field has none.",
     )
+    check_items: bool = Field(
+        default=False,
+        description="Refuse items that do not fit the item schema of the first processor, as "
+        "GET /processors shows it, before anything is recorded.",
+    )
     processor: Name | None = Field(
         default=None, description="Name of a processor; see GET /processors."
     )

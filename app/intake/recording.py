@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fastapi import Request
 
@@ -11,6 +12,7 @@ from fanfold.app.http.idempotency import earlier_job
 from fanfold.app.intake.body import check_not_compressed, decode_body, read_body
 from fanfold.app.intake.certainty import NOTHING_RECORDED, recorded_with_certainty
 from fanfold.app.intake.items.cutting import split
+from fanfold.app.intake.items.item_schema import ItemSchema, asked_for
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.multipart import boundary_of
 from fanfold.app.intake.spec import resolve_execution, to_controls, to_spec
@@ -25,7 +27,8 @@ from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.recording import KeyTaken, NewJob
 from fanfold.ledger.records import IdempotencyKey, NewChunk
 
-Check = Callable[[JobRequest], None]
+Check = Callable[[JobRequest], ItemSchema | None]
+"""Refuses what no worker knows; gives the schema that the items have to fit, if any."""
 
 
 async def record(
@@ -59,10 +62,13 @@ async def _record_body(
 
     def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
         request = validate(decode_body(body), limits)
-        check(request)
+        schema = check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
-            return request, to_spec(request, Execution(request.execution)), None
+            spec = to_spec(request, Execution(request.execution))
+            return request, replace(spec, check_items=request.check_items), None
         chunks = split(request, limits)
+        if schema is not None:
+            schema.check(request)
         execution = resolve_execution(request.execution, len(chunks))
         return request, to_spec(request, execution), chunks
 
@@ -79,7 +85,12 @@ async def _record_body(
 
 
 async def _check_of_names(catalog: Catalog) -> Check:
-    """A check that refuses names and options that no worker knows now."""
+    """A check of names, options and item schema by what the workers have now."""
     processors = await catalog.published(Kind.PROCESSOR)
     reducers = await catalog.published(Kind.REDUCER)
-    return lambda request: check_names(request, processors, reducers)
+
+    def check(request: JobRequest) -> ItemSchema | None:
+        check_names(request, processors, reducers)
+        return asked_for(request, processors)
+
+    return check

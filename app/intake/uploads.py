@@ -15,6 +15,7 @@ from fanfold.app.intake.certainty import recorded_with_certainty, with_certainty
 from fanfold.app.intake.faults import ITEMS, refuse, refuse_limit
 from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE, Cut
 from fanfold.app.intake.items.formats import Encoded, recognise
+from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.parsing import chunks_of
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.multipart import Form
@@ -85,15 +86,16 @@ class Uploads:
         part: int,
         encoded: Encoded,
         pieces: AsyncIterator[bytes],
+        schema: ItemSchema | None,
     ) -> tuple[int, int]:
         """Store one part of a receiving job's data; how many chunks and items it has.
 
-        Raises a Problem, having changed nothing.
+        With a schema, the items have to fit it. Raises a Problem, having changed nothing.
         """
         cut = self._cut(job.spec.chunk_size, job.spec.max_chunk_bytes)
 
         def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
-            return chunks_of(blocks, encoded, cut, self._limits)
+            return chunks_of(blocks, encoded, cut, self._limits, schema)
 
         self._note_running()
         try:
@@ -124,7 +126,7 @@ class Uploads:
         tenant: TenantLedger,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
-        check: Callable[[JobRequest], None],
+        check: Callable[[JobRequest], ItemSchema | None],
         key_name: str | None,
     ) -> tuple[JobId, bool]:
         """Record the job of a form with its data.
@@ -139,7 +141,7 @@ class Uploads:
             text = form.job()
             whole.job_hash = hashlib.sha256(text).digest()
             whole.request = request = _without_data(text, limits)
-            check(request)
+            schema = check(request)
             part, data = form.items()
             encoded = recognise(
                 part.headers.get("content-type", ""),
@@ -147,7 +149,7 @@ class Uploads:
                 part.file_name,
             )
             cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
-            return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits)
+            return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits, schema)
 
         self._note_running()
         upload = await tenant.uploads.begin(new_job_id(), WHOLE)
@@ -188,7 +190,8 @@ class Uploads:
         if not job.total_chunks:
             refuse("invalid_job", ITEMS, "there are no items")
         execution = resolve_execution(job.spec.execution, job.total_chunks)
-        spec = replace(job.spec, execution=execution)
+        # The items have been checked, part by part.
+        spec = replace(job.spec, execution=execution, check_items=False)
         write = tenant.recording.seal(job.id, spec, job.controls, job.total_chunks)
 
         async def is_sealed() -> bool:

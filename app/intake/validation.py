@@ -90,7 +90,7 @@ def _check_options(
 ) -> None:
     validator = _validator(entry.name, _Frozen(entry.options_schema))
     faults = [
-        Fault(pointer(*path, *error.absolute_path), _fault_message(error))
+        Fault(pointer(*path, *error.absolute_path), fault_message(error))
         for error in list(validator.iter_errors(options))[:MAX_REPORTED_FAULTS]
     ]
     if faults:
@@ -116,7 +116,7 @@ def _validator(_name: str, schema: _Frozen) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema.schema)
 
 
-def _fault_message(error: jsonschema.ValidationError) -> str:
+def fault_message(error: jsonschema.ValidationError) -> str:
     """What is wrong, in terms of the schema: the library's own words repeat the value."""
     limit = error.validator_value
     messages: dict[str, Callable[[], str]] = {

@@ -16,7 +16,7 @@ router = APIRouter(tags=["catalog"])
 class ProcessorsView(BaseModel):
     """All processors."""
 
-    processors: list[views.CatalogEntryView]
+    processors: list[views.ProcessorView]
 
 
 class ReducersView(BaseModel):
@@ -38,7 +38,7 @@ async def list_processors(services: ServicesOf) -> ProcessorsView:
     """What a job's `processor` may be, as the workers published it."""
     published = await services.ledger.catalog.published(Kind.PROCESSOR)
     return ProcessorsView(
-        processors=[views.catalog_entry(entry) for entry in published.entries.values()]
+        processors=[views.processor(entry) for entry in published.entries.values()]
     )
 
 

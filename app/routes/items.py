@@ -12,7 +12,7 @@ from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import in_pieces
-from fanfold.app.intake.items import formats
+from fanfold.app.intake.items import formats, item_schema
 from fanfold.app.intake.uploads import not_receiving
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
@@ -148,8 +148,9 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
+    schema = await item_schema.remembered(job.spec, services.ledger.catalog)
     chunks, items = await services.uploads.store_part(
-        services.tenant, job, part, encoded, request.stream()
+        services.tenant, job, part, encoded, request.stream(), schema
     )
     return views.PartView(part=part, items=items, chunks=chunks)
 

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from fanfold.app.http.errors import CODES
+from fanfold.app.http.problems import ProblemView
 from fanfold.app.intake.job_request import JobRequest
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,29 @@ def test_every_operation_says_what_it_is_and_how_it_can_fail(name: str) -> None:
     assert failures or name == "GET /livez"
     for status in failures:
         assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_response_shows_examples_of_its_own_status(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        if status[0] in "45":
+            examples = response["content"]["application/problem+json"]["examples"]
+            assert examples, f"{status} has none: see app/documentation/problems.py"
+            for code, example in examples.items():
+                problem = ProblemView.model_validate(example["value"])
+                assert (problem.code, str(problem.status)) == (code, status)
+
+
+def test_every_error_code_of_an_operation_has_an_example() -> None:
+    shown = {
+        code
+        for operation in OPERATIONS.values()
+        for status, response in operation["responses"].items()
+        if status[0] in "45"
+        for code in response["content"]["application/problem+json"]["examples"]
+    }
+
+    assert set(CODES) - shown == {"internal_error", "method_not_allowed", "not_found"}
 
 
 def test_operation_ids_are_unique() -> None:

@@ -1,9 +1,11 @@
 """The catalog: what workers publish is there for every gateway, until no worker has it."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,37 @@ async def test_entries_come_back_by_name_in_alphabetical_order(ledger: Ledger) -
     found = await entries(ledger)
     assert list(found) == ["a", "b", "c"]
     assert found["a"] == replace(SHOUT, name="a")
+
+
+async def test_a_processor_says_what_it_takes_and_what_fits(ledger: Ledger) -> None:
+    told = replace(SHOUT, takes="item", item_schema={"type": "string"})
+    await publish(ledger, told, replace(WHISPER, takes="chunk", example=None))
+    assert await entries(ledger) == {
+        "shout": told,
+        "whisper": replace(WHISPER, takes="chunk", example=None),
+    }
+
+
+async def test_the_release_before_can_read_what_is_published(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    await publish(ledger, replace(SHOUT, takes="item", item_schema={}, example=None))
+    ((text,),) = rows(ledger_url, "SELECT entry FROM catalog WHERE name = 'shout'")
+    # It fails on any field besides these, and answers with an example that is an object.
+    read = json.loads(text)
+    assert set(read) == {"name", "description", "options_schema", "example"}
+    assert read["example"] == {}
+
+
+@pytest.mark.parametrize("added", [{}, {"invented": {"later": 1}}], ids=["before", "after"])
+async def test_what_another_release_publishes_is_read(
+    ledger: Ledger, ledger_url: str, added: dict[str, Any]
+) -> None:
+    await publish(ledger, SHOUT)
+    fields = ("name", "description", "options_schema", "example")
+    text = json.dumps({name: getattr(SHOUT, name) for name in fields} | added)
+    rows(ledger_url, f"UPDATE catalog SET entry = '{text}' WHERE name = 'shout'")
+    assert await entries(ledger) == {"shout": SHOUT}
 
 
 async def test_a_processor_and_a_reducer_may_share_a_name(ledger: Ledger) -> None:

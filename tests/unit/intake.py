@@ -11,6 +11,7 @@ from fanfold.app.http.errors import Problem
 from fanfold.app.intake.items import decompression
 from fanfold.app.intake.items.cutting import Cut
 from fanfold.app.intake.items.formats import Encoded, Format
+from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.parsing import chunks_of
 from fanfold.contract.settings import GatewaySettings
 
@@ -33,6 +34,7 @@ def read(
     piece_bytes: int = 1 << 20,
     within: GatewaySettings = LIMITS,
     cut: Cut | None = None,
+    schema: ItemSchema | None = None,
 ) -> list[Any]:
     """The chunks that this data makes."""
     encoded = Encoded(which, is_gzip)
@@ -41,7 +43,7 @@ def read(
     with mock.patch.object(
         decompression, "LEAST_BYTES", min(piece_bytes, decompression.LEAST_BYTES)
     ):
-        made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within))
+        made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within, schema))
     bodies = [json.loads(chunk.body) for chunk in made]
     assert [chunk.item_count for chunk in made] == [len(body) for body in bodies]
     return bodies

@@ -1,7 +1,7 @@
 """What a job was asked to do: written and read back, and how many failures it bears."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -48,6 +48,7 @@ specs = st.builds(
     execution=st.sampled_from([Execution.WORKFLOW, Execution.ACTIVITY]),
     chunk_size=st.integers(1),
     max_chunk_bytes=st.none() | st.integers(1),
+    check_items=st.booleans(),
 )
 controls_of_any_job = st.builds(
     Controls,
@@ -153,3 +154,10 @@ def test_no_failure_at_all_may_be_demanded() -> None:
     for tolerance in (ToleranceSpec(count=0), ToleranceSpec(percent=0, min_sample=1)):
         assert not tolerance.is_exceeded(succeeded=5, failed=0, final=True)
         assert tolerance.is_exceeded(succeeded=5, failed=1, final=False)
+
+
+def test_what_the_release_before_would_fail_on_is_written_only_where_it_is_asked_for() -> None:
+    spec = JobSpec(stages=(StageSpec(processor="double"),))
+    assert "check_items" not in json.loads(spec.to_json(Controls()))
+    asking = replace(spec, check_items=True)
+    assert JobSpec.from_json(asking.to_json(Controls())).check_items

@@ -103,7 +103,7 @@ def test_an_example_is_completed_with_the_name() -> None:
     shown = example({"items": ["a"], "options": {"marks": 2}})(_with_example)
     expected = {"processor": "_with_example", "items": ["a"], "options": {"marks": 2}}
     assert Processor(shown).example == expected
-    assert Processor(join).example == {"processor": "join", "items": [1, 2, 3]}
+    assert Processor(join).example == {"processor": "join", "items": ["a"]}
 
 
 CALLABLE = "from typing import Callable\ndef f(item, *, option: Callable[[], int]): ..."

@@ -115,9 +115,10 @@ def test_a_reducer_may_bring_its_name_and_an_example() -> None:
 
 @pytest.mark.usefixtures("plugin")
 def test_code_without_an_example_gets_the_plainest() -> None:
-    registry = Registry(["theirs.code:shout", "theirs.code:Longest"])
+    registry = Registry(["theirs.code:shout", "theirs.code:later", "theirs.code:Longest"])
     examples = [entry.example for entries in registry.entries().values() for entry in entries]
-    assert {"processor": "shout", "items": [1, 2, 3]} in examples
+    assert {"processor": "shout", "items": ["a"]} in examples
+    assert {"processor": "later", "items": [1, 2, 3]} in examples
     assert {"reducer": "Longest", "items": [1], "processor": "double"} in examples
 
 

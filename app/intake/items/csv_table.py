@@ -6,6 +6,7 @@ from json import encoder
 from typing import Final
 
 from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
+from fanfold.app.intake.items.item_schema import ItemSchema
 
 _ROWS_AT_ONCE: Final = 500
 _quoted: Callable[[str], str] = encoder.encode_basestring
@@ -62,13 +63,16 @@ class _Lines:
             )
 
 
-def items(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[list[bytes]]:
-    """The rows' JSON texts. Empty lines are no rows."""
+def items(
+    blocks: Iterator[bytes], max_item_bytes: int, schema: ItemSchema | None = None
+) -> Iterator[list[bytes]]:
+    """The rows' JSON texts, checked by the schema where there is one. Empty lines are no rows."""
     # The process's limit. A longer field can only be in a row that is refused anyway.
     csv.field_size_limit(max(csv.field_size_limit(), max_item_bytes + 1))
     lines = _Lines(blocks, max_item_bytes)
     rows = csv.reader(lines, strict=True)
     texts: list[bytes] = []
+    first_lines: list[int] = []
     names: list[str] | None = None
     template = ""
     while True:
@@ -93,12 +97,22 @@ def items(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[list[bytes]]
         if len(text) > max_item_bytes:
             lines.check_size(len(text))
         texts.append(text)
+        first_lines.append(lines.first_line)
         lines.index += 1
         if len(texts) == _ROWS_AT_ONCE:
+            _check(texts, first_lines, lines.index, schema)
             yield texts
-            texts = []
+            texts, first_lines = [], []
     if texts:
+        _check(texts, first_lines, lines.index, schema)
         yield texts
+
+
+def _check(texts: list[bytes], first_lines: list[int], end: int, schema: ItemSchema | None) -> None:
+    if schema is not None:
+        schema.check_texts(
+            texts, end - len(texts), lambda row: f"line {first_lines[row]}: ", are_rows=True
+        )
 
 
 def _next(rows: Iterator[list[str]], lines: _Lines) -> list[str] | None:

@@ -14,11 +14,9 @@ from functools import partial
 import pydantic_core
 
 from fanfold.app.intake.faults import item, refuse, refuse_limit
+from fanfold.app.intake.items.item_schema import ItemSchema, Place
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
-
-Place = Callable[[int], str]
-"""Says where the n-th of these texts was, as the start of a message: `line 18: `."""
 
 # A number overflows only with an exponent of three digits, or with more than two hundred
 # digits. With every digit replaced by a zero, there are few strings to search for.
@@ -29,8 +27,9 @@ _LARGE = (b"e000", b"e+000", b"0" * 200)
 class ItemCheck:
     """Checks texts against the rules and the limits."""
 
-    def __init__(self, limits: GatewaySettings) -> None:
-        """Take the limits of an item."""
+    def __init__(self, limits: GatewaySettings, schema: ItemSchema | None = None) -> None:
+        """Take the limits of an item, and the schema where it has to fit one."""
+        self._schema = schema
         self._max_bytes = limits.max_item_bytes
         self._max_depth = limits.max_nesting_depth
         # A string that no client knows goes between any two texts. If the parsed array has
@@ -44,6 +43,8 @@ class ItemCheck:
         if not self._surely_items(texts):
             for offset, text in enumerate(texts):
                 self._judge(text, first + offset, partial(place, offset))
+        if self._schema is not None:
+            self._schema.check_texts(texts, first, place)
 
     def _surely_items(self, texts: Sequence[bytes]) -> bool:
         # A text of depth n has n opening and n closing brackets at least.

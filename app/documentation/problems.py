@@ -1,0 +1,189 @@
+"""Examples of every error that an operation answers with, for its OpenAPI description."""
+
+import json
+from typing import Any, Final
+
+from fanfold.app.http import errors
+from fanfold.app.http.errors import CODES, Fault, Problem
+from fanfold.app.http.problems import MEDIA_TYPE, render
+
+_Examples = tuple[Problem, ...]
+
+
+def _refused(code: str, place: str, message: str) -> errors.InvalidJob:
+    return errors.InvalidJob(code, f"{place}: {message}", (Fault(place, message),))
+
+
+_PARAMETER: Final = errors.MalformedRequest(
+    "invalid_parameter", "limit: Input should be greater than or equal to 1"
+)
+_CURSOR: Final = errors.MalformedRequest(
+    "invalid_cursor",
+    "The cursor is not one of this listing: use next_cursor as it was given, "
+    "with the same filters.",
+)
+_NO_JOB: Final = errors.NotFound("job_not_found", "There is no job of this id.")
+_LEDGER: Final = errors.Unavailable(
+    "ledger_unavailable", "The ledger cannot be reached. Try again in a moment."
+)
+_STOPPING: Final = errors.Unavailable(
+    "gateway_stopping",
+    "The gateway is stopping, and the request did not end in time. Try again in a moment.",
+)
+_READING: Final = (_NO_JOB, _LEDGER, _STOPPING)
+_LISTING: Final = (_PARAMETER, _CURSOR, _LEDGER, _STOPPING)
+
+# What is wrong with items, wherever they come from.
+_ITEMS: Final = (
+    errors.MalformedRequest("malformed_gzip", "The compressed items end before they are whole."),
+    errors.MalformedRequest("upload_broken_off", "The data ended before it was whole."),
+    errors.RequestTimeout("body_timeout", "Nothing more arrived for 60 seconds."),
+    errors.UnsupportedMediaType(
+        "unsupported_content_encoding", "Send the items as they are, or compressed with gzip."
+    ),
+    _refused("invalid_item", "/items/17", "line 18: not JSON: Expecting value at column 9"),
+    _refused("invalid_value", "/items/17/note", "the value holds a NUL character"),
+    _refused("item_schema_mismatch", "/items/17/net", "line 18: is not of type number"),
+    _refused(
+        "item_schema_unknown",
+        "/check_items",
+        "the items cannot be checked: the processor shout declares no item schema; "
+        "leave check_items out, or annotate the processor's first parameter",
+    ),
+)
+
+_OF_OPERATION: Final[dict[str, _Examples]] = {
+    "submit_job": (
+        _refused("invalid_job", "/chunk_sise", "is unknown; did you mean chunk_size?"),
+        errors.MalformedRequest(
+            "malformed_json", "The body is not JSON: Expecting ',' delimiter at line 3 column 5."
+        ),
+        errors.MalformedRequest(
+            "malformed_multipart",
+            "The first part of the form has to be `job`, with the job as JSON.",
+        ),
+        errors.MalformedRequest(
+            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
+        ),
+        errors.BodyTooLarge(
+            "body_too_large", "At most 33554432 bytes are allowed (FANFOLD_MAX_BODY_BYTES)."
+        ),
+        errors.UnsupportedMediaType(
+            "unsupported_media_type",
+            "Send the job as JSON, with the header Content-Type: application/json, or as a form, "
+            "multipart/form-data, with its items beside it.",
+        ),
+        _refused(
+            "unknown_processor",
+            "/processor",
+            "no worker has processors of this name; GET /processors lists those there are",
+        ),
+        _refused(
+            "unknown_reducer",
+            "/reducer",
+            "no worker has reducers of this name; GET /reducers lists those there are",
+        ),
+        _refused("invalid_options", "/options/upper", "is not of type boolean"),
+        _refused(
+            "limit_exceeded",
+            "/chunk_size",
+            "at most 1000000 chunks are allowed (FANFOLD_MAX_CHUNKS)",
+        ),
+        errors.KeyReused(
+            "idempotency_key_reused",
+            "This key came with another body before; use a new key for a new job.",
+        ),
+        *_ITEMS,
+        _LEDGER,
+        _STOPPING,
+    ),
+    "list_jobs": _LISTING,
+    "get_job": _READING,
+    "cancel_job": (
+        errors.MalformedRequest(
+            "invalid_parameter", "purge: Input should be a valid boolean, unable to interpret input"
+        ),
+        errors.JobAlreadyFinished(
+            "job_already_finished", "The job has finished as succeeded; its results are kept."
+        ),
+        errors.JobNotFinished(
+            "job_not_finished",
+            "Only a finished job can be removed; cancel it, and wait for its end.",
+        ),
+        *_READING,
+    ),
+    "send_items": (
+        errors.MalformedRequest("invalid_parameter", "part: Field required"),
+        errors.JobNotReceiving(
+            "job_not_receiving",
+            "The job takes no data: it is sealed or closed, or never was one with a source.",
+        ),
+        errors.BodyTooLarge(
+            "body_too_large",
+            "At most 10737418240 bytes are allowed for the items (FANFOLD_MAX_UPLOAD_BYTES).",
+        ),
+        errors.UnsupportedMediaType(
+            "unsupported_media_type",
+            "Send items in UTF-8, with one of these media types: application/x-ndjson, text/csv, "
+            "application/json.",
+        ),
+        _refused(
+            "limit_exceeded",
+            "/items/17",
+            "line 18: at most 1048576 bytes an item are allowed (FANFOLD_MAX_ITEM_BYTES)",
+        ),
+        *_ITEMS,
+        *_READING,
+    ),
+    "seal_job": (
+        _refused("invalid_job", "/items", "there are no items"),
+        errors.JobNotReceiving(
+            "job_not_receiving",
+            "The job takes no data: it is sealed or closed, or never was one with a source.",
+        ),
+        *_READING,
+    ),
+    "list_children": (*_LISTING, _NO_JOB),
+    "get_child": (
+        *_READING,
+        errors.NotFound("child_not_found", "The job has no child of this index."),
+    ),
+    "stream_results": (
+        errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv"),
+        *_READING,
+    ),
+    "list_processors": (_LEDGER, _STOPPING),
+    "list_reducers": (_LEDGER, _STOPPING),
+    "readyz": (
+        errors.Unavailable("not_ready", "Temporal cannot be reached."),
+        _STOPPING,
+    ),
+}
+_EVERYWHERE: Final = (
+    errors.UnknownHost(
+        "unknown_host",
+        "The gateway does not answer for the host jobs.example.com. If it should, name it in "
+        "FANFOLD_ALLOWED_HOSTS.",
+    ),
+    errors.ForeignOrigin(
+        "foreign_origin", "A web page of another origin may not change anything here."
+    ),
+)
+
+
+def add_examples(document: dict[str, Any]) -> None:
+    """Give each error response of each operation its examples, named by their codes."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            answered = (*_OF_OPERATION.get(operation["operationId"], ()), *_EVERYWHERE)
+            for status, response in operation["responses"].items():
+                examples = {
+                    problem.code: {
+                        "summary": CODES[problem.code],
+                        "value": json.loads(bytes(render(problem).body)),
+                    }
+                    for problem in answered
+                    if str(problem.status) == status
+                }
+                if MEDIA_TYPE in response.get("content", {}):
+                    response["content"][MEDIA_TYPE]["examples"] = examples

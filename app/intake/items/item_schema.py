@@ -1,0 +1,180 @@
+"""Checks items by the schema that the job's first processor declares, where the job asks for it.
+
+The schema is the one that GET /processors shows. The worker's own check is more lenient at
+some places: to pydantic the string "4.5" will do for a number.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, time
+from functools import lru_cache, partial
+from itertools import islice
+from typing import Any, Final
+
+import jsonschema
+import pydantic_core
+from pydantic_core import core_schema
+
+from fanfold.app.http.errors import Fault, pointer
+from fanfold.app.intake.faults import refuse, refuse_all
+from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.validation import MAX_REPORTED_FAULTS, fault_message
+from fanfold.contract import json_values
+from fanfold.contract.job_spec import JobSpec
+from fanfold.ledger.catalog import Catalog, Kind, Published
+
+Path = tuple[str | int, ...]
+Place = Callable[[int], str]
+"""Says where the n-th of these texts was, as the start of a message: `line 18: `."""
+
+_ASKED: Final = pointer("check_items")
+
+
+class ItemSchema:
+    """The schema that items have to fit."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Make it ready to check many items."""
+        self._validator = _Validator(schema, format_checker=_FORMATS)
+
+    def check(self, request: JobRequest) -> None:
+        """Refuse the job where an item in its body does not fit; raises InvalidJob."""
+        faults = (fault for path, item in _items_of(request) for fault in self._faults(item, path))
+        _refuse_if_any(faults)
+
+    def check_texts(
+        self, texts: Sequence[bytes], first: int, place: Place, *, are_rows: bool = False
+    ) -> None:
+        """Refuse the first of these items that do not fit; raises InvalidJob.
+
+        They are JSON texts, known to be good; `first` is the first one's index among the items.
+        Rows of a CSV table hold strings alone, which is told where another type is wanted.
+        """
+        items = json_values.decode(b"[" + b",".join(texts) + b"]")
+        _refuse_if_any(
+            fault
+            for offset, item in enumerate(items)
+            for fault in self._faults(
+                item,
+                ("items", first + offset),
+                before=partial(place, offset),
+                of_type=": in CSV every value is a string" if are_rows else "",
+            )
+        )
+
+    def _faults(
+        self, item: object, path: Path, *, before: Callable[[], str] = str, of_type: str = ""
+    ) -> Iterator[Fault]:
+        try:
+            errors = sorted(self._validator.iter_errors(item), key=_place_of)
+        except (RecursionError, OverflowError):
+            what = "is nested too deep, or holds too large a number, to be checked"
+            yield Fault(pointer(*path), before() + what)
+            return
+        for error in errors:
+            message = fault_message(error) + (of_type if error.validator == "type" else "")
+            yield Fault(pointer(*path, *error.absolute_path), before() + message)
+
+
+def asked_for(request: JobRequest, processors: Published) -> ItemSchema | None:
+    """What this job wants its items checked by; raises InvalidJob where there is no schema."""
+    if not request.check_items:
+        return None
+    return _declared(
+        request.stages[0].processor if request.stages else request.processor or "", processors
+    )
+
+
+async def remembered(spec: JobSpec, catalog: Catalog) -> ItemSchema | None:
+    """The same for data that comes after its job."""
+    if not spec.check_items:
+        return None
+    return _declared(spec.stages[0].processor, await catalog.published(Kind.PROCESSOR))
+
+
+def _declared(processor: str, processors: Published) -> ItemSchema:
+    entry = processors.entries.get(processor)
+    if entry is None:
+        refuse(
+            "item_schema_unknown",
+            _ASKED,
+            f"the items cannot be checked: no worker has published the processor {processor}; "
+            "start one that has it, or leave check_items out",
+        )
+    if entry.item_schema is None:
+        refuse(
+            "item_schema_unknown",
+            _ASKED,
+            f"the items cannot be checked: the processor {processor} declares no item schema; "
+            "leave check_items out, or annotate the processor's first parameter",
+        )
+    return ItemSchema(entry.item_schema)
+
+
+def _items_of(request: JobRequest) -> Iterator[tuple[Path, Any]]:
+    for index, item in enumerate(request.items or []):
+        yield ("items", index), item
+    for chunk, items in enumerate(request.chunks or []):
+        for index, item in enumerate(items):
+            yield ("chunks", chunk, index), item
+
+
+def _place_of(error: jsonschema.ValidationError) -> list[str | int]:
+    return list(error.absolute_path)
+
+
+def _refuse_if_any(faults: Iterable[Fault]) -> None:
+    found = list(islice(faults, MAX_REPORTED_FAULTS))
+    if found:
+        refuse_all("item_schema_mismatch", found)
+
+
+def _pattern(
+    _validator: object, pattern: str, value: object, _schema: object
+) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(value, str) and not _matches(pattern, value):
+        yield jsonschema.ValidationError("does not match")
+
+
+def _pattern_properties(
+    validator: Any,  # noqa: ANN401 - jsonschema has no type for it
+    schemas: Mapping[str, Any],
+    value: object,
+    _schema: object,
+) -> Iterator[jsonschema.ValidationError]:
+    for pattern, schema in schemas.items() if isinstance(value, dict) else ():
+        for name, member in value.items() if isinstance(value, dict) else ():
+            if _matches(pattern, name):
+                yield from validator.descend(member, schema, path=name, schema_path=pattern)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    matcher = _matcher(pattern)
+    # What only Python's engine can read, the worker decides.
+    return matcher is None or matcher.isinstance_python(text)
+
+
+@lru_cache(maxsize=256)
+def _matcher(pattern: str) -> pydantic_core.SchemaValidator | None:
+    # The engine that pydantic writes patterns for. It takes linear time, whatever the text:
+    # Python's could keep the gateway busy for ever.
+    try:
+        return pydantic_core.SchemaValidator(core_schema.str_schema(pattern=pattern))
+    except pydantic_core.SchemaError:
+        return None
+
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    {"pattern": _pattern, "patternProperties": _pattern_properties},
+)
+_FORMATS = jsonschema.FormatChecker(["date", "ipv4", "ipv6", "uuid"])
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_date_time(value: object) -> bool:
+    return not isinstance(value, str) or bool(datetime.fromisoformat(value.upper()))
+
+
+@_FORMATS.checks("time", raises=ValueError)
+def _is_time(value: object) -> bool:
+    return not isinstance(value, str) or bool(time.fromisoformat(value.upper()))
