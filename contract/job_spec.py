@@ -106,6 +106,8 @@ class JobSpec:
     chunk_size: int = 100
     """How data is cut that arrives after the job."""
     max_chunk_bytes: int | None = None
+    is_upload: bool | None = None
+    """Whether its data came in parts, after it. None where 0.1.0 recorded the job."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from fanfold.app.answers import views
-from fanfold.app.http.errors import ForeignOrigin, UnknownHost
+from fanfold.app.http.errors import ForeignOrigin, MalformedRequest, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
 from fanfold.app.intake.job_request import JobRequest
 
@@ -58,10 +58,10 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
 
 
 def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
-    """What app/http/protection.py answers before any route is looked for."""
+    """What app/http/protection.py and app/http/parameters.py answer, whatever the operation."""
     for path in document["paths"].values():
         for method, operation in path.items():
-            added = responses(UnknownHost)
+            added = responses(MalformedRequest, UnknownHost)
             if method != "get":
                 added |= responses(ForeignOrigin)
             for status, response in added.items():

@@ -1,9 +1,12 @@
 """The job request, as the HTTP contract has it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from fanfold.app.http.wording import one_of
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
@@ -128,14 +131,21 @@ class JobRequest(_Request):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if [self.items, self.chunks, self.source].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise PydanticCustomError("data", "give either items or chunks, or a source")
+        _check_one_of({"items": self.items, "chunks": self.chunks, "source": self.source})
         if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
             raise PydanticCustomError(
                 "chunk_size", "chunk_size and max_chunk_bytes go with items, not with chunks"
             )
-        if (self.processor is None) == (self.stages is None):
-            raise PydanticCustomError("processor", "give either processor or stages")
+        _check_one_of({"processor": self.processor, "stages": self.stages})
         if self.stages is not None and self.options is not None:
             raise PydanticCustomError("options", "options go with processor; stages have their own")
         return self
+
+
+def _check_one_of(fields: Mapping[str, object]) -> None:
+    given = [name for name, value in fields.items() if value is not None]
+    if not given:
+        raise PydanticCustomError("none_of", f"give {one_of(fields)}: there is none of them")
+    if len(given) > 1:
+        message = f"give only one of {' and '.join(given)}: they do not go together"
+        raise PydanticCustomError("several_of", message)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fastapi import Request
 
@@ -61,10 +62,11 @@ async def _record_body(
         request = validate(decode_body(body), limits)
         check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
-            return request, to_spec(request, Execution(request.execution)), None
+            spec = to_spec(request, Execution(request.execution))
+            return request, replace(spec, is_upload=True), None
         chunks = split(request, limits)
         execution = resolve_execution(request.execution, len(chunks))
-        return request, to_spec(request, execution), chunks
+        return request, replace(to_spec(request, execution), is_upload=False), chunks
 
     # In a thread: a large body takes a second, in which others want their polls answered.
     job, spec, chunks = await asyncio.to_thread(prepare)

@@ -32,6 +32,7 @@ from fanfold.ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived,
 
 MAX_UPLOADS_AT_ONCE: Final = 16
 """Uploads parsed at a time; the clients of further ones wait."""
+_FIRST_PART: Final = 1
 # On top of the time that the server gives its requests when it stops.
 _LAST_SECONDS: Final = 3.0
 
@@ -93,7 +94,8 @@ class Uploads:
         cut = self._cut(job.spec.chunk_size, job.spec.max_chunk_bytes)
 
         def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
-            return chunks_of(blocks, encoded, cut, self._limits)
+            is_whole = part == _FIRST_PART  # of a job in parts, what comes after is a rest
+            return chunks_of(blocks, encoded, cut, self._limits, is_whole=is_whole)
 
         self._note_running()
         try:
@@ -161,7 +163,7 @@ class Uploads:
             execution = resolve_execution(whole.request.execution, stored.chunks)
             new_job = NewJob(
                 id=upload.job_id,
-                spec=to_spec(whole.request, execution),
+                spec=replace(to_spec(whole.request, execution), is_upload=False),
                 controls=to_controls(whole.request),
                 key=key,
                 keep_ms=whole.request.keep_ms,
@@ -186,7 +188,8 @@ class Uploads:
         if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
-            refuse("invalid_job", ITEMS, "there are no items")
+            message = "there are no items: send some with PUT /jobs/{job_id}/items first"
+            refuse("invalid_job", ITEMS, message)
         execution = resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
         write = tenant.recording.seal(job.id, spec, job.controls, job.total_chunks)
@@ -253,9 +256,18 @@ def not_receiving() -> JobNotReceiving:
     return JobNotReceiving("job_not_receiving", detail)
 
 
+def not_an_upload() -> JobNotReceiving:
+    """The error for sealing a job that never waited for data."""
+    detail = (
+        "The job came with its data, so there is nothing to seal: it runs, or has run. "
+        'Only a job that was posted with "source": "upload" is sealed.'
+    )
+    return JobNotReceiving("job_not_an_upload", detail)
+
+
 def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
     """The job of a form, whose items come beside it. Raises a Problem."""
-    document = decode_body(text)
+    document = decode_body(text, "The part `job`")
     if not isinstance(document, dict):
         return validate(document, limits)
     for name in ("items", "chunks"):

@@ -9,7 +9,7 @@ from fanfold.app.documentation import examples
 from fanfold.app.http import errors
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.items import formats
-from fanfold.app.intake.uploads import not_receiving
+from fanfold.app.intake.uploads import not_an_upload, not_receiving
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.ledger.transitions import SEAL
@@ -100,6 +100,8 @@ async def send_items(
 async def seal_job(job_id: JobId, services: ServicesOf) -> Response:
     """Make the parts that are whole the job's items, in the order of their numbers."""
     job = await services.job(job_id)
+    if job.spec.is_upload is False:
+        raise not_an_upload()
     while job.state in SEAL.before:
         if await services.uploads.seal(services.tenant, job):
             services.orchestration.kick()

@@ -12,17 +12,24 @@ from fanfold.ledger.records import NewChunk
 
 
 def chunks_of(
-    blocks: Iterator[bytes], encoded: Encoded, cut: Cut, limits: GatewaySettings
+    blocks: Iterator[bytes],
+    encoded: Encoded,
+    cut: Cut,
+    limits: GatewaySettings,
+    *,
+    is_whole: bool = True,
 ) -> Iterator[NewChunk]:
-    """The chunks of this data. Raises a Problem at the first thing that is wrong with it."""
+    """The chunks of this data. Raises a Problem at the first thing that is wrong with it.
+
+    `is_whole` is false for what is surely not all data of its job.
+    """
     plain = decompressed(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
-    return chunks(_items(plain, encoded.format, limits), cut, limits)
-
-
-def _items(
-    blocks: Iterator[bytes], which: Format, limits: GatewaySettings
-) -> Iterator[list[bytes]]:
-    if which is Format.CSV:
-        return csv_table.items(blocks, limits.max_item_bytes)
-    read = ndjson.items if which is Format.NDJSON else json_array.items
-    return read(blocks, ItemCheck(limits), limits.max_item_bytes)
+    check, most = ItemCheck(limits), limits.max_item_bytes
+    match encoded.format:
+        case Format.CSV:
+            items = csv_table.items(plain, most)
+        case Format.NDJSON:
+            items = ndjson.items(plain, check, most, is_whole=is_whole)
+        case Format.JSON:
+            items = json_array.items(plain, check, most)
+    return chunks(items, cut, limits)
