@@ -27,9 +27,9 @@ _FAULTS: Final = (
     ("Expecting ','", "a comma is missing, or a closing bracket"),
     ("Invalid control character", "a string holds a line break or a tab: write \\n or \\t"),
     ("Invalid \\uXXXX", "\\u is not followed by four hexadecimal digits"),
-    ("Invalid \\escape", "a backslash stands before a character that it cannot stand before"),
+    ("Invalid \\escape", "a backslash is written as two"),
     ("Extra data", "there is more text after the end of the value"),
-    ("Expecting value", "a value is missing"),
+    ("Expecting value", "a JSON value has to be here"),
 )
 
 

@@ -42,6 +42,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             schemas[schema["title"]] = schema
         _drop_what_is_not_answered(document)
         _add_what_is_answered_everywhere(document)
+        _say_that_no_parameter_is_null(document)
         app.openapi_schema = _with_public_names(document)
     return app.openapi_schema
 
@@ -66,6 +67,17 @@ def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
                 added |= responses(ForeignOrigin)
             for status, response in added.items():
                 operation["responses"][str(status)] = response
+
+
+def _say_that_no_parameter_is_null(document: dict[str, Any]) -> None:
+    """FastAPI lets optional ones be null, for which a query or header has no way to be said."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                choices = parameter["schema"].pop("anyOf", ())
+                for choice in choices:
+                    if choice != {"type": "null"}:
+                        parameter["schema"] = choice | parameter["schema"]
 
 
 def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:

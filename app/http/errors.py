@@ -182,7 +182,10 @@ def pointer(*path: str | int) -> str:
 
 
 _EXAMPLES: dict[int, tuple[str, str]] = {
-    400: ("invalid_cursor", "The cursor is not one of this listing."),
+    400: (
+        "invalid_parameter",
+        "stat: there is no such query parameter here; did you mean state?",
+    ),
     403: ("foreign_origin", "A web page of another origin may not change anything here."),
     404: ("job_not_found", "There is no job of this id."),
     408: ("body_timeout", "The body did not arrive within 60 seconds."),

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from fanfold.app.http.wording import counted, did_you_mean, kind_of, one_of
+from fanfold.app.http.wording import counted, kind_of, not_one_of
 
 _Context = Mapping[str, Any]
 
@@ -31,13 +31,13 @@ _LIMITS: Final[dict[str, Callable[[_Context], str]]] = {
     "extra_forbidden": lambda _: "is unknown",
     "finite_number": lambda _: "must fit a 64-bit float",
     "float_parsing": lambda _: "must be a number",
-    "greater_than": lambda limits: f"must be above {limits['gt']:g}",
-    "greater_than_equal": lambda limits: f"must be at least {limits['ge']:g}",
+    "greater_than": lambda limits: f"must be above {limits['gt']:.15g}",
+    "greater_than_equal": lambda limits: f"must be at least {limits['ge']:.15g}",
     "int_from_float": lambda _: "must be an integer, without a fraction",
     "int_parsing": lambda _: "must be an integer",
     "int_parsing_size": lambda _: "has too many digits",
-    "less_than": lambda limits: f"must be below {limits['lt']:g}",
-    "less_than_equal": lambda limits: f"must be at most {limits['le']:g}",
+    "less_than": lambda limits: f"must be below {limits['lt']:.15g}",
+    "less_than_equal": lambda limits: f"must be at most {limits['le']:.15g}",
     "missing": lambda _: "is required",
     "string_pattern_mismatch": lambda limits: f"must match the pattern {limits['pattern']}",
     "string_too_long": lambda limits: (
@@ -60,11 +60,13 @@ _CHOICES: Final = frozenset({"enum", "literal_error"})
 def message_of(fault: ErrorDetails) -> str:
     """What is wrong with a value, by the fault that pydantic found with it."""
     kind, limits = fault["type"], fault.get("ctx", {})
+    if kind == "int_type" and isinstance(fault["input"], float):
+        kind = "int_from_float"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, not {kind_of(fault['input'])}"
     if kind in _CHOICES:
-        choices = _QUOTED.findall(limits["expected"])
-        return f"must be {one_of(choices)}{did_you_mean(fault['input'], choices)}"
+        return not_one_of(_QUOTED.findall(limits["expected"]), fault["input"])
     if kind in _LIMITS:
-        return _LIMITS[kind](limits)
+        # Of a name, not the value that has it.
+        return f"{'the name ' * (fault['loc'][-1:] == ('[key]',))}{_LIMITS[kind](limits)}"
     return "is not valid here" if kind in _OWN else fault["msg"]

@@ -1,17 +1,48 @@
 """The job request, as the HTTP contract has it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fanfold.app.http.wording import one_of
 
+
+def _integral(value: object) -> object:
+    """As JSON schema has it, 1.0 is an integer: some languages write all numbers so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# After the limits: before them, pydantic would not publish these.
+Integral: Final = BeforeValidator(_integral)
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
+Items = Annotated[list[Any], Field(min_length=1)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]{1,64}$")]
 LabelValue = Annotated[str, Field(max_length=256)]
+
+
+# What the validators of the models below check, for the published schema.
+def _with(name: str, kind: str, *without: str) -> dict[str, Any]:
+    """The schema of objects that have the one field and none of the others."""
+    fields = {name: {"type": kind}} | {other: {"type": "null"} for other in without}
+    return {"required": [name], "properties": fields}
+
+
+_DATA: Final[dict[str, Any]] = {
+    "anyOf": [
+        _with("items", "array", "chunks", "source"),
+        _with("chunks", "array", "items", "source", "chunk_size", "max_chunk_bytes"),
+        _with("source", "string", "items", "chunks"),
+    ]
+}
+_WORK: Final[dict[str, Any]] = {
+    "anyOf": [
+        _with("processor", "string", "stages"),
+        _with("stages", "array", "processor", "options"),
+    ]
+}
 
 
 class _Request(BaseModel):
@@ -21,7 +52,7 @@ class _Request(BaseModel):
 class Retry(_Request):
     """How failed attempts are repeated."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=1000), Integral] = Field(
         default=3, description="Attempts in all, the first among them."
     )
     initial_interval_seconds: Seconds = Field(
@@ -50,13 +81,17 @@ class Stage(_Request):
 class ToleratedFailures(_Request):
     """How many failed chunks the job bears; past either limit it fails, early if possible."""
 
-    count: Annotated[int, Field(ge=0)] | None = Field(
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_with("count", "integer"), _with("percent", "number")]}
+    )
+
+    count: Annotated[int, Field(ge=0), Integral] | None = Field(
         default=None, description="More failed chunks than this fail the job."
     )
     percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None, description="More than this share of the finished chunks fails the job."
     )
-    min_sample: Annotated[int, Field(ge=1)] = Field(
+    min_sample: Annotated[int, Field(ge=1), Integral] = Field(
         default=100,
         description="While the job runs, `percent` counts from so many finished chunks on.",
     )
@@ -71,21 +106,23 @@ class ToleratedFailures(_Request):
 class JobRequest(_Request):
     """A job: data, what to do with each chunk of it, and how."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": [_DATA, _WORK]})
+
     name: Name | None = Field(default=None, description="For people; need not be unique.")
-    items: list[Any] | None = Field(
+    items: Items | None = Field(
         default=None, description="Any JSON values, to be cut into chunks in order."
     )
     source: Literal["upload"] | None = Field(
         default=None,
         description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
     )
-    chunk_size: Annotated[int, Field(ge=1)] | None = Field(
+    chunk_size: Annotated[int, Field(ge=1), Integral] | None = Field(
         default=None, description="Items in a chunk; by default 100."
     )
-    max_chunk_bytes: Annotated[int, Field(ge=1)] | None = Field(
+    max_chunk_bytes: Annotated[int, Field(ge=1), Integral] | None = Field(
         default=None, description="A chunk is closed before its JSON text grows past this."
     )
-    chunks: list[list[Any]] | None = Field(
+    chunks: Annotated[list[Items], Field(min_length=1)] | None = Field(
         default=None, description="The chunks themselves, one child each, instead of `items`."
     )
     processor: Name | None = Field(
@@ -105,7 +142,7 @@ class JobRequest(_Request):
             "times cheaper; `auto`: the first for up to 200 chunks, the second above."
         ),
     )
-    max_concurrency: Annotated[int, Field(ge=1, le=500)] = Field(
+    max_concurrency: Annotated[int, Field(ge=1, le=500), Integral] = Field(
         default=50, description="Most chunks in flight at a time."
     )
     retry: Retry = Field(default_factory=Retry)
@@ -116,7 +153,9 @@ class JobRequest(_Request):
         default=None, description="By default any number, as long as one chunk succeeds."
     )
     labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, description="For finding the job again: GET /jobs?label=name:value."
+        default_factory=dict,
+        description="For finding the job again: GET /jobs?label=name:value.",
+        json_schema_extra={"additionalProperties": False},
     )
     retention_hours: Annotated[float, Field(gt=0)] | None = Field(
         default=None,

@@ -1,6 +1,5 @@
 """What is wrong with the options of a processor, by the JSON schema that it published."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
@@ -8,7 +7,7 @@ from typing import Any, Final, cast
 import jsonschema
 
 from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.http.wording import counted, did_you_mean, kind_of, one_of, suggested
+from fanfold.app.http.wording import counted, kind_of, not_one_of, one_of, suggested
 from fanfold.app.intake.options_schema import ASCENDING, LINEAR_REGEX, REGEX, validator_for
 from fanfold.ledger.catalog import CatalogEntry
 
@@ -96,15 +95,6 @@ def _wrong_kind(limit: Any, value: Any) -> str:  # noqa: ANN401
     return f"must be {_kinds(limit)}, not {kind_of(value)}"
 
 
-def _no_choice(choices: Any, value: Any) -> str:  # noqa: ANN401
-    near = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
-    return f"must be {one_of(map(_shown, choices))}{near}"
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 _FORMATS: Final = {
     REGEX: "is not a regular expression",
     LINEAR_REGEX: "is not a regular expression (without look-around and back-references)",
@@ -112,8 +102,8 @@ _FORMATS: Final = {
 # By the keyword of the schema; from its value there, and the value that was given.
 _MESSAGES: Final[dict[str, Callable[[Any, Any], str]]] = {
     "type": _wrong_kind,
-    "enum": _no_choice,
-    "const": lambda limit, _: f"must be {_shown(limit)}",
+    "enum": not_one_of,
+    "const": lambda limit, value: not_one_of([limit], value),
     "minimum": lambda limit, _: f"must be at least {limit}",
     "maximum": lambda limit, _: f"must be at most {limit}",
     "exclusiveMinimum": lambda limit, _: f"must be above {limit}",

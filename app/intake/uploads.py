@@ -188,7 +188,7 @@ class Uploads:
         if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
-            message = "there are no items: send some with PUT /jobs/{job_id}/items first"
+            message = "there are no items: send some with PUT /jobs/{job_id}/items, and seal then"
             refuse("invalid_job", ITEMS, message)
         execution = resolve_execution(job.spec.execution, job.total_chunks)
         spec = replace(job.spec, execution=execution)
@@ -252,7 +252,9 @@ class Uploads:
 
 def not_receiving() -> JobNotReceiving:
     """The error for data that comes for a job that takes none."""
-    detail = "The job takes no data: it is sealed or closed, or never was one with a source."
+    detail = (
+        'The job takes no data: it is sealed or closed, or was not posted with "source": "upload".'
+    )
     return JobNotReceiving("job_not_receiving", detail)
 
 
@@ -273,7 +275,9 @@ def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
     for name in ("items", "chunks"):
         if name in document:
             refuse("invalid_job", pointer(name), "in a form the data is in the part `items` alone")
-    return validate({**document, "source": "upload"}, limits)
+    if document.get("source") is None:
+        document["source"] = "upload"
+    return validate(document, limits)
 
 
 def _hashed(blocks: Iterator[bytes], into: "hashlib._Hash") -> Iterator[bytes]:

@@ -323,5 +323,6 @@ def _labels(texts: list[str]) -> dict[str, str]:
         name, colon, value = text.partition(":")
         if not (name and colon) or "\x00" in text:
             raise invalid_parameter("label", "must be a name, a colon and a value: label=team:data")
-        labels[name] = value
+        if labels.setdefault(name, value) != value:
+            raise invalid_parameter("label", "no job has two values of the same label")
     return labels

@@ -115,6 +115,8 @@ def _next(rows: Iterator[list[str]], lines: _Lines) -> list[str] | None:
             message = "a carriage return that is not before a line's end"
         elif message == "unexpected end of data":
             message = "a quote is opened and never closed"
+        else:
+            message = "a quote within a field in quotes has to be doubled"
         refuse("invalid_item", item(lines.index), f"line {lines.first_line}: {message}")
 
 

@@ -80,8 +80,10 @@ class ItemCheck:
         try:
             value = json_values.decode(text)
         except json_values.InvalidJson as error:
-            column = f"column {error.column}: " if error.column else ""
-            refuse("invalid_item", item(index), f"{place()}{column}not JSON: {error.what}")
+            where = place()
+            if where and error.column:
+                where = f"{where.removesuffix(': ')}, column {error.column}: "
+            refuse("invalid_item", item(index), f"{where}not JSON: {error.what}")
         if json_values.nests_deeper_than(value, self._max_depth):
             refuse_limit(
                 item(index),

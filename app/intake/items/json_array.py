@@ -93,7 +93,9 @@ def _elements(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[bytes]:
             window.at += 1
         else:
             while True:
-                window.next_character()
+                if window.next_character() == "]":
+                    message = "not JSON: a comma stands before the closing bracket"
+                    refuse("invalid_item", item(index), message)
                 yield _element(window, index, max_item_bytes)
                 index += 1
                 after = window.next_character()

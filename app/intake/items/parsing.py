@@ -24,12 +24,15 @@ def chunks_of(
     `is_whole` is false for what is surely not all data of its job.
     """
     plain = decompressed(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
-    check, most = ItemCheck(limits), limits.max_item_bytes
-    match encoded.format:
-        case Format.CSV:
-            items = csv_table.items(plain, most)
-        case Format.NDJSON:
-            items = ndjson.items(plain, check, most, is_whole=is_whole)
-        case Format.JSON:
-            items = json_array.items(plain, check, most)
-    return chunks(items, cut, limits)
+    return chunks(_items(plain, encoded.format, limits, is_whole=is_whole), cut, limits)
+
+
+def _items(
+    blocks: Iterator[bytes], which: Format, limits: GatewaySettings, *, is_whole: bool
+) -> Iterator[list[bytes]]:
+    most = limits.max_item_bytes
+    if which is Format.CSV:
+        return csv_table.items(blocks, most)
+    if which is Format.NDJSON:
+        return ndjson.items(blocks, ItemCheck(limits), most, is_whole=is_whole)
+    return json_array.items(blocks, ItemCheck(limits), most)
