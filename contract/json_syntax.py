@@ -25,7 +25,10 @@ _FAULTS: Final = (
     ("Expecting property name", "the name of a field, in double quotes, is missing"),
     ("Expecting ':'", "a colon is missing after the name of a field"),
     ("Expecting ','", "a comma is missing, or a closing bracket"),
-    ("Invalid control character", "a string holds a line break or a tab: write \\n or \\t"),
+    (
+        "Invalid control character",
+        "a string holds a line break or another control character: write \\n for it",
+    ),
     ("Invalid \\uXXXX", "\\u is not followed by four hexadecimal digits"),
     ("Invalid \\escape", "a backslash is written as two"),
     ("Extra data", "there is more text after the end of the value"),
