@@ -99,8 +99,10 @@ def test_no_request_that_the_document_allows_is_refused(
     if "Prefer" in case.headers:
         case.headers["Prefer"] = "wait=0"  # nothing runs here, so the whole time would be waited
     case.query.pop("cursor", None)  # only the gateway makes them
+    # No schema of one parameter speaks of another, and none of what comes before the colon.
     if case.query.get("format") != "csv":
-        case.query.pop("columns", None)  # no schema of one parameter can speak of another
+        case.query.pop("columns", None)
+    case.query["label"] = case.query.get("label", [])[:1]
     response = case.call(base_url=gateway.url, timeout=30)
     if 400 <= response.status_code < 500:
         code = response.json()["code"]
