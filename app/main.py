@@ -8,12 +8,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from fanfold.app.answers.rendered import RenderedJobs
 from fanfold.app.documentation import openapi, swagger_ui
 from fanfold.app.http import problems
 from fanfold.app.http.hosts import AllowedHosts
+from fanfold.app.http.parameters import only_known_parameters
 from fanfold.app.http.protection import Protection
 from fanfold.app.http.serving import Server
 from fanfold.app.intake.uploads import Uploads
@@ -92,7 +93,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         redoc_url=None,
     )
     for router in (jobs.router, items.router, children.router, catalog.router, health.router):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(only_known_parameters)])
     problems.install(app)
     openapi.install(app)
     swagger_ui.install(app)

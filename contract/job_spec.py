@@ -109,11 +109,13 @@ class JobSpec:
     item_key: str | None = None
     """The field of each item that is its key."""
     retry: RetrySpec | None = None
-    """Where the client gave stages: what those go by that do not say."""
+    """Where the client gave stages: what those go by that do not say. None: as usual."""
     chunk_timeout_seconds: float | None = None
     """The same."""
     check_items: bool = False
     """Whether data that arrives after the job is checked by the item schema of its processor."""
+    is_upload: bool = False
+    """Whether its data comes in parts, after it."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -145,7 +147,7 @@ class JobSpec:
         )
 
 
-_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds", "check_items")
+_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds", "check_items", "is_upload")
 
 
 def _execution(text: str) -> Execution:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from fanfold.contract.json_syntax import explained, place_of_constant
+
 # CPython refuses to convert longer integers, since the conversion takes quadratic
 # time: 20,000 digits take 2 ms to read and 5 ms to write, a body full of them a third
 # of a second a megabyte; at 100,000 digits that would be 1.6 seconds.
@@ -19,7 +21,19 @@ MAX_FLOAT_NAME = "a number too large for a 64-bit float"
 
 
 class InvalidJson(ValueError):
-    """The text is not JSON; the message says where."""
+    """The text is not JSON; the message says where, and what is wrong there."""
+
+    def __init__(self, what: str, text: str = "", position: int | None = None) -> None:
+        """Keep what is wrong, and its place in the text where that is known."""
+        self.what = what
+        self.line: int | None = None
+        self.column: int | None = None
+        place = ""
+        if position is not None:
+            self.line = text.count("\n", 0, position) + 1
+            self.column = position - text.rfind("\n", 0, position)
+            place = f"line {self.line}, column {self.column}: "
+        super().__init__(f"{place}{what}")
 
 
 class UnstorableValue(ValueError):
@@ -39,25 +53,34 @@ def allow_long_integers() -> None:
     sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
 
 
-def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Parse JSON text.
+def decode(text: bytes, parse: Callable[[str], Any] | None = None) -> Any:  # noqa: ANN401
+    """Parse JSON text, with one of `decoder()` if nothing else is given.
 
     Raises InvalidJson for anything RFC 8259 does not allow, NaN and Infinity among
     it, and for text that is not UTF-8.
     """
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidJson(f"the text is not UTF-8 at byte {error.start}") from None
+    try:
+        return (parse or _decode)(decoded)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        raise InvalidJson(f"{error.msg} at {place}") from None
+        raise InvalidJson(explained(error), error.doc, error.pos) from None
     except RecursionError:
         raise InvalidJson("the text is nested too deeply to be read") from None
-    except InvalidJson:
-        raise
+    except _Constant as error:
+        what = f"{error} is not a JSON number"
+        raise InvalidJson(what, decoded, place_of_constant(decoded)) from None
     except ValueError:
         raise InvalidJson(f"an integer has more than {MAX_INTEGER_DIGITS} digits") from None
+
+
+def decoder(
+    pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> json.JSONDecoder:
+    """A parser that refuses NaN and Infinity; for use below `decode` only."""
+    return json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=pairs_hook)
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -106,8 +129,15 @@ _encode: Callable[[Any], str] = json.JSONEncoder(
 ).encode
 
 
+class _Constant(Exception):
+    """A constant that is Python's, not JSON's."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidJson(f"{name} is not a JSON number")
+    raise _Constant(name)
+
+
+_decode = decoder().decode
 
 
 def _faults(

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fanfold.app.answers import children, views
 from fanfold.app.answers.items import ItemPageView
 from fanfold.app.documentation import problems
-from fanfold.app.http.errors import ForeignOrigin, UnknownHost
+from fanfold.app.http.errors import ForeignOrigin, MalformedRequest, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
 from fanfold.app.intake.job_request import JobRequest
 
@@ -52,6 +52,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         _drop_what_is_not_answered(document)
         _add_what_is_answered_everywhere(document)
         problems.add_examples(document)
+        _say_that_no_parameter_is_null(document)
         app.openapi_schema = _with_public_names(document)
     return app.openapi_schema
 
@@ -68,14 +69,25 @@ def _drop_what_is_not_answered(document: dict[str, Any]) -> None:
 
 
 def _add_what_is_answered_everywhere(document: dict[str, Any]) -> None:
-    """What app/http/protection.py answers before any route is looked for."""
+    """What app/http/protection.py and app/http/parameters.py answer, whatever the operation."""
     for path in document["paths"].values():
         for method, operation in path.items():
-            added = responses(UnknownHost)
+            added = responses(MalformedRequest, UnknownHost)
             if method != "get":
                 added |= responses(ForeignOrigin)
             for status, response in added.items():
                 operation["responses"][str(status)] = response
+
+
+def _say_that_no_parameter_is_null(document: dict[str, Any]) -> None:
+    """FastAPI lets optional ones be null, for which a query or header has no way to be said."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                choices = parameter["schema"].pop("anyOf", ())
+                for choice in choices:
+                    if choice != {"type": "null"}:
+                        parameter["schema"] = choice | parameter["schema"]
 
 
 def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fanfold.app.http import errors
 from fanfold.app.http.errors import CODES, Fault, Problem
+from fanfold.app.http.parameters import invalid_parameter
 from fanfold.app.http.problems import MEDIA_TYPE, render
 
 _Examples = tuple[Problem, ...]
@@ -14,9 +15,7 @@ def _refused(code: str, place: str, message: str) -> errors.InvalidJob:
     return errors.InvalidJob(code, f"{place}: {message}", (Fault(place, message),))
 
 
-_PARAMETER: Final = errors.MalformedRequest(
-    "invalid_parameter", "limit: Input should be greater than or equal to 1"
-)
+_PARAMETER: Final = invalid_parameter("limit", "must be at least 1")
 _CURSOR: Final = errors.MalformedRequest(
     "invalid_cursor",
     "The cursor is not one of this listing: use next_cursor as it was given, "
@@ -41,9 +40,9 @@ _ITEMS: Final = (
     errors.UnsupportedMediaType(
         "unsupported_content_encoding", "Send the items as they are, or compressed with gzip."
     ),
-    _refused("invalid_item", "/items/17", "line 18: not JSON: Expecting value at column 9"),
+    _refused("invalid_item", "/items/17", "line 18: not JSON: a value is missing at column 9"),
     _refused("invalid_value", "/items/17/note", "the value holds a NUL character"),
-    _refused("item_schema_mismatch", "/items/17/net", "line 18: is not of type number"),
+    _refused("item_schema_mismatch", "/items/17/net", "line 18: must be a number, not a string"),
     _refused(
         "item_schema_unknown",
         "/check_items",
@@ -54,9 +53,9 @@ _ITEMS: Final = (
 
 _OF_OPERATION: Final[dict[str, _Examples]] = {
     "submit_job": (
-        _refused("invalid_job", "/chunk_sise", "is unknown; did you mean chunk_size?"),
+        _refused("invalid_job", "/chunk_sise", "unknown field; did you mean chunk_size?"),
         errors.MalformedRequest(
-            "malformed_json", "The body is not JSON: Expecting ',' delimiter at line 3 column 5."
+            "malformed_json", "The body is not JSON: a comma is missing at line 3 column 5."
         ),
         errors.MalformedRequest(
             "malformed_multipart",
@@ -76,14 +75,14 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         _refused(
             "unknown_processor",
             "/processor",
-            "no worker has processors of this name; GET /processors lists those there are",
+            "no worker has a processor of this name; GET /processors lists those there are",
         ),
         _refused(
             "unknown_reducer",
             "/reducer",
-            "no worker has reducers of this name; GET /reducers lists those there are",
+            "no worker has a reducer of this name; GET /reducers lists those there are",
         ),
-        _refused("invalid_options", "/options/upper", "is not of type boolean"),
+        _refused("invalid_options", "/options/upper", "must be true or false, not a string"),
         _refused(
             "limit_exceeded",
             "/chunk_size",
@@ -100,9 +99,7 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
     "list_jobs": _LISTING,
     "get_job": _READING,
     "cancel_job": (
-        errors.MalformedRequest(
-            "invalid_parameter", "purge: Input should be a valid boolean, unable to interpret input"
-        ),
+        invalid_parameter("purge", "must be true or false"),
         errors.JobAlreadyFinished(
             "job_already_finished", "The job has finished as succeeded; its results are kept."
         ),
@@ -113,7 +110,7 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         *_READING,
     ),
     "send_items": (
-        errors.MalformedRequest("invalid_parameter", "part: Field required"),
+        invalid_parameter("part", "is required"),
         errors.JobNotReceiving(
             "job_not_receiving",
             "The job takes no data: it is sealed or closed, or never was one with a source.",
@@ -136,7 +133,16 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         *_READING,
     ),
     "seal_job": (
-        _refused("invalid_job", "/items", "there are no items"),
+        _refused(
+            "invalid_job",
+            "/items",
+            "there are no items: send some with PUT /jobs/{job_id}/items, and seal then",
+        ),
+        errors.JobNotReceiving(
+            "job_not_an_upload",
+            "The job came with its data, so there is nothing to seal: it runs, or has run. "
+            'Only a job that was posted with "source": "upload" is sealed.',
+        ),
         errors.JobNotReceiving(
             "job_not_receiving",
             "The job takes no data: it is sealed or closed, or never was one with a source.",
@@ -144,12 +150,15 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         *_READING,
     ),
     "list_children": (*_LISTING, _NO_JOB),
+    "list_items": (*_LISTING, _NO_JOB),
     "get_child": (
         *_READING,
-        errors.NotFound("child_not_found", "The job has no child of this index."),
+        errors.NotFound(
+            "child_not_found", "The job has no child of this index: they go from 0 to 4."
+        ),
     ),
     "stream_results": (
-        errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv"),
+        invalid_parameter("columns", "goes with format=csv: add that, or leave it out"),
         *_READING,
     ),
     "list_processors": (_LEDGER, _STOPPING),
@@ -160,6 +169,7 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
     ),
 }
 _EVERYWHERE: Final = (
+    invalid_parameter("stat", "there is no such query parameter here; did you mean state?"),
     errors.UnknownHost(
         "unknown_host",
         "The gateway does not answer for the host jobs.example.com. If it should, name it in "
@@ -175,7 +185,8 @@ def add_examples(document: dict[str, Any]) -> None:
     """Give each error response of each operation its examples, named by their codes."""
     for path in document["paths"].values():
         for operation in path.values():
-            answered = (*_OF_OPERATION.get(operation["operationId"], ()), *_EVERYWHERE)
+            # What an operation says of its own takes the place of what all say.
+            answered = (*_EVERYWHERE, *_OF_OPERATION.get(operation["operationId"], ()))
             for status, response in operation["responses"].items():
                 examples = {
                     problem.code: {

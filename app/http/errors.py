@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "job_already_finished": "The job has finished already",
     "job_not_finished": "The job has not finished yet",
     "job_not_receiving": "The job takes no data",
+    "job_not_an_upload": "The job never waited for data",
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body is of a media type that is not read here",
     "unsupported_content_encoding": "The body is compressed in a way that is not read here",

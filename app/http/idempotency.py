@@ -7,6 +7,10 @@ from fanfold.contract.names import JobId
 from fanfold.ledger.recording import KeyTaken
 from fanfold.ledger.records import IdempotencyKey
 
+_MOST_CHARACTERS = 255
+KEY_PATTERN = r'^(?!""$)[!-~]([ -~]{0,253}[!-~])?$'
+"""A key for the API's documentation: blanks around it are no part of a header."""
+
 
 def key_name(header: str | None) -> str | None:
     """The key, without the quotes of a structured-field string where it has them."""
@@ -16,8 +20,10 @@ def key_name(header: str | None) -> str | None:
     if len(key) >= 2 and key.startswith('"') and key.endswith('"'):  # noqa: PLR2004 - two quotes
         key = key[1:-1]
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
+        what = f"has {len(key)}" if not 1 <= len(key) <= _MOST_CHARACTERS else "has others"
         raise MalformedRequest(
-            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
+            "invalid_idempotency_key",
+            f"An Idempotency-Key has 1 to 255 printable ASCII characters; this one {what}.",
         )
     return key
 

@@ -14,12 +14,12 @@ from starlette.routing import compile_path
 from fanfold.app.http.errors import (
     CODES,
     InternalError,
-    MalformedRequest,
     MethodNotAllowed,
     NotFound,
     Problem,
     Unavailable,
 )
+from fanfold.app.http.parameters import problem_with
 from fanfold.ledger.database import LedgerUnavailable
 
 _log = logging.getLogger("fanfold.gateway")
@@ -108,11 +108,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        places = {fault["loc"][0] for fault in error.errors()}
-        if places == {"path"}:
-            return render(NotFound("not_found", "There is nothing at this address."))
-        detail = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
-        return render(MalformedRequest("invalid_parameter", detail))
+        return render(problem_with(error))
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:

@@ -12,6 +12,7 @@ from fanfold.app.http.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from fanfold.app.intake.job_text import decode_job
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
 
@@ -43,12 +44,18 @@ async def read_body(request: Request, limits: GatewaySettings) -> bytes:
     return bytes(body)
 
 
-def decode_body(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """The document in a body; raises MalformedRequest where it is not JSON."""
+def decode_body(body: bytes, what: str = "The body") -> Any:  # noqa: ANN401 - any JSON value
+    """The document in a body, or in a part of it, which is what `what` says.
+
+    Raises MalformedRequest where it is not JSON, and InvalidJob where a field is there twice.
+    """
+    if not body.strip():
+        detail = f"{what} is empty: it has to hold the job, a JSON object."
+        raise MalformedRequest("malformed_json", detail)
     try:
-        return json_values.decode(body)
+        return decode_job(body)
     except json_values.InvalidJson as error:
-        raise MalformedRequest("malformed_json", f"The body is not JSON: {error}.") from None
+        raise MalformedRequest("malformed_json", f"{what} is not JSON: {error}.") from None
 
 
 def _check_media_type(request: Request) -> None:

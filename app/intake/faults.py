@@ -30,4 +30,4 @@ def refuse(code: str, place: str, message: str) -> NoReturn:
 
 def refuse_limit(place: str, what: str, limit: float, setting: str, *, line: str = "") -> NoReturn:
     """Refuse the job because it is over a limit."""
-    refuse("limit_exceeded", place, f"{line}at most {limit} {what} are allowed ({setting})")
+    refuse("limit_exceeded", place, f"{line}at most {limit:.15g} {what} are allowed ({setting})")

@@ -1,14 +1,48 @@
 """The job request, as the HTTP contract has it."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from fanfold.app.http.wording import one_of
+
+
+def _integral(value: object) -> object:
+    """As JSON schema has it, 1.0 is an integer: some languages write all numbers so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# After the limits: before them, pydantic would not publish these.
+Integral: Final = BeforeValidator(_integral)
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
+Items = Annotated[list[Any], Field(min_length=1)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]{1,64}$")]
 LabelValue = Annotated[str, Field(max_length=256)]
+
+
+# What the validators of the models below check, for the published schema.
+def _with(name: str, kind: str, *without: str) -> dict[str, Any]:
+    """The schema of objects that have the one field and none of the others."""
+    fields = {name: {"type": kind}} | {other: {"type": "null"} for other in without}
+    return {"required": [name], "properties": fields}
+
+
+_DATA: Final[dict[str, Any]] = {
+    "anyOf": [
+        _with("items", "array", "chunks", "source"),
+        _with("chunks", "array", "items", "source", "chunk_size", "max_chunk_bytes"),
+        _with("source", "string", "items", "chunks"),
+    ]
+}
+_WORK: Final[dict[str, Any]] = {
+    "anyOf": [
+        _with("processor", "string", "stages"),
+        _with("stages", "array", "processor", "options"),
+    ]
+}
 
 
 class _Request(BaseModel):
@@ -18,7 +52,7 @@ class _Request(BaseModel):
 class Retry(_Request):
     """How failed attempts are repeated."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=1000), Integral] = Field(
         default=3, description="Attempts in all, the first among them."
     )
     initial_interval_seconds: Seconds = Field(
@@ -47,13 +81,17 @@ class Stage(_Request):
 class ToleratedFailures(_Request):
     """How many failed items the job bears; past either limit it fails, early if possible."""
 
-    count: Annotated[int, Field(ge=0)] | None = Field(
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_with("count", "integer"), _with("percent", "number")]}
+    )
+
+    count: Annotated[int, Field(ge=0), Integral] | None = Field(
         default=None, description="More failed items than this fail the job."
     )
     percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None, description="More than this share of the finished items fails the job."
     )
-    min_sample: Annotated[int, Field(ge=1)] = Field(
+    min_sample: Annotated[int, Field(ge=1), Integral] = Field(
         default=100,
         description="While the job runs, `percent` counts from so many finished items on.",
     )
@@ -68,21 +106,23 @@ class ToleratedFailures(_Request):
 class JobRequest(_Request):
     """A job: data, what to do with each chunk of it, and how."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": [_DATA, _WORK]})
+
     name: Name | None = Field(default=None, description="For people; need not be unique.")
-    items: list[Any] | None = Field(
+    items: Items | None = Field(
         default=None, description="Any JSON values, to be cut into chunks in order."
     )
     source: Literal["upload"] | None = Field(
         default=None,
         description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
     )
-    chunk_size: Annotated[int, Field(ge=1)] | None = Field(
+    chunk_size: Annotated[int, Field(ge=1), Integral] | None = Field(
         default=None, description="Items in a chunk; by default 100."
     )
-    max_chunk_bytes: Annotated[int, Field(ge=1)] | None = Field(
+    max_chunk_bytes: Annotated[int, Field(ge=1), Integral] | None = Field(
         default=None, description="A chunk is closed before its JSON text grows past this."
     )
-    chunks: list[list[Any]] | None = Field(
+    chunks: Annotated[list[Items], Field(min_length=1)] | None = Field(
         default=None, description="The chunks themselves, one child each, instead of `items`."
     )
     item_key: Name | None = Field(
@@ -112,7 +152,7 @@ class JobRequest(_Request):
             "times cheaper; `auto`: the first for up to 200 chunks, the second above."
         ),
     )
-    max_concurrency: Annotated[int, Field(ge=1, le=500)] = Field(
+    max_concurrency: Annotated[int, Field(ge=1, le=500), Integral] = Field(
         default=50, description="Most chunks in flight at a time."
     )
     retry: Retry = Field(default_factory=Retry)
@@ -123,7 +163,9 @@ class JobRequest(_Request):
         default=None, description="By default any number, as long as one item succeeds."
     )
     labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, description="For finding the job again: GET /jobs?label=name:value."
+        default_factory=dict,
+        description="For finding the job again: GET /jobs?label=name:value.",
+        json_schema_extra={"additionalProperties": False},
     )
     retention_hours: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
@@ -138,14 +180,21 @@ class JobRequest(_Request):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if [self.items, self.chunks, self.source].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise PydanticCustomError("data", "give either items or chunks, or a source")
+        _check_one_of({"items": self.items, "chunks": self.chunks, "source": self.source})
         if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
             raise PydanticCustomError(
                 "chunk_size", "chunk_size and max_chunk_bytes go with items, not with chunks"
             )
-        if (self.processor is None) == (self.stages is None):
-            raise PydanticCustomError("processor", "give either processor or stages")
+        _check_one_of({"processor": self.processor, "stages": self.stages})
         if self.stages is not None and self.options is not None:
             raise PydanticCustomError("options", "options go with processor; stages have their own")
         return self
+
+
+def _check_one_of(fields: Mapping[str, object]) -> None:
+    given = [name for name, value in fields.items() if value is not None]
+    if not given:
+        raise PydanticCustomError("none_of", f"give {one_of(fields)}: there is none of them")
+    if len(given) > 1:
+        message = f"give only one of {' and '.join(given)}: they do not go together"
+        raise PydanticCustomError("several_of", message)

@@ -60,7 +60,7 @@ class Form:
 
     def job(self) -> bytes:
         """The text of the part `job`, which is the first one."""
-        self._next_part(JOB, "The first part of the form has to be `job`, with the job as JSON.")
+        self._next_part(JOB)
         text = bytearray()
         for block in self._data():
             text += block
@@ -74,13 +74,15 @@ class Form:
 
     def items(self) -> tuple[Part, Iterator[bytes]]:
         """The part `items`, which is the second and last one."""
-        part = self._next_part(ITEMS, "The second part of the form has to be `items`.")
+        part = self._next_part(ITEMS)
         return part, self._last_data()
 
-    def _next_part(self, name: str, otherwise: str) -> Part:
+    def _next_part(self, name: str) -> Part:
         event = next(self._events, None)
-        if not isinstance(event, Part) or event.name != name:
-            raise MalformedRequest("malformed_multipart", otherwise)
+        if not isinstance(event, Part):
+            raise _malformed(f"The form has no part `{name}`; {_PARTS}.")
+        if event.name != name:
+            raise _malformed(_otherwise(event.name, name))
         return event
 
     def _data(self) -> Iterator[bytes]:
@@ -94,12 +96,31 @@ class Form:
     def _last_data(self) -> Iterator[bytes]:
         yield from self._data()
         if next(self._events, None) is not None:
-            detail = "The form has a part after `items`, which has to be the last one."
-            raise MalformedRequest("malformed_multipart", detail)
+            raise _malformed(f"The form has more after the part `{ITEMS}`; {_PARTS}.")
+
+
+_PARTS = f"send `{JOB}`, with the job as JSON, and after it `{ITEMS}`, and nothing else"
+
+
+def _otherwise(found: str, wanted: str) -> str:
+    """What is wrong with a form that has this part where another is wanted."""
+    if found == JOB:
+        what = f"The form has the part `{JOB}` twice"
+    elif found == ITEMS:
+        what = f"The form has the part `{ITEMS}` before, or without, the part `{JOB}`"
+    elif found:
+        what = f"The form has an unknown part where `{wanted}` has to be"
+    else:
+        what = f"The form has a part without a name where `{wanted}` has to be"
+    return f"{what}; {_PARTS}."
+
+
+def _malformed(detail: str) -> MalformedRequest:
+    return MalformedRequest("malformed_multipart", detail)
 
 
 def _broken_off() -> MalformedRequest:
-    return MalformedRequest("malformed_multipart", "The form ended before it was whole.")
+    return _malformed("The form ended before it was whole: its closing boundary is missing.")
 
 
 def _events(blocks: Iterator[bytes], boundary: bytes) -> Iterator[Event]:
@@ -121,6 +142,8 @@ def _events(blocks: Iterator[bytes], boundary: bytes) -> Iterator[Event]:
         nonlocal is_whole
         is_whole = True
 
+    if not boundary:
+        raise _malformed("The form's Content-Type names no boundary.")
     try:
         parser = MultipartParser(
             boundary,
@@ -141,6 +164,6 @@ def _events(blocks: Iterator[bytes], boundary: bytes) -> Iterator[Event]:
             waiting.clear()
     except FormParserError:
         detail = "The body is not a form as its Content-Type describes it (multipart/form-data)."
-        raise MalformedRequest("malformed_multipart", detail) from None
+        raise _malformed(detail) from None
     if not is_whole:
         raise _broken_off()

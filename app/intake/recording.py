@@ -65,7 +65,8 @@ async def _record_body(
         schema = check(request)
         if request.source is not None:  # which execution "auto" means is known once it is sealed
             spec = to_spec(request, Execution(request.execution))
-            return request, replace(spec, check_items=request.check_items), None
+            spec = replace(spec, is_upload=True, check_items=request.check_items)
+            return request, spec, None
         chunks = split(request, limits)
         if schema is not None:
             schema.check(request)

@@ -13,6 +13,7 @@ from fanfold.contract.job_spec import (
     ToleranceSpec,
 )
 
+_USUAL_LIMIT: Final = StageSpec(processor="").timeout_seconds
 # Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
 AUTO_WORKFLOW_CHUNKS: Final = 200
 
@@ -27,13 +28,14 @@ def resolve_execution(requested: str, chunk_count: int) -> Execution:
 def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
     """The job without its data, every default filled in."""
     retry, is_staged = _retry_spec(request.retry), request.stages is not None
+    limit = request.chunk_timeout_seconds
     if request.stages is None:
         stages: tuple[StageSpec, ...] = (
             StageSpec(
                 processor=request.processor or "",
                 options=request.options or {},
                 retry=retry,
-                timeout_seconds=request.chunk_timeout_seconds,
+                timeout_seconds=limit,
             ),
         )
     else:
@@ -42,7 +44,7 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
                 processor=stage.processor,
                 options=stage.options,
                 retry=_retry_spec(stage.retry) if stage.retry else retry,
-                timeout_seconds=stage.timeout_seconds or request.chunk_timeout_seconds,
+                timeout_seconds=stage.timeout_seconds or limit,
             )
             for stage in request.stages
         )
@@ -54,8 +56,9 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
         chunk_size=None if request.chunks is not None else request.chunk_size or DEFAULT_CHUNK_SIZE,
         max_chunk_bytes=request.max_chunk_bytes,
         item_key=request.item_key,
-        retry=retry if is_staged else None,
-        chunk_timeout_seconds=request.chunk_timeout_seconds if is_staged else None,
+        # What is not as usual only: release 0.1.0 does not know of them.
+        retry=retry if is_staged and retry != RetrySpec() else None,
+        chunk_timeout_seconds=limit if is_staged and limit != _USUAL_LIMIT else None,
     )
 
 

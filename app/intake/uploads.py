@@ -33,6 +33,7 @@ from fanfold.ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived,
 
 MAX_UPLOADS_AT_ONCE: Final = 16
 """Uploads parsed at a time; the clients of further ones wait."""
+_FIRST_PART: Final = 1
 # On top of the time that the server gives its requests when it stops.
 _LAST_SECONDS: Final = 3.0
 
@@ -95,7 +96,8 @@ class Uploads:
         cut = self._cut(job.spec.chunk_size, job.spec.max_chunk_bytes)
 
         def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
-            return chunks_of(blocks, encoded, cut, self._limits, schema)
+            is_whole = part == _FIRST_PART  # of a job in parts, what comes after is a rest
+            return chunks_of(blocks, encoded, cut, self._limits, is_whole=is_whole, schema=schema)
 
         self._note_running()
         try:
@@ -149,7 +151,8 @@ class Uploads:
                 part.file_name,
             )
             cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
-            return chunks_of(_hashed(data, whole.items_hash), encoded, cut, limits, schema)
+            hashed = _hashed(data, whole.items_hash)
+            return chunks_of(hashed, encoded, cut, limits, schema=schema)
 
         self._note_running()
         upload = await tenant.uploads.begin(new_job_id(), WHOLE)
@@ -188,7 +191,8 @@ class Uploads:
         if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
-            refuse("invalid_job", ITEMS, "there are no items")
+            message = "there are no items: send some with PUT /jobs/{job_id}/items, and seal then"
+            refuse("invalid_job", ITEMS, message)
         execution = resolve_execution(job.spec.execution, job.total_chunks)
         # The items have been checked, part by part.
         spec = replace(job.spec, execution=execution, check_items=False)
@@ -253,19 +257,32 @@ class Uploads:
 
 def not_receiving() -> JobNotReceiving:
     """The error for data that comes for a job that takes none."""
-    detail = "The job takes no data: it is sealed or closed, or never was one with a source."
+    detail = (
+        'The job takes no data: it is sealed or closed, or was not posted with "source": "upload".'
+    )
     return JobNotReceiving("job_not_receiving", detail)
+
+
+def not_an_upload() -> JobNotReceiving:
+    """The error for sealing a job that never waited for data."""
+    detail = (
+        "The job came with its data, so there is nothing to seal: it runs, or has run. "
+        'Only a job that was posted with "source": "upload" is sealed.'
+    )
+    return JobNotReceiving("job_not_an_upload", detail)
 
 
 def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
     """The job of a form, whose items come beside it. Raises a Problem."""
-    document = decode_body(text)
+    document = decode_body(text, "The part `job`")
     if not isinstance(document, dict):
         return validate(document, limits)
     for name in ("items", "chunks"):
         if name in document:
             refuse("invalid_job", pointer(name), "in a form the data is in the part `items` alone")
-    return validate({**document, "source": "upload"}, limits)
+    if document.get("source") is None:
+        document["source"] = "upload"
+    return validate(document, limits)
 
 
 def _hashed(blocks: Iterator[bytes], into: "hashlib._Hash") -> Iterator[bytes]:

@@ -1,19 +1,23 @@
 """Checks a job request: its form, the limits, the names and options that the workers know."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NoReturn
 
-import jsonschema
 import pydantic
+from pydantic_core import ErrorDetails
 
 from fanfold.app.http.errors import Fault, pointer
+from fanfold.app.http.pydantic_faults import message_of
+from fanfold.app.http.wording import did_you_mean, suggested
 from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
 from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.schema_faults import faults_in
+from fanfold.app.intake.unknown_fields import fields_at
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
-from fanfold.ledger.catalog import CatalogEntry, Published
+from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20
 
@@ -23,8 +27,8 @@ def validate(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN
     try:
         request = JobRequest.model_validate(document)
     except pydantic.ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:MAX_REPORTED_FAULTS]
-        refuse_all("invalid_job", [Fault(_place(fault["loc"]), fault["msg"]) for fault in found])
+        found = error.errors(include_url=False)[:MAX_REPORTED_FAULTS]
+        refuse_all("invalid_job", [Fault(_place(fault["loc"]), _message(fault)) for fault in found])
     if len(request.labels) > limits.max_labels:
         refuse_limit(pointer("labels"), "labels", limits.max_labels, "FANFOLD_MAX_LABELS")
     if (request.retention_hours or 0) > limits.retention_hours:
@@ -42,6 +46,14 @@ def _place(location: tuple[int | str, ...]) -> str:
     return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
 
 
+def _message(fault: ErrorDetails) -> str:
+    """What is wrong; of an unknown field, which one may have been meant."""
+    if fault["type"] != "extra_forbidden":
+        return message_of(fault)
+    *above, name = fault["loc"]
+    return f"unknown field{suggested(name, fields_at(above), 'fields')}"
+
+
 def check_names(request: JobRequest, processors: Published, reducers: Published) -> None:
     """Refuse names and options that the workers' published catalog does not know.
 
@@ -52,11 +64,13 @@ def check_names(request: JobRequest, processors: Published, reducers: Published)
         for path, name, options in _steps(request):
             if name not in processors.entries:
                 place = pointer(*path, "processor")
-                _refuse_name("unknown_processor", "processor", place, processors.gone.get(name))
-            _check_options(options, processors.entries[name], (*path, "options"))
+                _refuse_name("unknown_processor", "processor", place, name, processors)
+            found = faults_in(options, processors.entries[name], (*path, "options"))
+            if faults := list(dict.fromkeys(islice(found, MAX_REPORTED_FAULTS))):
+                refuse_all("invalid_options", faults)
     reducer = request.reducer
     if reducers.is_known and reducer is not None and reducer not in reducers.entries:
-        _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducers.gone.get(reducer))
+        _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducer, reducers)
 
 
 def encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value
@@ -85,58 +99,14 @@ def _steps(request: JobRequest) -> Iterator[tuple[tuple[str | int, ...], str, di
         yield ("stages", index), stage.processor, stage.options
 
 
-def _check_options(
-    options: dict[str, Any], entry: CatalogEntry, path: tuple[str | int, ...]
-) -> None:
-    validator = _validator(entry.name, _Frozen(entry.options_schema))
-    faults = [
-        Fault(pointer(*path, *error.absolute_path), fault_message(error))
-        for error in list(validator.iter_errors(options))[:MAX_REPORTED_FAULTS]
-    ]
-    if faults:
-        refuse_all("invalid_options", faults)
-
-
-class _Frozen:
-    """A schema as a cache key: equal while its text is."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.schema = schema
-        self._text = repr(schema)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-@lru_cache(maxsize=256)
-def _validator(_name: str, schema: _Frozen) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(schema.schema)
-
-
-def fault_message(error: jsonschema.ValidationError) -> str:
-    """What is wrong, in terms of the schema: the library's own words repeat the value."""
-    limit = error.validator_value
-    messages: dict[str, Callable[[], str]] = {
-        "additionalProperties": lambda: "has options that this processor does not know",
-        "required": lambda: "lacks a required option",
-        "type": lambda: f"is not of type {limit}",
-        "enum": lambda: f"is not one of {limit}",
-        "const": lambda: f"is not {limit!r}",
-        "anyOf": lambda: "fits none of the allowed forms",
-    }
-    make = messages.get(str(error.validator))
-    return make() if make else f"breaks the rule {error.validator} {limit}"
-
-
-def _refuse_name(code: str, kind: str, place: str, gone_for: timedelta | None) -> NoReturn:
-    if gone_for is None:
-        what = f"no worker has {kind}s of this name; GET /{kind}s lists those there are"
-    else:
-        what = f"no worker has had this {kind} for {_in_words(gone_for)}; start one that has it"
-    refuse(code, place, what)
+def _refuse_name(code: str, kind: str, place: str, name: str, known: Published) -> NoReturn:
+    if name in known.gone:
+        gone_for = _in_words(known.gone[name])
+        refuse(code, place, f"no worker has had this {kind} for {gone_for}; start one that has it")
+    near = did_you_mean(name, known.entries)
+    # After a question mark a new sentence begins.
+    see = f"GET /{kind}s lists those there are"
+    refuse(code, place, f"no worker has a {kind} of this name{near}{' ' if near else '; '}{see}")
 
 
 def _in_words(duration: timedelta) -> str:

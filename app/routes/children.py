@@ -12,6 +12,7 @@ from fanfold.app.answers.csv_results import csv_rows
 from fanfold.app.documentation import examples
 from fanfold.app.http import accept, cursor, errors
 from fanfold.app.http.accept import CSV, NDJSON
+from fanfold.app.http.parameters import invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import gzipped, in_pieces
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
@@ -105,7 +106,9 @@ async def get_child(
     chunks = services.tenant.chunks
     chunk = await chunks.find(job_id, index)
     if chunk is None:
-        raise errors.NotFound("child_not_found", "The job has no child of this index.")
+        raise errors.NotFound(
+            "child_not_found", f"The job has no child of this index: {_extent(job)}."
+        )
     async for record, output in chunks.outputs(job_id, [chunk]):
         return Response(child_json(job, record, output), media_type="application/json")
     raise AssertionError("outputs gives back every record it was given")
@@ -162,7 +165,7 @@ async def stream_results(
     """Works while the job runs and after it was cancelled; memory stays flat at both ends."""
     is_csv = format_ is ResultFormat.CSV or (format_ is None and accept.wants_csv(accept_header))
     if columns is not None and not is_csv:
-        raise errors.MalformedRequest("invalid_parameter", "columns: goes with format=csv")
+        raise invalid_parameter("columns", "goes with format=csv: add that, or leave it out")
     job = await services.job(job_id)
     states = _TERMINAL if state is None else (state,)
     if is_csv:
@@ -178,6 +181,10 @@ async def stream_results(
         pieces = gzipped(pieces)
         headers["Content-Encoding"] = "gzip"
     return StreamingResponse(pieces, headers=headers, media_type=media_type)
+
+
+def _extent(job: JobRecord) -> str:
+    return f"they go from 0 to {job.total_chunks - 1}" if job.total_chunks else "it has none yet"
 
 
 async def _children(

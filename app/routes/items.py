@@ -13,7 +13,7 @@ from fanfold.app.http import cursor, errors
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import in_pieces
 from fanfold.app.intake.items import formats, item_schema
-from fanfold.app.intake.uploads import not_receiving
+from fanfold.app.intake.uploads import not_an_upload, not_receiving
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
@@ -172,6 +172,8 @@ async def send_items(
 async def seal_job(job_id: JobId, services: ServicesOf) -> Response:
     """Make the parts that are whole the job's items, in the order of their numbers."""
     job = await services.job(job_id)
+    if not job.spec.is_upload:
+        raise not_an_upload()
     while job.state in SEAL.before:
         if await services.uploads.seal(services.tenant, job):
             services.orchestration.kick()

@@ -3,11 +3,13 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import Field
 
 from fanfold.app.answers import views
 from fanfold.app.answers.rendered import RenderedJob
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors, idempotency, prefer
+from fanfold.app.http.parameters import invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.recording import record
 from fanfold.app.services import Services, ServicesOf
@@ -19,6 +21,24 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 
 router = APIRouter(tags=["jobs"])
+
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 255 printable characters: the same key, the same job.",
+        json_schema_extra={"pattern": idempotency.KEY_PATTERN},
+    ),
+]
+PreferHeader = Annotated[
+    str | None,
+    Header(
+        alias="Prefer",
+        description="`wait=N`: answer once finished, or after N seconds, at most 60.",
+        json_schema_extra={"pattern": prefer.WAIT_PATTERN},
+    ),
+]
+_Label = Annotated[str, Field(json_schema_extra={"pattern": r"^[^:\u0000]+:[^\u0000]*$"})]
 
 _JOB_HEADERS: dict[str, Any] = {
     "Retry-After": {
@@ -79,17 +99,12 @@ _JOB_HEADERS: dict[str, Any] = {
 async def submit(
     request: Request,
     services: ServicesOf,
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="1 to 255 printable characters: the same key, the same job."),
-    ] = None,
-    prefer_header: Annotated[
-        str | None,
-        Header(alias="Prefer", description="`wait=N`: answer once finished, or after N seconds."),
-    ] = None,
+    idempotency_key: IdempotencyKeyHeader = None,
+    prefer_header: PreferHeader = None,
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
     key_name = idempotency.key_name(idempotency_key)
+    wait = prefer.wait_seconds(prefer_header)  # before anything is recorded: it may be malformed
     job_id, is_replayed = await record(
         request,
         services.tenant,
@@ -103,7 +118,7 @@ async def submit(
     if is_replayed:
         headers["Idempotency-Replayed"] = "true"
     try:
-        return await _answer(services, job_id, 202, prefer_header, headers)
+        return await _answer(services, job_id, 202, wait, headers)
     except LedgerUnavailable as error:
         detail = (
             f"The job is recorded, and its id is {job_id}; the ledger went away before it could "
@@ -130,7 +145,7 @@ async def list_jobs(
     services: ServicesOf,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     label: Annotated[
-        list[str] | None, Query(description="Only jobs with this label, as `name:value`.")
+        list[_Label] | None, Query(description="Only jobs with this label, as `name:value`.")
     ] = None,
     limit: Annotated[
         int, Query(ge=1, description="Most jobs on a page; more than 1,000 are taken as 1,000.")
@@ -182,13 +197,11 @@ async def get_job(
     if_none_match: Annotated[
         str | None, Header(description="An ETag: answer 304 while the job is unchanged.")
     ] = None,
-    prefer_header: Annotated[
-        str | None,
-        Header(alias="Prefer", description="`wait=N`: answer once finished, or after N seconds."),
-    ] = None,
+    prefer_header: PreferHeader = None,
 ) -> Response:
     """The job's state, counts, errors, and once finished its result."""
-    return await _answer(services, job_id, 200, prefer_header, {}, if_none_match)
+    wait = prefer.wait_seconds(prefer_header)
+    return await _answer(services, job_id, 200, wait, {}, if_none_match)
 
 
 @router.delete(
@@ -258,11 +271,10 @@ async def _answer(
     services: Services,
     job_id: JobId,
     status: int,
-    prefer_header: str | None,
+    wait: int | None,
     headers: dict[str, str],
     if_none_match: str | None = None,
 ) -> Response:
-    wait = prefer.wait_seconds(prefer_header)
     if wait is not None:
         await prefer.until_finished(
             services.tenant.jobs,
@@ -310,6 +322,7 @@ def _labels(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not (name and colon) or "\x00" in text:
-            raise errors.MalformedRequest("invalid_parameter", "label: must be name:value")
-        labels[name] = value
+            raise invalid_parameter("label", "must be a name, a colon and a value: label=team:data")
+        if labels.setdefault(name, value) != value:
+            raise invalid_parameter("label", "no job has two values of the same label")
     return labels

@@ -90,7 +90,7 @@ def test_what_is_not_json_is_a_400(api: httpx.Client, body: bytes) -> None:
         (b'{"items":[1],"processor":"double","options":{"delay_seconds":[1]}}', "invalid_options",
          "/options/delay_seconds"),
         (b'{"items":[1],"processor":"double","options":{"colour":1}}', "invalid_options",
-         "/options"),
+         "/options/colour"),
         (b'{"items":[0,1e999],"processor":"double"}', "invalid_value", "/items/1"),
         (b'{"items":[{"a":["\\u0000"]}],"processor":"double"}', "invalid_value", "/items/0/a/0"),
         (b'{"items":[{"\\u0000":1}],"processor":"double"}', "invalid_value", "/items/0"),

@@ -34,6 +34,7 @@ def read(
     piece_bytes: int = 1 << 20,
     within: GatewaySettings = LIMITS,
     cut: Cut | None = None,
+    is_whole: bool = True,
     schema: ItemSchema | None = None,
 ) -> list[Any]:
     """The chunks that this data makes."""
@@ -43,7 +44,16 @@ def read(
     with mock.patch.object(
         decompression, "LEAST_BYTES", min(piece_bytes, decompression.LEAST_BYTES)
     ):
-        made = list(chunks_of(blocks, encoded, cut or Cut(1000, None), within, schema))
+        made = list(
+            chunks_of(
+                blocks,
+                encoded,
+                cut or Cut(1000, None),
+                within,
+                is_whole=is_whole,
+                schema=schema,
+            )
+        )
     bodies = [json.loads(chunk.body) for chunk in made]
     assert [chunk.item_count for chunk in made] == [len(body) for body in bodies]
     return bodies

@@ -27,8 +27,67 @@ def test_ndjson_gives_every_line_as_an_item(
 ) -> None:
     data = ending.join(json.dumps(item) for item in given_items).encode()
     data = gzip.compress(data) if is_gzip else data
-    got = items(data, Format.NDJSON, piece_bytes=size, is_gzip=is_gzip)
+    got = items(data, Format.NDJSON, piece_bytes=size, is_gzip=is_gzip, is_whole=False)
     assert exactly(got) == exactly(given_items)
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "count"), [(b"[1,2,3]", 3), (b'\n [{"a": 1}, {"a": 2}] \n\n', 2), (b"[[1],[2]]\n", 2)]
+)
+def test_a_single_line_with_an_array_is_no_ndjson_but_json(
+    data: bytes, count: int, size: int
+) -> None:
+    status, code, place, message = refusal(data, Format.NDJSON, piece_bytes=size)
+    assert (status, code, place) == (422, "invalid_item", "/items")
+    assert message == (
+        f"the only line is an array of {count} values; if it holds all items, send it as "
+        "application/json (a file as .json): in NDJSON each line is one item"
+    )
+
+
+@pytest.mark.parametrize("data", [b"[]", b"[1]\n", b"[[1,2]]", b"[1,2]\n[3,4]\n", b'"[1,2]"'])
+def test_arrays_that_may_well_be_items_are_taken(data: bytes) -> None:
+    assert items(data, Format.NDJSON) == [json.loads(line) for line in data.splitlines()]
+
+
+def test_the_rest_of_a_job_in_parts_may_be_one_array() -> None:
+    assert items(b"[1,2,3]\n", Format.NDJSON, is_whole=False) == [[1, 2, 3]]
+
+
+def test_a_single_array_is_sent_as_json() -> None:
+    assert items(b"[[1,2,3]]", Format.JSON) == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize("data", [b'[\n{"a": 1},\n{"a": 2}\n]', b"[" + b"1," * 40 + b"1]"])
+def test_an_array_over_several_lines_or_over_the_limit_gets_the_same_hint(
+    data: bytes, size: int
+) -> None:
+    within = limits(max_item_bytes=60)
+    _, _, place, message = refusal(data, Format.NDJSON, piece_bytes=size, within=within)
+    assert place == "/items/0"
+    assert "the line begins an array: if it holds all items, send it as application/json" in message
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "vertical bar")]
+)
+def test_a_table_without_commas_is_refused_with_the_separator_found(
+    separator: str, name: str
+) -> None:
+    data = f"a{separator}b\n1{separator}2\n".encode()
+    message = (
+        f"line 1: the header is a single column with a {name} in its name: the columns have to "
+        "be separated by commas. If it is one column, put the name in quotes"
+    )
+    assert refusal(data, Format.CSV) == (422, "invalid_item", "/items", message)
+
+
+@pytest.mark.parametrize("header", ['"a;b"', '"a\nb;c"', "a", "a b", "a:b", "a;b,c"])
+def test_other_headers_are_taken(header: str) -> None:
+    row = "1,2" if "," in header else "1"
+    assert len(items(f"{header}\n{row}\n".encode(), Format.CSV)) == 1
 
 
 @given(lists, piece_sizes, st.booleans(), st.sampled_from([None, 1, "\r\n\t"]))
@@ -81,11 +140,11 @@ def test_a_byte_order_mark_is_skipped(which: Format, size: int) -> None:
 @pytest.mark.parametrize(
     ("data", "place", "message"),
     [
-        (b"1\n\n{]\n2", "/items/1", "line 3: not JSON"),
-        (b"1\r2\n", "/items/0", "line 1: not JSON: Extra data at column 3"),
+        (b"1\n\n{]\n2", "/items/1", "line 3, column 2: not JSON: the name of a field"),
+        (b"1\r2\n", "/items/0", "line 1, column 3: not JSON: there is more text"),
         (b'1\n"\xff"', "/items/1", "line 2: not JSON: the text is not UTF-8 at byte 1"),
-        (b"1\n[NaN]", "/items/1", "line 2: not JSON: NaN is not a JSON number"),
-        (b"1,2\n[3\n4]", "/items/0", "line 1: not JSON: Extra data"),
+        (b"1\n[NaN]", "/items/1", "line 2, column 2: not JSON: NaN is not a JSON number"),
+        (b"1,2\n[3\n4]", "/items/0", "line 1, column 2: not JSON: there is more text"),
     ],
 )
 def test_a_bad_line_is_named(data: bytes, place: str, message: str, size: int) -> None:
@@ -102,7 +161,7 @@ def test_a_bad_line_is_named(data: bytes, place: str, message: str, size: int) -
         (b"a,b\n\n1,2,3\n", "/items/0", "line 3: 3 fields, where the header has 2"),
         (b"a,a\n1,2", "/items", "line 1: the header has the same name more than once"),
         (b'a\n"1\n2"\n"3', "/items/1", "line 4: a quote is opened and never closed"),
-        (b'a\n"1"x\n', "/items/0", "line 2: ',' expected after '\"'"),
+        (b'a\n"1"x\n', "/items/0", "line 2: a quote within a field in quotes has to be doubled"),
         (b"a\n1\r2\n", "/items/0", "line 2: a carriage return that is not before a line's end"),
         (b'a\n"1\n\xff"', "/items/0", "line 3: the text is not UTF-8"),
     ],

@@ -12,6 +12,8 @@ from tests.unit.intake import LIMITS, limits, pieces
 JOB = ('Content-Disposition: form-data; name="job"', b"{}")
 ITEMS = ('Content-Disposition: form-data; name="items"; filename="a.ndjson"', b"1\n2\n")
 
+OTHER = ('Content-Disposition: form-data; name="data"', b"1")
+
 
 def body(*parts: tuple[str, bytes], boundary: str = "b") -> bytes:
     written = b"".join(
@@ -52,13 +54,16 @@ def test_both_parts_come_out_as_they_were(data: bytes, job: bytes, size: int) ->
 @pytest.mark.parametrize(
     ("parts", "detail"),
     [
-        ([ITEMS, JOB], "The first part of the form has to be `job`"),
-        ([], "The first part of the form has to be `job`"),
-        ([JOB], "The second part of the form has to be `items`"),
-        ([JOB, JOB, ITEMS], "The second part of the form has to be `items`"),
-        ([JOB, ITEMS, ITEMS], "The form has a part after `items`"),
-        ([JOB, ITEMS, JOB], "The form has a part after `items`"),
-        ([("X: y", b"{}"), ITEMS], "The first part of the form has to be `job`"),
+        ([ITEMS, JOB], "The form has the part `items` before, or without, the part `job`; send"),
+        ([ITEMS], "The form has the part `items` before, or without, the part `job`; send"),
+        ([], "The form has no part `job`; send"),
+        ([JOB], "The form has no part `items`; send"),
+        ([JOB, JOB, ITEMS], "The form has the part `job` twice; send"),
+        ([JOB, ITEMS, ITEMS], "The form has more after the part `items`; send"),
+        ([JOB, ITEMS, JOB], "The form has more after the part `items`; send"),
+        ([OTHER, ITEMS], "The form has an unknown part where `job` has to be; send"),
+        ([JOB, OTHER], "The form has an unknown part where `items` has to be; send"),
+        ([("X: y", b"{}"), ITEMS], "The form has a part without a name where `job` has to be"),
     ],
 )
 def test_other_parts_are_refused(parts: list[tuple[str, bytes]], detail: str, size: int) -> None:

@@ -157,7 +157,9 @@ def test_what_comes_after_a_fault_is_not_read() -> None:
         yield b"{}\n" + b"\n" * decompression.LEAST_BYTES
         raise AssertionError("it was read")
 
-    made = chunks_of(blocks(), Encoded(Format.NDJSON, is_gzip=False), Cut(10, None), LIMITS, ORDERS)
+    made = chunks_of(
+        blocks(), Encoded(Format.NDJSON, is_gzip=False), Cut(10, None), LIMITS, schema=ORDERS
+    )
     with pytest.raises(InvalidJob):
         list(made)
 

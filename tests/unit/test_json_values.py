@@ -1,6 +1,7 @@
 """User data as JSON text: a value leaves as it came, or never gets in."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_longer_integer_is_refused_both_ways() -> None:
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("around", ["{}", "[1, {}]", '{{"a": {}}}'])
 def test_what_json_has_no_number_for_is_no_json(name: str, around: str) -> None:
-    with pytest.raises(InvalidJson, match=f"^{name} is not a JSON number$"):
+    with pytest.raises(InvalidJson, match=f"^line 1, column [0-9]+: {name} is not a JSON number$"):
         decode(around.format(name).encode())
 
 
@@ -148,18 +149,50 @@ def test_what_is_no_json_value_is_a_type_error(value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "Expecting value at line 1 column 1"),
-        (b'{"a": 1,\n "b"', "line 2 column 5"),
-        (b"[1] 2", "Extra data at line 1 column 5"),
-        (b'"\xff"', "not UTF-8 at byte 1"),
-        (b'"\x01"', "Invalid control character"),
-        (b"{'a': 1}", "line 1 column 2"),
-        (b"[01]", "line 1 column 3"),
+        (b"", "line 1, column 1: there is no text"),
+        (b'{"a": 1,\n "b"', "line 2, column 5: the text ends before it is whole"),
+        (b'{"a": [1', "line 1, column 9: the text ends before it is whole"),
+        (b'{"a": "b', "line 1, column 7: a string begins here and is never closed"),
+        (b"[1] 2", "line 1, column 5: there is more text after the end of the value"),
+        (b'"\xff"', "the text is not UTF-8 at byte 1"),
+        (b"\xef\xbb\xbf[]", "line 1, column 1: the text begins with a byte order mark: save it"),
+        (b'["a\nb"]', "line 1, column 4: a string holds a line break or another control"),
+        (b'"\x01"', "line 1, column 2: a string holds a line break or another control"),
+        (b"{'a': 1}", "line 1, column 2: text stands in single quotes: JSON wants double"),
+        (b"['a']", "line 1, column 2: text stands in single quotes"),
+        (b'{"a": 1, b: 2}', "line 1, column 10: the name of a field has to stand in double"),
+        (b"[01]", "line 1, column 3: a number begins with 0"),
+        (b"[1,]", "line 1, column 4: a comma stands before the closing bracket"),
+        (b'{"a": 1,\n}', "line 2, column 1: a comma stands before the closing bracket"),
+        (b"[1 2]", "line 1, column 4: a comma is missing, or a closing bracket"),
+        (b'{"a" 1}', "line 1, column 6: a colon is missing after the name of a field"),
+        (b"{1: 2}", "line 1, column 2: the name of a field, in double quotes, is missing"),
+        (b"[1, # one\n 2]", "line 1, column 5: JSON has no comments"),
+        (b"[1 /* one */]", "line 1, column 4: JSON has no comments"),
+        (b"[True, False]", "line 1, column 2: True is not JSON: write true"),
+        (b'{"a": None}', "line 1, column 7: None is not JSON: write null"),
+        (b"<html>", "line 1, column 1: a JSON value has to be here"),
+        (b'["\\x"]', "line 1, column 3: a backslash is written as two"),
+        (b'["\\u12"]', r"line 1, column \d: .u is not followed by four hexadecimal digits"),
+        (b'["NaN", "\\"NaN", NaN]', "line 1, column 18: NaN is not a JSON number"),
     ],
 )
-def test_what_is_no_json_is_refused_with_its_place(text: bytes, message: str) -> None:
-    with pytest.raises(InvalidJson, match=message):
+def test_what_is_no_json_is_refused_with_its_place_and_what_is_wrong_there(
+    text: bytes, message: str
+) -> None:
+    with pytest.raises(InvalidJson, match=f"^{message}"):
         decode(text)
+
+
+@given(st.text(max_size=30) | st.text("[]{}:,\"\\/#1eE+-. \n'ntfNI", max_size=20))
+def test_nothing_of_the_parsers_own_words_is_said(text: str) -> None:
+    try:
+        decode(text.encode("utf-8", "replace"))
+    except InvalidJson as error:
+        said = str(error)
+    else:
+        return
+    assert not re.search("Expecting|delimiter|Invalid|Extra|Illegal|Unterminated|this is not", said)
 
 
 @given(st.integers(0, 12), st.integers(0, 12))

@@ -27,7 +27,11 @@ async def double(
     fail_if_divisible_by: Annotated[int, Field(ge=1)] | None = None,
     fail_probability: Annotated[float, Field(ge=0, le=1)] = 0.0,
     fail_attempts: Annotated[int, Field(ge=0)] = 0,
-    delay_seconds: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None,
+    delay_seconds: Annotated[
+        list[Seconds],
+        Field(min_length=2, max_length=2, json_schema_extra={"x-ascending": True}),
+    ]
+    | None = None,
     seed: int = 0,
 ) -> int | float:
     """Give back twice the number, after simulated delays and failures.

@@ -26,7 +26,13 @@ _KINDS: dict[Kind, Callable[[object], bool]] = {
 class Rule(BaseModel):
     """What one field of an item has to be. Only what is given is checked."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "x-ascending": [["minimum", "maximum"], ["min_length", "max_length"]],
+        },
+    )
 
     field: str | None = None
     """The item's field; left out, the rule is about the item itself."""
@@ -37,7 +43,9 @@ class Rule(BaseModel):
     maximum: float | None = None
     min_length: Annotated[int, Field(ge=0)] | None = None
     max_length: Annotated[int, Field(ge=0)] | None = None
-    pattern: Annotated[str, Field(max_length=500)] | None = None
+    pattern: (
+        Annotated[str, Field(max_length=500, json_schema_extra={"format": "linear-regex"})] | None
+    ) = None
     """A regular expression, without look-around, that the whole string has to match."""
     choices: list[Any] | None = None
 

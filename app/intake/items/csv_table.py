@@ -9,6 +9,7 @@ from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_schema import ItemSchema
 
 _ROWS_AT_ONCE: Final = 500
+_OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _quoted: Callable[[str], str] = encoder.encode_basestring
 
 
@@ -22,6 +23,8 @@ class _Lines:
         self.index = 0
         """Of the row that is being read."""
         self.first_line = 1
+        self.is_quoted = False
+        """Whether the row begins with a quote."""
         self._count = 0
 
     def next_row(self) -> None:
@@ -42,6 +45,8 @@ class _Lines:
 
     def _text(self, line: bytes) -> str:
         self._count += 1
+        if not self.row_bytes:
+            self.is_quoted = line.startswith(b'"')
         self.row_bytes += len(line)
         self.check_size(self.row_bytes)
         if b"\0" in line:
@@ -83,7 +88,7 @@ def items(
         if not row:
             continue
         if names is None:
-            names = _names(row)
+            names = _names(row, lines)
             template = (
                 "{"
                 + ",".join(f"{_quoted(name)}:".replace("%", "%%") + "%s" for name in names)
@@ -124,11 +129,22 @@ def _next(rows: Iterator[list[str]], lines: _Lines) -> list[str] | None:
             message = "a carriage return that is not before a line's end"
         elif message == "unexpected end of data":
             message = "a quote is opened and never closed"
+        else:
+            message = "a quote within a field in quotes has to be doubled"
         refuse("invalid_item", item(lines.index), f"line {lines.first_line}: {message}")
 
 
-def _names(row: list[str]) -> list[str]:
+def _names(row: list[str], lines: _Lines) -> list[str]:
     twice = {name for name in row if row.count(name) > 1} if len(set(row)) < len(row) else set()
+    place = f"line {lines.first_line}: "
     if twice:
-        refuse("invalid_item", ITEMS, "line 1: the header has the same name more than once")
+        refuse("invalid_item", ITEMS, f"{place}the header has the same name more than once")
+    if len(row) == 1 and not lines.is_quoted:
+        other = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in row[0]), None)
+        if other is not None:
+            message = (
+                f"{place}the header is a single column with a {other} in its name: the columns "
+                "have to be separated by commas. If it is one column, put the name in quotes"
+            )
+            refuse("invalid_item", ITEMS, message)
     return row

@@ -30,8 +30,6 @@ def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
     if request.chunks is not None:
         return _given_chunks(request.chunks, limits)
     items = request.items or []
-    if not items:
-        refuse("invalid_job", pointer("items"), "there are no items")
     if len(items) > limits.max_items:
         refuse_limit(pointer("items"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
     texts = _item_texts(items, limits, ("items",))
@@ -112,16 +110,12 @@ def _refuse_item(index: int, cut: Cut) -> None:
 
 
 def _given_chunks(given: Sequence[list[Any]], limits: GatewaySettings) -> list[NewChunk]:
-    if not given:
-        refuse("invalid_job", pointer("chunks"), "there are no chunks")
     if len(given) > limits.max_chunks:
         refuse_limit(pointer("chunks"), "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
     if sum(map(len, given)) > limits.max_items:
         refuse_limit(pointer("chunks"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
     made: list[NewChunk] = []
     for index, items in enumerate(given):
-        if not items:
-            refuse("invalid_job", pointer("chunks", index), "the chunk is empty")
         made.append(chunk(list(_item_texts(items, limits, ("chunks", index)))))
     return made
 

@@ -81,9 +81,10 @@ class ItemCheck:
         try:
             value = json_values.decode(text)
         except json_values.InvalidJson as error:
-            what = str(error).replace(" at line 1 column ", " at column ")
-            what = what.replace(" starting at at ", " starting at ")
-            refuse("invalid_item", item(index), f"{place()}not JSON: {what}")
+            where = place()
+            if where and error.column:
+                where = f"{where.removesuffix(': ')}, column {error.column}: "
+            refuse("invalid_item", item(index), f"{where}not JSON: {error.what}")
         if json_values.nests_deeper_than(value, self._max_depth):
             refuse_limit(
                 item(index),

@@ -5,19 +5,18 @@ some places: to pydantic the string "4.5" will do for a number.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, time
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import jsonschema
-import pydantic_core
-from pydantic_core import core_schema
 
 from fanfold.app.http.errors import Fault, pointer
 from fanfold.app.intake.faults import refuse, refuse_all
 from fanfold.app.intake.job_request import JobRequest
-from fanfold.app.intake.validation import MAX_REPORTED_FAULTS, fault_message
+from fanfold.app.intake.schema_faults import faults_of
+from fanfold.app.intake.schema_language import validator_of
+from fanfold.app.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.contract import json_values
 from fanfold.contract.job_spec import JobSpec
 from fanfold.ledger.catalog import Catalog, Kind, Published
@@ -34,7 +33,7 @@ class ItemSchema:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Make it ready to check many items."""
-        self._validator = _Validator(schema, format_checker=_FORMATS)
+        self._validator = validator_of(schema, are_items=True)
 
     def check(self, request: JobRequest) -> None:
         """Refuse the job where an item in its body does not fit; raises InvalidJob."""
@@ -57,12 +56,17 @@ class ItemSchema:
                 item,
                 ("items", first + offset),
                 before=partial(place, offset),
-                of_type=": in CSV every value is a string" if are_rows else "",
+                are_rows=are_rows,
             )
         )
 
     def _faults(
-        self, item: object, path: Path, *, before: Callable[[], str] = str, of_type: str = ""
+        self,
+        item: Any,  # noqa: ANN401 - any JSON value
+        path: Path,
+        *,
+        before: Callable[[], str] = str,
+        are_rows: bool = False,
     ) -> Iterator[Fault]:
         try:
             errors = sorted(self._validator.iter_errors(item), key=_place_of)
@@ -70,9 +74,11 @@ class ItemSchema:
             what = "is nested too deep, or holds too large a number, to be checked"
             yield Fault(pointer(*path), before() + what)
             return
-        for error in errors:
-            message = fault_message(error) + (of_type if error.validator == "type" else "")
-            yield Fault(pointer(*path, *error.absolute_path), before() + message)
+        found = (fault for error in errors for fault in faults_of(error, what="field"))
+        for place, message in dict.fromkeys(found):
+            is_of_csv = are_rows and message.endswith(", not a string")
+            more = ": in CSV every value is a string" if is_of_csv else ""
+            yield Fault(pointer(*path, *place), f"{before()}{message}{more}")
 
 
 def asked_for(request: JobRequest, processors: Published) -> ItemSchema | None:
@@ -126,55 +132,3 @@ def _refuse_if_any(faults: Iterable[Fault]) -> None:
     found = list(islice(faults, MAX_REPORTED_FAULTS))
     if found:
         refuse_all("item_schema_mismatch", found)
-
-
-def _pattern(
-    _validator: object, pattern: str, value: object, _schema: object
-) -> Iterator[jsonschema.ValidationError]:
-    if isinstance(value, str) and not _matches(pattern, value):
-        yield jsonschema.ValidationError("does not match")
-
-
-def _pattern_properties(
-    validator: Any,  # noqa: ANN401 - jsonschema has no type for it
-    schemas: Mapping[str, Any],
-    value: object,
-    _schema: object,
-) -> Iterator[jsonschema.ValidationError]:
-    for pattern, schema in schemas.items() if isinstance(value, dict) else ():
-        for name, member in value.items() if isinstance(value, dict) else ():
-            if _matches(pattern, name):
-                yield from validator.descend(member, schema, path=name, schema_path=pattern)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    matcher = _matcher(pattern)
-    # What only Python's engine can read, the worker decides.
-    return matcher is None or matcher.isinstance_python(text)
-
-
-@lru_cache(maxsize=256)
-def _matcher(pattern: str) -> pydantic_core.SchemaValidator | None:
-    # The engine that pydantic writes patterns for. It takes linear time, whatever the text:
-    # Python's could keep the gateway busy for ever.
-    try:
-        return pydantic_core.SchemaValidator(core_schema.str_schema(pattern=pattern))
-    except pydantic_core.SchemaError:
-        return None
-
-
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    {"pattern": _pattern, "patternProperties": _pattern_properties},
-)
-_FORMATS = jsonschema.FormatChecker(["date", "ipv4", "ipv6", "uuid"])
-
-
-@_FORMATS.checks("date-time", raises=ValueError)
-def _is_date_time(value: object) -> bool:
-    return not isinstance(value, str) or bool(datetime.fromisoformat(value.upper()))
-
-
-@_FORMATS.checks("time", raises=ValueError)
-def _is_time(value: object) -> bool:
-    return not isinstance(value, str) or bool(time.fromisoformat(value.upper()))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_check import ItemCheck
+from fanfold.contract.json_syntax import explained
 
 _TEXTS_AT_ONCE = 500
 _BYTES_AT_ONCE = 256 * 1024
@@ -81,13 +82,20 @@ def _elements(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[bytes]:
     index = 0
     try:
         if window.next_character() != "[":
-            refuse("invalid_item", ITEMS, "the items are not a JSON array")
+            refuse(
+                "invalid_item",
+                ITEMS,
+                "the items are not a JSON array, which begins with [; items one a line are "
+                "sent as application/x-ndjson",
+            )
         window.at += 1
         if window.next_character() == "]":
             window.at += 1
         else:
             while True:
-                window.next_character()
+                if window.next_character() == "]":
+                    message = "not JSON: a comma stands before the closing bracket"
+                    refuse("invalid_item", item(index), message)
                 yield _element(window, index, max_item_bytes)
                 index += 1
                 after = window.next_character()
@@ -114,7 +122,7 @@ def _element(window: _Window, index: int, max_item_bytes: int) -> bytes:
         if len(text) - start > max_item_bytes + _LONGEST_TOKEN:
             refuse_limit(item(index), "bytes an item", max_item_bytes, "FANFOLD_MAX_ITEM_BYTES")
         if not window.grow():
-            refuse("invalid_item", item(index), f"not JSON: {problem}, but the data ends")
+            refuse("invalid_item", item(index), f"not JSON: {problem}")
 
 
 def _scanned(text: str, start: int, index: int) -> tuple[int, int, str]:
@@ -123,7 +131,7 @@ def _scanned(text: str, start: int, index: int) -> tuple[int, int, str]:
         _, end = _scan(text, start)
     except json.JSONDecodeError as error:
         is_open = error.msg.startswith("Unterminated string")
-        return start, len(text) if is_open else error.pos, error.msg.removesuffix(" starting at")
+        return start, len(text) if is_open else error.pos, explained(error)
     except RecursionError:
         refuse("invalid_item", item(index), "nested too deeply to be read")
     except ValueError:
@@ -131,4 +139,4 @@ def _scanned(text: str, start: int, index: int) -> tuple[int, int, str]:
     found = _skip_blanks(text, end)
     place = found.end() if found else end
     is_followed = text[place : place + 1] in {",", "]"}
-    return end, place, "" if is_followed else "Expecting ',' delimiter"
+    return end, place, "" if is_followed else "a comma is missing, or the closing bracket"

@@ -2,22 +2,40 @@
 
 from collections.abc import Iterator
 
-from fanfold.app.intake.faults import ITEMS, refuse_limit
+from fanfold.app.http.errors import Fault, InvalidJob
+from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_check import ItemCheck
+from fanfold.contract import json_values
 
 _BLANK = b" \t\r"
+_ARRAY = b"["
+
+
+_AS_JSON = (
+    "if it holds all items, send it as application/json (a file as .json): "
+    "in NDJSON each line is one item"
+)
 
 
 def items(
-    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int
+    blocks: Iterator[bytes], checker: ItemCheck, max_item_bytes: int, *, is_whole: bool
 ) -> Iterator[list[bytes]]:
-    """The items' texts as they came, without the blanks around them. Empty lines are none."""
+    """The items' texts as they came, without the blanks around them. Empty lines are none.
+
+    Where the data may be the whole of a job's (`is_whole`), a single line with an array of
+    several values is refused: far more often than one item it is all of them, as JSON.
+    """
     index, line_count = 0, 0
+    only = b""
     for lines in _lines(blocks, 2 * max_item_bytes):
         if texts := _checked(lines, checker, index, line_count):
+            only = texts[0] if index + len(texts) == 1 else b""
             yield texts
         index += len(texts)
         line_count += len(lines)
+    if is_whole and only.startswith(_ARRAY) and (count := len(json_values.decode(only))) > 1:
+        message = f"the only line is an array of {count} values; {_AS_JSON}"
+        refuse("invalid_item", ITEMS, message)
 
 
 def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[list[bytes]]:
@@ -46,5 +64,17 @@ def _checked(lines: list[bytes], checker: ItemCheck, index: int, line_count: int
         return f"line {line_count + numbers[offset]}: "
 
     if texts:
-        checker.check(texts, index, place)
+        try:
+            checker.check(texts, index, place)
+        except InvalidJob as error:
+            raise _with_hint(error, texts[0]) if not index else error from None
     return texts
+
+
+def _with_hint(error: InvalidJob, first: bytes) -> InvalidJob:
+    """The error; where it is of the first line, and that begins an array, with what to do."""
+    (fault,) = error.errors
+    if fault.pointer != item(0) or not first.startswith(_ARRAY):
+        return error
+    message = f"{fault.message}; the line begins an array: {_AS_JSON}"
+    return InvalidJob(error.code, f"{fault.pointer}: {message}", (Fault(fault.pointer, message),))

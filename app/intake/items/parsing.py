@@ -17,20 +17,31 @@ def chunks_of(
     encoded: Encoded,
     cut: Cut,
     limits: GatewaySettings,
+    *,
+    is_whole: bool = True,
     schema: ItemSchema | None = None,
 ) -> Iterator[NewChunk]:
     """The chunks of this data. Raises a Problem at the first thing that is wrong with it.
 
-    With a schema, its items have to fit that too.
+    `is_whole` is false for what is surely not all data of its job. With a schema, the items
+    have to fit that too.
     """
     plain = decompressed(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
-    return chunks(_items(plain, encoded.format, limits, schema), cut, limits)
+    items = _items(plain, encoded.format, limits, schema, is_whole=is_whole)
+    return chunks(items, cut, limits)
 
 
 def _items(
-    blocks: Iterator[bytes], which: Format, limits: GatewaySettings, schema: ItemSchema | None
+    blocks: Iterator[bytes],
+    which: Format,
+    limits: GatewaySettings,
+    schema: ItemSchema | None,
+    *,
+    is_whole: bool,
 ) -> Iterator[list[bytes]]:
+    most = limits.max_item_bytes
     if which is Format.CSV:
-        return csv_table.items(blocks, limits.max_item_bytes, schema)
-    read = ndjson.items if which is Format.NDJSON else json_array.items
-    return read(blocks, ItemCheck(limits, schema), limits.max_item_bytes)
+        return csv_table.items(blocks, most, schema)
+    if which is Format.NDJSON:
+        return ndjson.items(blocks, ItemCheck(limits, schema), most, is_whole=is_whole)
+    return json_array.items(blocks, ItemCheck(limits, schema), most)
