@@ -48,6 +48,7 @@ specs = st.builds(
     execution=st.sampled_from([Execution.WORKFLOW, Execution.ACTIVITY]),
     chunk_size=st.integers(1),
     max_chunk_bytes=st.none() | st.integers(1),
+    is_upload=st.none() | st.booleans(),
 )
 controls_of_any_job = st.builds(
     Controls,
