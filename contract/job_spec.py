@@ -80,9 +80,13 @@ class Controls:
     max_concurrency: int = 50
     tolerated_failures: ToleranceSpec | None = None
 
-    def to_json(self) -> str:
-        """The controls as JSON text."""
-        return _text(asdict(self))
+    def to_json(self, spec: "JobSpec") -> str:
+        """The controls as JSON text.
+
+        What release 0.1.0 would refuse to read in the spec stands here, where it does not look.
+        """
+        fixed = {name: value for name, value in asdict(spec).items() if name in _SINCE_0_1}
+        return _text(asdict(self) | {_FIXED: fixed})
 
     @classmethod
     def from_json(cls, text: str) -> "Controls":
@@ -109,7 +113,7 @@ class JobSpec:
     item_key: str | None = None
     """The field of each item that is its key."""
     retry: RetrySpec | None = None
-    """Where the client gave stages: what those go by that do not say. None: as usual."""
+    """Where the client gave stages: what those go by that do not say."""
     chunk_timeout_seconds: float | None = None
     """The same."""
     check_items: bool = False
@@ -125,18 +129,18 @@ class JobSpec:
         """The spec as JSON text.
 
         The controls that the job began with stand in it too: release 0.1.0 reads them
-        there. Whoever knows `Controls` reads those. That release refuses what it does not
-        know, so it gets no more of that than the job needs.
+        there. Whoever knows `Controls` reads those. What that release does not know, and
+        would refuse, stands with them: see `Controls.to_json`.
         """
-        given = {
-            name: value for name, value in asdict(self).items() if value or name not in _SINCE_0_1
-        }
-        return _text(given | asdict(controls))
+        given = asdict(self) | asdict(controls)
+        return _text({name: value for name, value in given.items() if name not in _SINCE_0_1})
 
     @classmethod
-    def from_json(cls, text: str) -> "JobSpec":
-        """The spec that `to_json` wrote."""
+    def from_json(cls, text: str, controls: str | None) -> "JobSpec":
+        """The spec that `to_json` wrote, and what stands with its controls."""
         raw = json.loads(text)
+        if controls is not None:
+            raw |= json.loads(controls).get(_FIXED, {})
         return cls(
             **known_fields(cls, raw)
             | {
@@ -148,6 +152,7 @@ class JobSpec:
 
 
 _SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds", "check_items", "is_upload")
+_FIXED = "fixed"
 
 
 def _execution(text: str) -> Execution:

@@ -221,7 +221,7 @@ def _terms(row: Row) -> Terms:
     # What release 0.1.0 recorded has the controls in the spec.
     spec, controls = row["spec"], row["controls"]
     return Terms(
-        spec=JobSpec.from_json(spec),
+        spec=JobSpec.from_json(spec, controls),
         controls=Controls.from_json(controls or spec),
         revision=row["revision"],
         run=row["run"],

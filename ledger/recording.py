@@ -81,10 +81,13 @@ class Recording(OfTenant):
         """
         sealed, *_ = await self._database.write(
             Statement(
-                f"UPDATE jobs SET {SEAL.change}, spec = ?, checked_at = ? WHERE id = ? "
-                f"AND tenant = ? AND {SEAL.condition} AND total_chunks = ? AND total_chunks > 0 "
+                f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ? "
+                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND total_chunks = ? AND total_chunks > 0 "
                 "RETURNING id",
-                (spec.to_json(controls), now_ms(), job_id, self._tenant, total_chunks),
+                (
+                    *(spec.to_json(controls), controls.to_json(spec), now_ms()),
+                    *(job_id, self._tenant, total_chunks),
+                ),
             ),
             *_chunks_of_uploads(_IS_SEALED, job_id, self._tenant),
         )
@@ -124,7 +127,7 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             "keep_ms, total_chunks, total_items) "
             f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), {totals} {source}",
             (
-                *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json()),
+                *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json(job.spec)),
                 *(now, now, job.keep_ms, *sums, *upload),
             ),
         ),

@@ -51,7 +51,7 @@ class PendingStart:
     @property
     def spec(self) -> JobSpec:
         """What the job was asked to do, read only now: one that cannot be read stops no other."""
-        return JobSpec.from_json(self.spec_text)
+        return JobSpec.from_json(self.spec_text, self.controls_text)
 
     @property
     def controls(self) -> Controls:

@@ -1,6 +1,6 @@
 """The job request, as the HTTP contract has it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -180,21 +180,23 @@ class JobRequest(_Request):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        _check_one_of({"items": self.items, "chunks": self.chunks, "source": self.source})
+        faults = [
+            *_faults_of_one_of(items=self.items, chunks=self.chunks, source=self.source),
+            *_faults_of_one_of(processor=self.processor, stages=self.stages),
+        ]
         if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
-            raise PydanticCustomError(
-                "chunk_size", "chunk_size and max_chunk_bytes go with items, not with chunks"
-            )
-        _check_one_of({"processor": self.processor, "stages": self.stages})
+            faults.append("chunk_size and max_chunk_bytes go with items, not with chunks")
         if self.stages is not None and self.options is not None:
-            raise PydanticCustomError("options", "options go with processor; stages have their own")
+            faults.append("options go with processor; stages have their own")
+        if faults:
+            raise PydanticCustomError("not_whole", "{faults}", {"faults": "; ".join(faults)})
         return self
 
 
-def _check_one_of(fields: Mapping[str, object]) -> None:
+def _faults_of_one_of(**fields: object) -> Iterator[str]:
+    """What is wrong unless exactly one of the fields is given."""
     given = [name for name, value in fields.items() if value is not None]
     if not given:
-        raise PydanticCustomError("none_of", f"give {one_of(fields)}: there is none of them")
+        yield f"give {one_of(fields)}: there is none of them"
     if len(given) > 1:
-        message = f"give only one of {' and '.join(given)}: they do not go together"
-        raise PydanticCustomError("several_of", message)
+        yield f"give only one of {' and '.join(given)}: they do not go together"

@@ -42,7 +42,7 @@ def faults_of(error: Error, *, what: str) -> Iterator[tuple[Path, str]]:
     what = "field" if place else what
     if error.context:  # of anyOf and oneOf
         yield from _faults_of_choice(error, place, what)
-    elif error.validator in {"additionalProperties", "unevaluatedProperties"}:
+    elif error.validator == "additionalProperties":
         known = schema.get("properties", {})
         for name in _unknown_names(value, schema):
             yield (*place, name), f"unknown {what}{suggested(name, known, f'{what}s')}"
@@ -70,15 +70,19 @@ def _faults_of_choice(error: Error, place: Path, what: str) -> Iterator[tuple[Pa
         form = int(below.schema_path[0])
         if forms[form] != {"type": "null"}:
             by_form.setdefault(form, []).append(below)
+    wrong_kinds = [below for found in by_form.values() for below in found if _is_of_kind(below)]
     right_kind = [found for found in by_form.values() if not any(map(_is_of_kind, found))]
-    if not right_kind and len(by_form) > 1:
-        kinds = (_kinds(found[0].validator_value) for found in by_form.values())
-        yield place, f"must be {one_of(dict.fromkeys(kinds))}, not {kind_of(error.instance)}"
+    if not right_kind:
+        limits = dict.fromkeys(_kinds(below.validator_value) for below in wrong_kinds)
+        if len(limits) == 1:
+            yield place, _wrong_kind(wrong_kinds[0].validator_value, error.instance)
+        else:
+            kinds = one_of(limits or ["null"])
+            yield place, f"must be {kinds}, not {kind_of(error.instance)}"
         return
     # The form that fits down to the deepest place, and of such the one with the fewest faults.
     meant = max(
-        right_kind or by_form.values(),
-        key=lambda found: (max(len(below.path) for below in found), -len(found)),
+        right_kind, key=lambda found: (max(len(below.path) for below in found), -len(found))
     )
     for below in meant:
         yield from faults_of(below, what=what)

@@ -13,7 +13,6 @@ from fanfold.contract.job_spec import (
     ToleranceSpec,
 )
 
-_USUAL_LIMIT: Final = StageSpec(processor="").timeout_seconds
 # Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
 AUTO_WORKFLOW_CHUNKS: Final = 200
 
@@ -56,9 +55,8 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
         chunk_size=None if request.chunks is not None else request.chunk_size or DEFAULT_CHUNK_SIZE,
         max_chunk_bytes=request.max_chunk_bytes,
         item_key=request.item_key,
-        # What is not as usual only: release 0.1.0 does not know of them.
-        retry=retry if is_staged and retry != RetrySpec() else None,
-        chunk_timeout_seconds=limit if is_staged and limit != _USUAL_LIMIT else None,
+        retry=retry if is_staged else None,
+        chunk_timeout_seconds=limit if is_staged else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -32,10 +33,10 @@ def told(response: httpx.Response, status: int, code: str) -> str:
 
 
 @pytest.fixture
-def receiving(api: httpx.Client) -> str:
+def receiving(api: httpx.Client) -> Iterator[str]:
     job = api.post("/jobs", json={"source": "upload", "processor": "double"}).json()
-    job_id: str = job["id"]
-    return job_id
+    yield job["id"]
+    api.delete(f"/jobs/{job['id']}")
 
 
 @pytest.mark.parametrize(

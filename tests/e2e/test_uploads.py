@@ -116,7 +116,7 @@ def test_parts_sent_out_of_order_and_twice_come_out_in_their_order(
     broken = put(api, job_id, 2, b"7\n\n{8}\n")
     assert (broken.status_code, broken.json()["code"]) == (422, "invalid_item")
     assert broken.json()["errors"][0]["pointer"] == "/items/1"
-    assert broken.json()["errors"][0]["message"].startswith("line 3: ")
+    assert broken.json()["errors"][0]["message"].startswith("line 3, column 2: ")
     waiting = get(api, job_id)
     assert (waiting["chunks"]["total"], waiting["items"]["total"]) == (4, 7)
     sealed, again = seal(api, job_id), seal(api, job_id)

@@ -32,7 +32,8 @@ async def revision_of(ledger: Ledger, job_id: JobId) -> int:
 async def _changed_controls(ledger: Ledger, job_id: JobId) -> None:
     await ledger.database.write(
         Statement(
-            "UPDATE jobs SET controls = ? WHERE id = ?", (labelled({"a": "b"}).to_json(), job_id)
+            "UPDATE jobs SET controls = ? WHERE id = ?",
+            (labelled({"a": "b"}).to_json(a_spec()), job_id),
         )
     )
 

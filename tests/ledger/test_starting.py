@@ -70,7 +70,7 @@ async def test_recorded_jobs_are_to_be_started_oldest_first(ledger: Ledger) -> N
             tenant=DEFAULT_TENANT,
             total_chunks=2,
             spec_text=spec.to_json(controls),
-            controls_text=controls.to_json(),
+            controls_text=controls.to_json(spec),
         )
         for job_id in ("job_1", "job_2", "job_3")
     ]

@@ -11,6 +11,7 @@ from fanfold.contract.job_spec import Controls, Execution, RetrySpec, StageSpec,
 from fanfold.contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
+NO_DATA = "give items, chunks or source: there is none of them"
 JOB: dict[str, Any] = {"items": [1], "processor": "double"}
 
 
@@ -173,7 +174,7 @@ def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> No
             "must not hold a lone surrogate, which is not a Unicode character",
         ),
         ({"chunks": [[1]]}, "", "give only one of items and chunks: they do not go together"),
-        ({"items": None}, "", "give items, chunks or source: there is none of them"),
+        ({"items": None}, "", NO_DATA),
         (
             {"stages": [{"processor": "x"}]},
             "",
@@ -195,7 +196,11 @@ def test_a_mistake_is_named_by_its_place(changed: dict[str, Any], place: str, me
         ({"items": [1], "stages": []}, "/stages", "must have at least 1 item, not 0"),
         ({"items": [1], "stages": [{}]}, "/stages/0/processor", "is required"),
         ({"items": [1], "stages": [{"processor": "x"}], "options": {}}, "", "have their own"),
-        ({}, "", "give items, chunks or source: there is none of them"),
+        (
+            {},
+            "",
+            f"{NO_DATA}; give processor or stages: there is none of them",
+        ),
         ([], "", "must be an object, not an array"),
         (None, "", "must be an object, not null"),
         ("job", "", "must be an object, not a string"),

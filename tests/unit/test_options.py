@@ -140,6 +140,36 @@ def test_the_format_regex_takes_pythons_expressions(pattern: str) -> None:
     assert told({"a": pattern}, processor) == {"/a": "is not a regular expression"}
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"anyOf": [{"const": "x", "type": "string"}, {"type": "integer"}, {"type": "null"}]}, [],
+         "must be a string or an integer, not an array"),
+        ({"anyOf": [{"const": "x", "type": "string"}, {"type": "null"}]}, 5,
+         "must be a string, not a number"),
+        ({"anyOf": [{"type": "null"}]}, 5, "must be null, not a number"),
+        ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, 5,
+         "fits more than one of the forms that exclude each other"),
+        ({"anyOf": [{"type": ["integer", "boolean"]}]}, "a",
+         "must be an integer or true or false, not a string"),
+        ({"pattern": r"^\p{Lu}+$"}, "a", r"must match the pattern ^\p{Lu}+$"),
+        ({"pattern": r"^\p{Lu}+$"}, "\u00c4", None),
+        ({"pattern": "^(?=A)"}, "a", "must match the pattern ^(?=A)"),
+        ({"pattern": "^(?=A)"}, "A", None),
+        ({"pattern": "["}, "a", None),
+        ({"x-ascending": [["a"], 5, []]}, {"a": 1}, None),
+        ({"x-ascending": "yes"}, [2, 1], None),
+        ({"contains": {"type": "string"}}, [1], "breaks the rule contains of the schema"),
+        ({"const": True}, 5, "must be true"),
+        ({"enum": ["a", None]}, "b", "must be a or null"),
+        ({"multipleOf": 5}, 3, "must be a multiple of 5"),
+    ],
+)  # fmt: skip
+def test_any_schema_has_words(schema: dict[str, Any], value: Any, message: str | None) -> None:
+    found = told({"a": value}, published("x", {"properties": {"a": schema}}))
+    assert found == ({} if message is None else {"/a": message})
+
+
 @given(st.dictionaries(st.sampled_from(["country", "weight", "code", "to", "size", "key"]), values))
 def test_what_is_taken_is_taken_by_pydantic_too(options: dict[str, Any]) -> None:
     faults: list[Fault] = list(faults_in(options, DELIVER, ()))

@@ -117,10 +117,14 @@ async def test_a_change_of_the_job_holds_for_the_next_attempt_of_a_running_block
     async with gate:
         _, outcome = begin(worker(ledger, gate.gate), block(ledger, job_id, lanes=1))
         await gate.until_inside(0)
-        tolerant = Controls(tolerated_failures=ToleranceSpec(count=0)).to_json()
+        spec = JobSpec(stages=(once,))
+        tolerant = Controls(tolerated_failures=ToleranceSpec(count=0)).to_json(spec)
         await ledger.database.write(
             Statement("UPDATE jobs SET controls = ? WHERE id = ?", (tolerant, job_id)),
-            Statement("UPDATE chunks SET state = 'failed' WHERE job_id = ? AND idx = 2", (job_id,)),
+            Statement(
+                "UPDATE chunks SET state = 'failed', items_failed = 1 WHERE job_id = ? AND idx = 2",
+                (job_id,),
+            ),
         )
         gate.open()
         assert (await outcome).is_tolerance_exceeded

@@ -73,8 +73,8 @@ def _checked(lines: list[bytes], checker: ItemCheck, index: int, line_count: int
 
 def _with_hint(error: InvalidJob, first: bytes) -> InvalidJob:
     """The error; where it is of the first line, and that begins an array, with what to do."""
-    (fault,) = error.errors
-    if fault.pointer != item(0) or not first.startswith(_ARRAY):
+    fault, *others = error.errors
+    if others or fault.pointer != item(0) or not first.startswith(_ARRAY):
         return error
     message = f"{fault.message}; the line begins an array: {_AS_JSON}"
     return InvalidJob(error.code, f"{fault.pointer}: {message}", (Fault(fault.pointer, message),))
