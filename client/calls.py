@@ -9,7 +9,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlsplit
@@ -261,25 +261,29 @@ class Waiting:
 
 
 def _listing(
-    path: str, model: type[Model], key: str, asked: list[tuple[str, str]], limit: int | None
+    path: str,
+    model: type[Model],
+    key: str,
+    asked: list[tuple[str, str]],
+    limit: int | None,
+    cursor: str | None = None,
 ) -> Call[Page[Model]] | None:
-    """The call for the first page of at most `limit` entries; None where none are wanted."""
+    """The call for the next page of at most `limit` entries; None where no more are wanted."""
     if limit is not None and limit <= 0:
         return None
-    size = min(limit or _LONGEST_PAGE, _LONGEST_PAGE)
 
     def read(content: bytes) -> Page[Model]:
         page = _json(content)
         entries = [_as(model, entry) for entry in _entries(page, key)]
         cursor = page.get("next_cursor")
+        if cursor is None:
+            return Page(entries, None)
         left = None if limit is None else limit - len(entries)
-        following = _listing(path, model, key, asked, left) if cursor is not None else None
-        if following is not None:
-            parameters = (*following.parameters, ("cursor", str(cursor)))
-            following = replace(following, parameters=parameters)
-        return Page(entries, following)
+        return Page(entries, _listing(path, model, key, asked, left, cursor))
 
-    return Call(method="GET", path=path, reader=read, parameters=(*asked, ("limit", str(size))))
+    size = str(min(limit or _LONGEST_PAGE, _LONGEST_PAGE))
+    parameters = (*asked, *_given(limit=size, cursor=cursor))
+    return Call(method="GET", path=path, reader=read, parameters=parameters)
 
 
 def _job_path(job_id: str) -> str:
