@@ -54,6 +54,8 @@ CMD ["python", "-m", "fanfold.app.main"]
 
 FROM runtime AS worker
 COPY --from=worker-environment /opt/fanfold /opt/fanfold
+# Processors may use the client too.
+COPY client fanfold/client
 COPY workers fanfold/workers
 COPY deploy/worker_is_polling.py ./
 RUN python -m compileall -q .

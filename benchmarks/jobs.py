@@ -26,6 +26,13 @@ def double_job(chunks: int, execution: str) -> dict[str, Any]:
     }
 
 
+def finished_at(job: Job) -> float:
+    """The ledger's own time of the end: it does not wait for a client to ask."""
+    if job.finished_at is None:
+        raise Unexpected(f"{job.id} is {job.state}")
+    return job.finished_at.timestamp()
+
+
 def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
     """The job once it is finished; raises Unexpected where it gets no further for two minutes."""
     finished, moved_at = -1, time.monotonic()

@@ -4,12 +4,11 @@ import asyncio
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from benchmarks.histories import JobHistories, read_histories
 from benchmarks.items_file import write_items
-from benchmarks.jobs import double_job, run_to_the_end, wait
+from benchmarks.jobs import double_job, finished_at, run_to_the_end, wait
 from benchmarks.measurement import Figures, Findings, Grid, Measurement, Unexpected
 from benchmarks.memory import MemoryOverTime, watched
 from benchmarks.progress import Progress
@@ -88,7 +87,7 @@ def _run(stack: RunningStack, items: Path, sizes: Sizes, progress: Progress) -> 
     return LargeJob(
         job=job,
         upload_seconds=upload_seconds,
-        run_seconds=datetime.fromisoformat(job.finished_at or "").timestamp() - accepted_at,
+        run_seconds=finished_at(job) - accepted_at,
         memory=memory,
         histories=histories,
         disk_mib={name: _size_mib(stack.data_dir, name) for name in _DATABASES},

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from benchmarks.jobs import run_to_the_end, wait
+from benchmarks.jobs import finished_at, run_to_the_end, wait
 from benchmarks.measurement import Figures, Findings, Measurement, Unexpected, listed
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
-from benchmarks.slow_loads import finished_at, waiting_job
+from benchmarks.slow_loads import waiting_job
 from fanfold.client.http import Fanfold
 from fanfold.devstack.running import RunningStack, running
 

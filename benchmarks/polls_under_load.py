@@ -4,7 +4,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from benchmarks.jobs import double_job, run_to_the_end
@@ -117,5 +116,5 @@ def _drive(stack: RunningStack, path: str, sizes: Sizes) -> Figures:
 
 def _while_running(due_at: Sequence[float], latencies_ms: Sequence[float], job: Job) -> list[float]:
     """Those due before the job was finished: a finished one is answered from memory."""
-    end = datetime.fromisoformat(job.finished_at).timestamp() if job.finished_at else float("inf")
+    end = job.finished_at.timestamp() if job.finished_at else float("inf")
     return [took for due, took in zip(due_at, latencies_ms, strict=True) if due < end]

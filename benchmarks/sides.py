@@ -4,11 +4,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.jobs import double_job, run_to_the_end
+from benchmarks.jobs import double_job, finished_at, run_to_the_end
 from benchmarks.lab5_running import running_lab5
 from benchmarks.peers.running import running_celery, running_dbos
 from benchmarks.processes import cpu_seconds, stack_pids
@@ -51,8 +50,7 @@ def _run_fanfold(
         posted_at = time.time()
         job = run_to_the_end(fanfold, double_job(chunks, execution), progress)
         after = cpu_seconds(pids)
-    # The ledger's own time of the end: it does not wait for a client to ask.
-    seconds = datetime.fromisoformat(job.finished_at or "").timestamp() - posted_at
+    seconds = finished_at(job) - posted_at
     return _turn(chunks, seconds, {name: after[name] - before[name] for name in after})
 
 

@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 
-from benchmarks.jobs import double_job, run_to_the_end
+from benchmarks.jobs import double_job, finished_at, run_to_the_end
 from benchmarks.measurement import Figures, Unexpected
 from benchmarks.occupancy import Occupancy, Span, occupancy_of
 from benchmarks.processes import is_listening, output_of, started, wait_until
@@ -152,11 +151,6 @@ def waiting_job(chunks: int, seconds: float, execution: str) -> dict[str, Any]:
     return double_job(chunks, execution) | {"options": options}
 
 
-def finished_at(job: Job) -> float:
-    """The ledger's own time of the end: it does not wait for a client to ask."""
-    return datetime.fromisoformat(job.finished_at or "").timestamp()
-
-
 @contextmanager
 def _fanfold(progress: Progress, settings: Mapping[str, str]) -> Iterator[Fanfold]:
     """A client of a stack that has run a job."""
@@ -190,13 +184,10 @@ def _run(fanfold: Fanfold, request: dict[str, Any], progress: Progress) -> tuple
 
 def _spans(fanfold: Fanfold, job: Job) -> list[Span]:
     """From each child's start to its end, as its results say."""
-    children = (json.loads(line) for line in fanfold.results(job.id))
     return [
-        (
-            datetime.fromisoformat(child["started_at"]).timestamp(),
-            datetime.fromisoformat(child["finished_at"]).timestamp(),
-        )
-        for child in children
+        (child.started_at.timestamp(), child.finished_at.timestamp())
+        for child in fanfold.results(job.id)
+        if child.started_at is not None and child.finished_at is not None
     ]
 
 

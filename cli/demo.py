@@ -8,11 +8,9 @@ from typing import Any
 
 import airportsdata
 
+from fanfold import Fanfold, Job, JobState
 from fanfold.cli import output
 from fanfold.cli.exits import Exit
-from fanfold.client.http import Fanfold
-from fanfold.client.models import Job
-from fanfold.contract.states import JobState
 from fanfold.devstack.running import running
 
 CHUNK_SIZE = 500

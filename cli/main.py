@@ -150,7 +150,7 @@ def list_jobs(
         jobs = fanfold.jobs(state=state, labels=labels, limit=limit)
         if as_json:
             for job in jobs:
-                output.print_json(job.model_dump(exclude={"result"}))
+                output.print_json(job.model_dump(mode="json", exclude_unset=True))
         else:
             output.print_jobs(jobs)
 
@@ -171,7 +171,7 @@ def children(
         found = fanfold.children(job_id, state=state, limit=limit)
         if as_json:
             for child in found:
-                output.print_json(child.model_dump())
+                output.print_json(child.model_dump(mode="json", exclude_unset=True))
         else:
             output.print_children(found)
 
@@ -249,7 +249,7 @@ def _show(job: "Job", url: str, *, as_json: bool) -> None:
     from fanfold.cli import output
 
     if as_json:
-        output.print_json(job.model_dump())
+        output.print_json(job.model_dump(mode="json", exclude_unset=True))
     else:
         output.print_job(job, url)
 
@@ -257,10 +257,7 @@ def _show(job: "Job", url: str, *, as_json: bool) -> None:
 @contextmanager
 def _connected(url: str) -> Iterator["Fanfold"]:
     """A client, whose errors end the command with one line and an exit code."""
-    import httpx
-
-    from fanfold.client.errors import Refused, Unreachable
-    from fanfold.client.http import Fanfold
+    from fanfold import Fanfold, Refused, Unreachable
 
     try:
         with Fanfold(url) as fanfold:
@@ -268,11 +265,9 @@ def _connected(url: str) -> Iterator["Fanfold"]:
     except Unreachable as error:
         _die(Exit.UNREACHABLE, f"fanfold: {error}")
     except Refused as error:
-        lines = [f"fanfold: {error} ({error.code})"]
+        lines = [f"fanfold: {error.detail} ({error.code})"]
         lines += [f"  {fault['pointer'] or '/'}: {fault['message']}" for fault in error.errors]
         _die(Exit.REFUSED, "\n".join(lines))
-    except httpx.InvalidURL as error:
-        _die(Exit.USAGE, f"fanfold: {url}: {error}")
     except BrokenPipeError:
         sys.stderr.close()  # the reader, `head` perhaps, has seen enough
 

@@ -130,7 +130,7 @@ def print_children(children: Iterable[Child]) -> None:
 
 
 def _note(job: Job) -> str:
-    parts = [job.state]
+    parts = [job.state.value]
     if job.chunks.failed:
         parts.append(f"{job.chunks.failed} failed")
     if job.progress.chunks_per_second is not None:

@@ -1,8 +1,6 @@
-"""The Python client, and what the command line stands on. Speaks HTTP only.
+"""The Python client, which users import from `fanfold`. Speaks HTTP only.
 
-from fanfold.client.http import Fanfold
-
-with Fanfold("http://localhost:8000") as fanfold:
-    job = fanfold.submit({"items": [1, 2, 3], "processor": "double", "reducer": "sum"})
-    print(fanfold.wait(job.id).result)
+`calls.py` describes every request and how its answer is read, and does no I/O; `http.py` and
+`async_http.py` are two thin shells that send what it describes. Data too large for memory goes
+through `transfer.py`.
 """

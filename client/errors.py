@@ -1,27 +1,56 @@
 """What can go wrong for a client.
 
-ClientError
+FanfoldError
 ├── Refused       the gateway answered with a problem; `code` names it
-└── Unreachable   there was no answer, or none of a gateway
+├── Unreachable   there was no answer, or none of a gateway
+└── WaitTimeout   the job had not finished in time; it goes on
 """
 
 from typing import Any
 
+from fanfold.client.models import Job
 
-class ClientError(Exception):
+
+class FanfoldError(Exception):
     """The base of all client errors; the message is for people."""
 
 
-class Unreachable(ClientError):
-    """The gateway does not answer."""
+class Unreachable(FanfoldError):
+    """The gateway does not answer, or breaks off, or what answers is none."""
 
 
-class Refused(ClientError):
-    """The gateway answered with problem details."""
+class Refused(FanfoldError):
+    """The gateway answered with problem details: what was wrong, where, and what to do."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         """Keep the problem; see docs/errors.md for the codes."""
         self.status = status
-        self.code: str = problem.get("code", "unknown")
-        self.errors: list[dict[str, str]] = problem.get("errors", [])
-        super().__init__(problem.get("detail") or f"the gateway answered {status}")
+        """The HTTP status."""
+        self.code: str = problem.get("code") or "unknown"
+        """The problem's stable name."""
+        self.detail: str = problem.get("detail") or f"the gateway answered {status}"
+        """What was wrong, in a sentence."""
+        self.errors: list[dict[str, str]] = problem.get("errors") or []
+        """Of an invalid job each fault: its `pointer`, a JSON pointer, and its `message`."""
+        super().__init__(status, problem)
+
+    def __str__(self) -> str:
+        """The detail, and a line for each fault that it does not name already."""
+        faults = [f"{fault.get('pointer') or '/'}: {fault.get('message')}" for fault in self.errors]
+        return "\n  ".join([self.detail, *(fault for fault in faults if fault not in self.detail)])
+
+
+class WaitTimeout(FanfoldError, TimeoutError):
+    """The job had not finished when the time was up. It goes on, and can be waited for again."""
+
+    def __init__(self, job: Job) -> None:
+        """Keep the job as it was last seen."""
+        self.job = job
+        super().__init__(job)
+
+    def __str__(self) -> str:
+        """How far the job was."""
+        return (
+            f"{self.job.id} has not finished yet: it is {self.job.state}, "
+            f"{self.job.progress.percent:g} percent done, and goes on"
+        )

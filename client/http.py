@@ -1,39 +1,39 @@
-"""The gateway's operations as methods."""
+"""The client over a blocking connection. `async_http.py` is its twin."""
 
-import json
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
-from fanfold.client.errors import Refused, Unreachable
-from fanfold.client.models import Child, Job
-from fanfold.client.transfer import BrokenOff, OnProgress, WatchedFile, expanded, lines_of
+from fanfold.client import calls
+from fanfold.client.calls import Call, JobBody, OnJob, Page
+from fanfold.client.errors import Unreachable
+from fanfold.client.models import CatalogEntry, Child, Item, Job, Part
+from fanfold.client.transfer import BrokenOff, Expander, Lines, OnProgress, Source
 
-Answer = TypeVar("Answer", bound=BaseModel)
+Read = TypeVar("Read")
 
 # Longer than the longest `Prefer: wait`, which the gateway answers in time by itself.
-_TIMEOUT = httpx.Timeout(30.0, read=90.0)
-_LONGEST_WAIT_SECONDS = 30
-_TRIES = 3
+TIMEOUT = httpx.Timeout(30.0, read=90.0)
 
 
 class Fanfold:
     """A connection to a gateway; use it in a `with` block. Not to be shared by threads.
 
-    Every method raises Refused where the gateway answers with a problem, and
-    Unreachable where it does not answer.
+    Every method raises Refused where the gateway answers with a problem, and Unreachable
+    where it does not answer.
     """
 
-    def __init__(self, url: str) -> None:
-        """Talk to the gateway at this base URL."""
-        self._http = httpx.Client(
-            base_url=url, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}
-        )
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None) -> None:
+        """Talk to the gateway at this base URL.
+
+        `headers` go with every request: what a proxy before the gateway asks for, say.
+        """
+        base_url, all_headers = calls.connection(url, headers)
+        self._http = httpx.Client(base_url=base_url, headers=all_headers, timeout=TIMEOUT)
+        self._url = url
 
     def __enter__(self) -> Self:
         """Keep connections open until the block ends."""
@@ -47,22 +47,26 @@ class Fanfold:
         """Close the connections."""
         self._http.close()
 
-    def submit(self, job: Mapping[str, Any] | bytes, *, idempotency_key: str | None = None) -> Job:
+    def submit(
+        self,
+        job: JobBody,
+        *,
+        items: Iterable[Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
         """Submit a job, given as the request's object or as its JSON text.
 
-        Without a key of yours one is made up, so that trying again after a broken
-        connection (which this does, twice) cannot make a second job.
+        `items` may be a generator: they are sent as they come, and never all held. Dates,
+        dataclasses and pydantic models are sent as their JSON.
+
+        Without a key of yours one is made up, so that trying again after a broken connection
+        (which this does, twice, unless the items come from a generator) makes no second job.
         """
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": idempotency_key or uuid.uuid4().hex,
-        }
-        body = _job_text(job)
-        return self._submitted(lambda: self._json("POST", "/jobs", content=body, headers=headers))
+        return self._send(calls.submit(job, items, idempotency_key))
 
     def submit_file(
         self,
-        job: Mapping[str, Any] | bytes,
+        job: JobBody,
         items: Path,
         *,
         idempotency_key: str | None = None,
@@ -73,75 +77,78 @@ class Fanfold:
         What the file holds is told by its name: .ndjson, .jsonl, .csv or .json, and then
         .gz where it is compressed. Raises OSError where it cannot be read.
         """
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        body = _job_text(job)
+        return self._send(calls.submit_file(job, items, idempotency_key, on_progress))
 
-        def send() -> Any:  # noqa: ANN401 - any JSON value
-            with WatchedFile(items, on_progress) as file:
-                # The job first: the gateway has to know it before the items arrive.
-                files: list[tuple[str, Any]] = [
-                    ("job", (None, body, "application/json")),
-                    ("items", (items.name, file, "application/octet-stream")),
-                ]
-                return self._json("POST", "/jobs", files=files, headers=headers)
+    def put_part(self, job_id: str, number: int, items: Iterable[Any]) -> Part:
+        """Send a part, 1 to 100,000, of the items of a job with `"source": "upload"`.
 
-        return self._submitted(send)
+        A part sent again under its number takes the place of the earlier one.
+        """
+        return self._send(calls.put_part(job_id, number, items))
 
-    def _submitted(self, send: Callable[[], Any]) -> Job:
-        for _ in range(_TRIES - 1):
-            try:
-                return self._as(Job, send())
-            except Unreachable:
-                continue
-        return self._as(Job, send())
+    def seal(self, job_id: str) -> Job:
+        """Start a job whose items came in parts."""
+        return self._send(calls.seal(job_id))
 
     def get(self, job_id: str, *, wait_seconds: int | None = None) -> Job:
-        """The job; with `wait_seconds` as soon as it is finished, or then."""
-        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds is not None else {}
-        return self._as(Job, self._json("GET", f"/jobs/{job_id}", headers=headers))
+        """The job; with `wait_seconds`, at most 60, as soon as it is finished, or then."""
+        return self._send(calls.get(job_id, wait_seconds))
 
-    def wait(self, job_id: str) -> Job:
-        """The job once it is finished, however long that takes."""
-        while True:
-            job = self.get(job_id, wait_seconds=_LONGEST_WAIT_SECONDS)
-            if job.is_finished:
-                return job
+    def wait(
+        self, job_id: str, *, timeout: float | None = None, on_progress: OnJob | None = None
+    ) -> Job:
+        """The job once it is finished.
+
+        Raises WaitTimeout, a TimeoutError, where that takes longer than `timeout` seconds; the
+        job goes on. `on_progress` is called with the job about once a second, and at its end.
+        """
+        waiting = calls.Waiting(job_id, timeout, on_progress)
+        while not waiting.is_over(job := self._send(waiting.call())):
+            pass
+        return job
 
     def cancel(self, job_id: str) -> Job:
         """Cancel the job; what has finished is kept."""
-        return self._as(Job, self._json("DELETE", f"/jobs/{job_id}"))
+        return self._send(calls.cancel(job_id))
 
     def purge(self, job_id: str) -> None:
         """Remove a finished job with all its data."""
-        self._request("DELETE", f"/jobs/{job_id}", params={"purge": "true"})
+        self._send(calls.purge(job_id))
 
     def jobs(
-        self, *, state: str | None = None, labels: Mapping[str, str] | None = None, limit: int = 100
+        self,
+        *,
+        state: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
     ) -> Iterator[Job]:
-        """At most `limit` jobs, newest first, read page by page."""
-        parameters: list[tuple[str, str]] = [
-            ("label", f"{name}:{value}") for name, value in (labels or {}).items()
-        ]
-        if state is not None:
-            parameters.append(("state", state))
-        for job in self._pages("/jobs", "jobs", parameters, limit):
-            yield self._as(Job, job)
+        """Jobs, newest first, read page by page; at most `limit`."""
+        return self._each(calls.jobs(state, labels, limit))
 
     def children(
         self, job_id: str, *, state: str | None = None, limit: int | None = None
     ) -> Iterator[Child]:
-        """The job's children in index order, read page by page."""
-        parameters = [("state", state)] if state is not None else []
-        for child in self._pages(f"/jobs/{job_id}/children", "children", parameters, limit):
-            yield self._as(Child, child)
+        """The job's children in index order, read page by page; at most `limit`."""
+        return self._each(calls.children(job_id, state, limit))
 
     def child(self, job_id: str, index: int) -> Child:
         """One child of the job."""
-        return self._as(Child, self._json("GET", f"/jobs/{job_id}/children/{index}"))
+        return self._send(calls.child(job_id, index))
 
-    def results(self, job_id: str, *, state: str | None = None) -> Iterator[bytes]:
-        """The finished children in index order, each as its line of JSON, streamed."""
-        yield from lines_of(self.result_bytes(job_id, state=state))
+    def items(
+        self, job_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> Iterator[Item]:
+        """The job's items in order, each with what came of it; at most `limit`."""
+        return self._each(calls.items(job_id, state, limit))
+
+    def results(self, job_id: str, *, state: str | None = None) -> Iterator[Child]:
+        """The finished children in index order, streamed; with `state` those in that state."""
+        lines = Lines()
+        for piece in self.result_bytes(job_id, state=state):
+            for line in lines.feed(piece):
+                yield calls.read_result(self._url, line)
+        for line in lines.end():
+            yield calls.read_result(self._url, line)
 
     def result_bytes(
         self,
@@ -151,88 +158,51 @@ class Fanfold:
         format: str = "ndjson",  # noqa: A002 - the gateway's word for it
         columns: Sequence[str] = (),
     ) -> Iterator[bytes]:
-        """The results as NDJSON or CSV, as they arrive, compressed on the way only."""
-        parameters = {"format": format}
-        if state is not None:
-            parameters["state"] = state
-        if columns:
-            parameters["columns"] = ",".join(columns)
-        with self._streamed(f"/jobs/{job_id}/results", parameters) as response:
-            is_compressed = response.headers.get("Content-Encoding") == "gzip"
-            pieces = response.iter_raw()
-            yield from expanded(pieces) if is_compressed else pieces
-
-    @contextmanager
-    def _streamed(self, path: str, parameters: Mapping[str, str]) -> Iterator[httpx.Response]:
-        headers = {"Accept-Encoding": "gzip"}
+        """The results as NDJSON or, with the format "csv", as CSV: bytes as they arrive."""
+        request = self._request(calls.results(job_id, state, format, columns))
         try:
-            with self._http.stream("GET", path, params=parameters, headers=headers) as response:
+            response = self._http.send(request, stream=True)
+            try:
                 if response.is_error:
-                    response.read()
-                    raise _refused(response)
-                yield response
+                    raise calls.refused(response.status_code, response.read())
+                expander = Expander(response.headers.get("Content-Encoding"))
+                for piece in response.iter_raw():
+                    yield from expander.feed(piece)
+                yield from expander.end()
+            finally:
+                response.close()
         except (httpx.HTTPError, BrokenOff) as error:
-            raise Unreachable(f"{self._http.base_url} broke off: {error}") from error
+            raise Unreachable(f"{self._url} broke off: {error}") from error
 
-    def processors(self) -> list[dict[str, Any]]:
-        """What the workers can do with a chunk."""
-        return self._list("processors", self._json("GET", "/processors"))
+    def processors(self) -> list[CatalogEntry]:
+        """What the workers can do with a chunk or an item."""
+        return self._send(calls.processors())
 
-    def _pages(
-        self, path: str, key: str, parameters: list[tuple[str, str]], limit: int | None
-    ) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            asked = [*parameters, ("limit", str(min(left or 1000, 1000)))]
-            if cursor is not None:
-                asked.append(("cursor", cursor))
-            page = self._json("GET", path, params=asked)
-            entries = self._list(key, page)
-            yield from entries
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
-            left = left - len(entries) if left is not None else None
+    def reducers(self) -> list[CatalogEntry]:
+        """What the workers can make of all results."""
+        return self._send(calls.reducers())
 
-    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+    def _each(self, call: Call[Page[Read]] | None) -> Iterator[Read]:
+        while call is not None:
+            page = self._send(call)
+            yield from page.entries
+            call = page.next
+
+    def _send(self, call: Call[Read]) -> Read:
         try:
-            response = self._http.request(method, path, **arguments)
+            response = self._http.send(self._request(call))
         except httpx.HTTPError as error:
-            raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
-        if response.is_error:
-            raise _refused(response)
-        return response
+            if call.tries > 1:
+                return self._send(replace(call, tries=call.tries - 1))
+            raise Unreachable(f"{self._url} does not answer: {error}") from error
+        return call.read(self._url, response.status_code, response.content)
 
-    def _json(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
-        try:
-            return self._request(method, path, **arguments).json()
-        except ValueError:
-            raise self._no_gateway() from None
-
-    def _as(self, model: type[Answer], value: Any) -> Answer:  # noqa: ANN401 - any JSON value
-        try:
-            return model.model_validate(value)
-        except ValidationError:
-            raise self._no_gateway() from None
-
-    def _list(self, key: str, answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
-        if not isinstance(answer, dict) or not isinstance(answer.get(key), list):
-            raise self._no_gateway()
-        entries: list[dict[str, Any]] = answer[key]
-        return entries
-
-    def _no_gateway(self) -> Unreachable:
-        return Unreachable(f"{self._http.base_url} is not a Fanfold gateway")
-
-
-def _job_text(job: Mapping[str, Any] | bytes) -> bytes:
-    return job if isinstance(job, bytes) else json.dumps(job).encode()
-
-
-def _refused(response: httpx.Response) -> Refused:
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = {}
-    return Refused(response.status_code, problem if isinstance(problem, dict) else {})
+    def _request(self, call: Call[Any]) -> httpx.Request:
+        content = call.content
+        return self._http.build_request(
+            call.method,
+            call.path,
+            params=call.parameters,
+            headers=call.headers,
+            content=content.pieces() if isinstance(content, Source) else content,
+        )

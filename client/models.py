@@ -1,34 +1,102 @@
-"""What the gateway answers, as the client's own types. Fields it does not know are kept apart."""
+"""What the gateway answers, as the client's own types.
 
-from typing import Any
+A newer gateway may send more: fields that are not named here are kept, as attributes too, and
+states that are not named here are members of their own. What an older gateway does not send yet
+has a default. `model_dump(mode="json", exclude_unset=True)` gives back what was sent.
+"""
 
-from pydantic import BaseModel, ConfigDict
+from enum import StrEnum
+from typing import Annotated, Any, Self
 
-FINISHED = frozenset({"succeeded", "partially_succeeded", "failed", "cancelled"})
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+
+Moment = Annotated[
+    AwareDatetime,
+    PlainSerializer(
+        lambda moment: moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        return_type=str,
+        when_used="json",
+    ),
+]
+"""A time, which is written again as it was read: in UTC, to the millisecond."""
 
 
-class _Answer(BaseModel):
-    # A newer gateway may add fields; an older client goes on working.
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class _State(StrEnum):
+    """A state, which a newer gateway may have invented."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_, unknown._value_ = value.upper(), value
+        return unknown
 
 
-class ChunkCounts(_Answer):
+class JobState(_State):
+    """Where a job stands."""
+
+    RECEIVING = "receiving"
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ChildState(_State):
+    """Where a child, one chunk of a job, stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ItemState(_State):
+    """Where an item stands: where its chunk does, until that is finished."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINISHED = frozenset(
+    {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+)
+
+
+class Answer(BaseModel):
+    """Anything the gateway answers."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ChunkCounts(Answer):
     """Chunks by state."""
 
     total: int
     pending: int
     running: int
     succeeded: int
+    partially_succeeded: int = 0
     failed: int
     cancelled: int
 
     @property
     def finished(self) -> int:
         """Chunks that will not change any more."""
-        return self.succeeded + self.failed + self.cancelled
+        return self.succeeded + self.partially_succeeded + self.failed + self.cancelled
 
 
-class ItemCounts(_Answer):
+class ItemCounts(Answer):
     """Items of finished chunks by outcome."""
 
     total: int
@@ -36,7 +104,7 @@ class ItemCounts(_Answer):
     failed: int
 
 
-class Progress(_Answer):
+class Progress(Answer):
     """How far and how fast."""
 
     percent: float
@@ -44,16 +112,19 @@ class Progress(_Answer):
     eta_seconds: int | None
 
 
-class ErrorGroup(_Answer):
-    """Failed chunks with the same error."""
+class ErrorGroup(Answer):
+    """Failures with the same error."""
 
     type: str
     message: str
     count: int
     first_index: int
+    """The chunk where it was first seen."""
+    first_item: int | None = None
+    """The item's position in that chunk."""
 
 
-class Failure(_Answer):
+class Failure(Answer):
     """Why something failed."""
 
     type: str
@@ -61,7 +132,21 @@ class Failure(_Answer):
     retryable: bool
 
 
-class Links(_Answer):
+class ItemError(Answer):
+    """An item that failed, or that the processor left out."""
+
+    item: int
+    """Its position in the chunk."""
+    stage: int = 0
+    type: str
+    message: str
+    key: Any = None
+    """The item's own key, where the job names one as `item_key`."""
+    traceback: str | None = None
+    """The last frames of the processor's code, where it was kept."""
+
+
+class Links(Answer):
     """Addresses of what belongs to a job."""
 
     self: str
@@ -70,12 +155,24 @@ class Links(_Answer):
     temporal_ui: str | None
 
 
-class Job(_Answer):
-    """A job; `result` is null in listings, which leave it out."""
+class Job(Answer):
+    """A job. `result` is None in listings, which leave it out."""
 
     id: str
     name: str | None
-    state: str
+    state: JobState
+    run: int = 1
+    execution: str | None = None
+    processor: str | None = None
+    stages: list[Any] | None = None
+    options: dict[str, Any] | None = None
+    reducer: str | None = None
+    retry: dict[str, Any] | None = None
+    max_concurrency: int | None = None
+    chunk_size: int | None = None
+    chunk_timeout_seconds: float | None = None
+    tolerated_failures: dict[str, Any] | None = None
+    item_key: str | None = None
     chunks: ChunkCounts
     items: ItemCounts
     success_rate: float | None
@@ -83,9 +180,9 @@ class Job(_Answer):
     errors: list[ErrorGroup]
     error: Failure | None
     labels: dict[str, str]
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
     links: Links
     result: Any = None
 
@@ -95,18 +192,58 @@ class Job(_Answer):
         return self.state in FINISHED
 
 
-class Child(_Answer):
-    """One chunk of a job."""
+class Child(Answer):
+    """One chunk of a job, with what came of it."""
 
     index: int
-    state: str
+    state: ChildState
     item_count: int
     attempts: int
     error: Failure | None
-    item_errors: list[dict[str, Any]]
+    traceback: str | None = None
+    """The last frames of the processor's code, where it raised an exception."""
+    item_errors: list[ItemError]
     workflow_id: str
-    started_at: str | None
-    finished_at: str | None
+    started_at: Moment | None
+    finished_at: Moment | None
     duration_seconds: float | None
     result: Any = None
-    partial_result: Any = None
+
+
+class Item(Answer):
+    """One item of a job, with what came of it."""
+
+    index: int
+    """The chunk it is in."""
+    item: int
+    """Its position in the chunk."""
+    key: Any = None
+    """Its own key, where the job names one as `item_key`."""
+    state: ItemState
+    value: Any = None
+    """The item as it was submitted."""
+    result: Any = None
+    """What it gave; None where a chunk processor has made one result of all."""
+    error: Failure | None = None
+    """Why it failed, or was left out."""
+
+
+class Part(Answer):
+    """A part of a job's items, as stored."""
+
+    part: int
+    items: int
+    chunks: int
+
+
+class CatalogEntry(Answer):
+    """A processor or reducer that the workers know."""
+
+    name: str
+    description: str
+    options_schema: dict[str, Any]
+    """JSON schema of the options."""
+    item_schema: dict[str, Any] | None = None
+    """JSON schema of an item, where a processor declares one."""
+    example: dict[str, Any] | None = None
+    """A job that uses it, ready to be submitted."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _START_TIMEOUT_SECONDS = 60.0
 _STOP_TIMEOUT_SECONDS = 15.0
+_CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class RunningStack:
     """A `fanfold up` in another process, and how to reach it."""
 
     data_dir: Path
+    directory: Path
+    python: str
     http_port: int
     temporal_port: int
     ui_port: int
@@ -46,9 +49,9 @@ class RunningStack:
         output = self.data_dir / "up.log"
         output.touch(mode=0o600)
         with output.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fanfold.cli.main", "up"],
-                cwd=Path(__file__).parents[2],
+            self.process = subprocess.Popen(  # noqa: S603 - a Python of ours
+                [self.python, "-m", "fanfold.cli.main", "up"],
+                cwd=self.directory,
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
@@ -75,8 +78,17 @@ class RunningStack:
         self.process = None
 
 
-def prepare(data_dir: Path, settings: Mapping[str, str] | None = None) -> RunningStack:
-    """A stack on free ports that is not started yet; `settings` are environment variables."""
+def prepare(
+    data_dir: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    directory: Path = _CHECKOUT,
+    python: str = sys.executable,
+) -> RunningStack:
+    """A stack on free ports that is not started yet; `settings` are environment variables.
+
+    The command is given in the directory, where processors are looked for, to this Python.
+    """
     http_port, temporal_port, ui_port = free_ports(3)
     environment = {
         "FANFOLD_DATA_DIR": str(data_dir),
@@ -85,13 +97,15 @@ def prepare(data_dir: Path, settings: Mapping[str, str] | None = None) -> Runnin
         "FANFOLD_TEMPORAL_UI_PORT": str(ui_port),
         **(settings or {}),
     }
-    return RunningStack(data_dir, http_port, temporal_port, ui_port, environment)
+    return RunningStack(data_dir, directory, python, http_port, temporal_port, ui_port, environment)
 
 
 @contextmanager
-def running(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
+def running(
+    data_dir: Path, settings: Mapping[str, str] | None = None, *, directory: Path = _CHECKOUT
+) -> Iterator[RunningStack]:
     """A running stack, stopped at the end."""
-    stack = prepare(data_dir, settings)
+    stack = prepare(data_dir, settings, directory=directory)
     try:
         stack.start()
         yield stack

@@ -184,10 +184,6 @@ def _child_environment(settings: StackSettings) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
     return inherited | {
         "TEMPORAL_CONFIG_FILE": os.devnull,
-        # The code runs from where this code is, whatever directory the user is in.
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])
-        ),
         "FANFOLD_DATA_DIR": str(settings.data_dir),
         "FANFOLD_LEDGER_URL": settings.ledger,
         "FANFOLD_HTTP_PORT": str(settings.http_port),

@@ -1,7 +1,34 @@
-"""What a processor needs: its context, and what it may raise. Imports nothing."""
+"""User code: what a processor and a reducer are, what they get, and what they may raise.
 
+A processor is a plain typed function. The name of its first parameter says what it
+takes: `item` (called once for each item of a chunk) or `chunk` (called once, with the
+list of the chunk's items). Keyword-only parameters are its options, typed, checked
+when a job is posted. A keyword-only parameter annotated `ProcessorContext` gets one.
+
+    def shout(item: str, *, marks: int = 1) -> str:
+        return item.upper() + "!" * marks
+
+It may be `async def`; a plain `def` runs in a thread of its own. What it raises:
+
+| raises | then |
+| --- | --- |
+| any exception | the item (or chunk) failed; tried again as the job's `retry` says |
+| `ValidationError`, or what `retry.non_retryable` names | failed, not tried again |
+| `RetryLater` | failed, tried again after the seconds that it names |
+| `ItemDropped` (of an item) | the item is left out, counted as failed; the chunk goes on |
+
+A reducer is a class: `add(index, result)` is called with each surviving chunk's
+result in index order, then `result()` once.
+
+What code may have besides, and need not, is `HasName`, `HasExample` and `KeepsAll`.
+Nothing else of Fanfold is imported here.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+Code = TypeVar("Code", bound=Callable[..., Any])
 
 
 class ValidationError(Exception):
@@ -50,3 +77,50 @@ class ProcessorContext:
         the chunk, the item in it, and the stage.
         """
         return f"{self.job_id}/{self.chunk_index}/{self.item_index}/{self.stage}"
+
+
+@runtime_checkable
+class Reducer(Protocol):
+    """Folds what a job's processors gave into one value."""
+
+    def add(self, index: int, result: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Take the next chunk's result; called in index order."""
+
+    def result(self) -> Any:  # noqa: ANN401 - any JSON value
+        """The folded value, which must be JSON."""
+
+
+@runtime_checkable
+class KeepsAll(Protocol):
+    """A reducer that may hold every result it was given.
+
+    While it says so it is stopped as soon as its value is sure to be over the limit.
+    """
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every result is part of the value, as it stands."""
+
+
+@runtime_checkable
+class HasName(Protocol):
+    """A reducer class that names itself; any other goes by the name of the class."""
+
+    name: str
+
+
+@runtime_checkable
+class HasExample(Protocol):
+    """A processor or reducer class with an example job: `@example` gives it one."""
+
+    example: dict[str, Any]
+
+
+def example(job: dict[str, Any]) -> Callable[[Code], Code]:
+    """Give a processor or reducer an example job, shown at GET /processors and in the docs."""
+
+    def attach(code: Code) -> Code:
+        code.example = job  # type: ignore[attr-defined]
+        return code
+
+    return attach

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import RetrySpec
+from fanfold.processing import KeepsAll, Reducer
 from fanfold.workers.execution import failure_of
-from fanfold.workers.processor import KeepsAll, Reducer, ReducerType
+from fanfold.workers.processor import ReducerType
 from fanfold.workers.threads import OutOfTime, run_in_thread
 
 STEP_SECONDS = 300.0

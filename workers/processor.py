@@ -1,80 +1,20 @@
-"""The port for user code: what a processor and a reducer are.
+"""Reads what user code is: a `Processor` or a `ReducerType`, once, when a worker starts.
 
-A processor is a plain typed function. The name of its first parameter says what it
-takes: `item` (called once for each item of a chunk) or `chunk` (called once, with the
-list of the chunk's items). Keyword-only parameters are its options, typed, checked
-when a job is posted. A keyword-only parameter annotated `ProcessorContext` gets one.
-
-    def shout(item: str, *, marks: int = 1) -> str:
-        return item.upper() + "!" * marks
-
-It may be `async def`; a plain `def` runs in a thread of its own. What it raises:
-
-| raises | then |
-| --- | --- |
-| any exception | the item (or chunk) failed; tried again as the job's `retry` says |
-| `ValidationError`, or what `retry.non_retryable` names | failed, not tried again |
-| `RetryLater` | failed, tried again after the seconds that it names |
-| `ItemDropped` (of an item) | the item is left out, counted as failed; the chunk goes on |
-
-A reducer is a class: `add(index, result)` is called with each surviving chunk's
-result in index order, then `result()` once.
-
-What code may have besides, and need not, is `HasName`, `HasExample` and `KeepsAll`.
-`Processor` and `ReducerType` read all of it once, when a worker starts.
+What they are is described in `fanfold.processing`; users import it from `fanfold`.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import Any, get_type_hints
 
 import pydantic
 
-from fanfold.processing import ProcessorContext, ValidationError
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from fanfold.processing import HasExample, HasName, ProcessorContext, Reducer, ValidationError
 
 
 class NotAProcessor(TypeError):
     """The object cannot serve as a processor or reducer; the message says why."""
-
-
-@runtime_checkable
-class Reducer(Protocol):
-    """Folds the results of a job's surviving chunks into one value."""
-
-    def add(self, index: int, result: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Take the next chunk's result; called in index order."""
-
-    def result(self) -> Any:  # noqa: ANN401 - any JSON value
-        """The folded value, which must be JSON."""
-
-
-@runtime_checkable
-class KeepsAll(Protocol):
-    """A reducer that may hold every result it was given.
-
-    While it says so it is stopped as soon as its value is sure to be over the limit.
-    """
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether every result is part of the value, as it stands."""
-
-
-@runtime_checkable
-class HasName(Protocol):
-    """A reducer class that names itself; any other goes by the name of the class."""
-
-    name: str
-
-
-@runtime_checkable
-class HasExample(Protocol):
-    """A processor or reducer class with an example job: `@example` gives it one."""
-
-    example: dict[str, Any]
 
 
 class Processor:
@@ -184,19 +124,6 @@ class ReducerType:
         plainest = {"items": [1], "processor": "double"}
         self.example = {"reducer": self.name, **_example_of(reducer, plainest)}
         """A job that uses it: the one given with `@example`, or the plainest possible."""
-
-
-def example(job: dict[str, Any]) -> Callable[[Function], Function]:
-    """Give a processor or reducer an example job, shown at GET /processors and in the docs.
-
-    See HasExample.
-    """
-
-    def attach(function: Function) -> Function:
-        function.example = job  # type: ignore[attr-defined]
-        return function
-
-    return attach
 
 
 def _name_of(code: object, otherwise: str) -> object:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fanfold.ledger.catalog import CatalogEntry, Kind
-from fanfold.workers.processor import NotAProcessor, Processor, Reducer, ReducerType
+from fanfold.processing import Reducer
+from fanfold.workers.processor import NotAProcessor, Processor, ReducerType
 from fanfold.workers.processors.count_by import count_by
 from fanfold.workers.processors.double import double
 from fanfold.workers.processors.transform import transform

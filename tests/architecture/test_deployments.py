@@ -136,4 +136,4 @@ def test_the_lock_files_tell_the_two_deployments_apart() -> None:
     assert {"fastapi", "uvicorn", "starlette", "jsonschema"} <= absent_from("worker.txt")
     assert not {"fastapi", "uvicorn", "temporalio", "psycopg"} & absent_from("gateway.txt")
     assert not {"temporalio", "psycopg", "alembic"} & absent_from("worker.txt")
-    assert {"pytest", "httpx", "rich"} <= absent_from("gateway.txt") & absent_from("worker.txt")
+    assert {"pytest", "typer", "rich"} <= absent_from("gateway.txt") & absent_from("worker.txt")

@@ -1,16 +1,10 @@
-"""Runs docs/howto/write-a-processor.md: its files, its commands' settings, its jobs and answers.
-
-A code block's info string says what it is: `python PATH` and `json PATH` are files,
-`json answer to PATH` is what comes back when that job is submitted, `sh` a command.
-"""
+"""Runs docs/howto/write-a-processor.md: its files, its commands' settings, its jobs and answers."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +12,22 @@ import httpx
 import pytest
 
 from fanfold.devstack.running import running
+from tests.e2e.pages import Page
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "write-a-processor.md"
-ANSWER = "answer to "
+PAGE = Page("write-a-processor.md")
+ROOT = Path(__file__).parents[2]
 
-BLOCK = re.compile(
-    r"^```(?P<language>\w+) ?(?P<place>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    language: str
-    place: str
-    text: str
-
-
-BLOCKS = [
-    Block(found["language"], found["place"], found["text"])
-    for found in BLOCK.finditer(PAGE.read_text())
+ANSWERS = {place: json.loads(text) for place, text in PAGE.answers.items()}
+STARTS = [
+    line.split("=", 1)[1].split(" ") for line in PAGE.commands if "FANFOLD_PROCESSORS=" in line
 ]
-FILES = {
-    block.place: block.text
-    for block in BLOCKS
-    if block.place and not block.place.startswith(ANSWER)
-}
-ANSWERS = {
-    block.place.removeprefix(ANSWER): json.loads(block.text)
-    for block in BLOCKS
-    if block.place.startswith(ANSWER)
-}
-COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block.text.splitlines()]
-STARTS = [line.split("=", 1)[1].split(" ") for line in COMMANDS if "FANFOLD_PROCESSORS=" in line]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader's directory, with every file of the page in it."""
     directory = tmp_path_factory.mktemp("shop")
-    for place, text in FILES.items():
-        path = directory / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    PAGE.write_to(directory)
     return directory
 
 
@@ -68,23 +36,24 @@ def shop_api(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     """The stack that the page's last start command makes."""
     processors, *command = STARTS[-1]
     assert command == ["fanfold", "up"]
-    settings = {"FANFOLD_PROCESSORS": processors, "PYTHONPATH": str(shop)}
+    settings = {"FANFOLD_PROCESSORS": processors, "PYTHONPATH": str(ROOT)}
+    data = tmp_path_factory.mktemp("data")
     with (
-        running(tmp_path_factory.mktemp("data"), settings) as stack,
+        running(data, settings, directory=shop) as stack,
         httpx.Client(base_url=stack.url, timeout=60) as client,
     ):
         yield client
 
 
 def test_every_job_on_the_page_has_its_answer() -> None:
-    assert {place for place in FILES if place.startswith("jobs/")} == set(ANSWERS)
+    assert {place for place in PAGE.files if place.startswith("jobs/")} == set(ANSWERS)
     assert ANSWERS
 
 
 def test_the_last_start_command_names_every_processor_that_a_job_uses() -> None:
     first, last = (set(names.split(",")) for names, *_ in (STARTS[0], STARTS[-1]))
     named = {reference.partition(":")[2] for reference in last}
-    used = {json.loads(FILES[place])["processor"] for place in ANSWERS}
+    used = {json.loads(PAGE.files[place])["processor"] for place in ANSWERS}
 
     assert first < last
     assert used <= named
@@ -115,19 +84,19 @@ def test_the_order_to_iceland_takes_three_attempts_and_the_voucher_none(
     ]
 
 
-def test_the_pot_is_kept_though_the_cup_failed_their_chunk(
-    shop_api: httpx.Client, shop: Path
-) -> None:
+def test_the_cup_alone_has_failed(shop_api: httpx.Client, shop: Path) -> None:
     job = json.loads((shop / "jobs/no-price.json").read_text())
     answer = shop_api.post("/jobs", json=job, headers={"Prefer": "wait=30"}).json()
 
     child = shop_api.get(f"/jobs/{answer['id']}/children/1").json()
 
-    assert child["partial_result"] == [None, {"sku": "pot", "gross": 37.2}]
+    assert child["state"] == "partially_succeeded"
+    assert child["result"] == [None, {"sku": "pot", "gross": 37.2}]
     assert [(error["item"], error["type"]) for error in child["item_errors"]] == [
         (0, "ValidationError")
     ]
     assert child["attempts"] == 1
+    assert [(group["first_index"], group["first_item"]) for group in answer["errors"]] == [(1, 0)]
 
 
 def test_the_catalog_shows_the_docstring_and_the_options(shop_api: httpx.Client) -> None:
@@ -139,17 +108,15 @@ def test_the_catalog_shows_the_docstring_and_the_options(shop_api: httpx.Client)
 
 def test_the_page_s_own_tests_pass(shop: Path) -> None:
     """As the reader runs them: in their directory, with Fanfold on the path."""
-    (command,) = (line.split(" ") for line in COMMANDS if "pytest" in line)
-    path = os.pathsep.join([str(Path(__file__).parents[2]), str(shop)])
-
+    (command,) = (line.split(" ") for line in PAGE.commands if "pytest" in line)
     done = subprocess.run(
         [sys.executable, *command[1:], "-q", "-p", "no:cacheprovider"],
         cwd=shop,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{FILES['tests/test_shop.py'].count('def test_')} passed" in done.stdout
+    assert f"{PAGE.files['tests/test_shop.py'].count('def test_')} passed" in done.stdout

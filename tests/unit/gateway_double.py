@@ -40,9 +40,8 @@ class Server:
 def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def _handle(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, self.rfile.read(length))
+            asked = Asked(self.command, self.path, headers, self._body())
             server.asked.append(asked)
             given = answer(asked)
             self.close_connection = True
@@ -56,7 +55,17 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - the standard library's names
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            pieces = []
+            while size := int(self.rfile.readline(), 16):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(pieces)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the standard library's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -1,9 +1,10 @@
 """The client with large bodies: files sent bit by bit, compressed answers expanded bit by bit."""
 
 import gzip
+import json
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
@@ -13,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.client.errors import Refused, Unreachable
-from fanfold.client.http import Fanfold
-from fanfold.client.transfer import BrokenOff, expanded, lines_of
+from fanfold import Refused, Unreachable
+from fanfold.client.transfer import BrokenOff, Expander, Lines
+from tests.unit.either_client import Connect
 from tests.unit.gateway_double import Answer, Asked, serving
-from tests.unit.test_client import a_job, always, parameters
+from tests.unit.test_client import a_child, a_job, always, parameters
 
 MIB = 1024 * 1024
 GZIP = {"Content-Encoding": "gzip"}
@@ -45,8 +46,8 @@ def form_of(asked: Asked) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_file_of_items_is_sent_after_the_job(items: Path) -> None:
-    with serving(always(a_job(), 202)) as server, Fanfold(server.url) as fanfold:
+def test_a_file_of_items_is_sent_after_the_job(connect: Connect, items: Path) -> None:
+    with serving(always(a_job(), 202)) as server, connect(server.url) as fanfold:
         job = fanfold.submit_file({"processor": "double"}, items)
     (asked,) = server.asked
     assert job.id == "job_1"
@@ -58,60 +59,62 @@ def test_a_file_of_items_is_sent_after_the_job(items: Path) -> None:
     ]
 
 
-def test_progress_goes_up_to_the_size_of_the_file(items: Path) -> None:
+def test_progress_goes_up_to_the_size_of_the_file(connect: Connect, items: Path) -> None:
     sent: list[int] = []
-    with serving(always(a_job(), 202)) as server, Fanfold(server.url) as fanfold:
+    with serving(always(a_job(), 202)) as server, connect(server.url) as fanfold:
         fanfold.submit_file({}, items, on_progress=sent.append)
     assert sent == sorted(sent)
     assert sent[-1] == items.stat().st_size
     assert len(set(sent)) > 3
 
 
-def test_a_broken_connection_sends_the_whole_file_again_with_the_same_key(items: Path) -> None:
+def test_a_broken_connection_sends_the_whole_file_again_with_the_same_key(
+    connect: Connect, items: Path
+) -> None:
     answers = [Answer(None), Answer(202, a_job())]
-    with serving(lambda _: answers.pop(0)) as server, Fanfold(server.url) as fanfold:
+    with serving(lambda _: answers.pop(0)) as server, connect(server.url) as fanfold:
         fanfold.submit_file(b"{}", items, idempotency_key="mine")
     first, second = server.asked
     assert form_of(first) == form_of(second)
     assert {asked.headers["idempotency-key"] for asked in server.asked} == {"mine"}
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with Fanfold("http://localhost:1") as fanfold, pytest.raises(FileNotFoundError):
+def test_a_file_that_is_not_there_is_told(connect: Connect, tmp_path: Path) -> None:
+    with connect("http://localhost:1") as fanfold, pytest.raises(FileNotFoundError):
         fanfold.submit_file({}, tmp_path / "absent.csv")
 
 
-def test_a_job_is_purged_with_an_answer_without_a_body() -> None:
-    with serving(lambda _: Answer(204, raw=b"")) as server, Fanfold(server.url) as fanfold:
+def test_a_job_is_purged_with_an_answer_without_a_body(connect: Connect) -> None:
+    with serving(lambda _: Answer(204, raw=b"")) as server, connect(server.url) as fanfold:
         fanfold.purge("job_1")
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("DELETE", "/jobs/job_1?purge=true")
 
 
-def test_a_refused_purge_is_told() -> None:
+def test_a_refused_purge_is_told(connect: Connect) -> None:
     problem = {"code": "job_not_finished", "detail": "cancel it"}
     with (
         serving(always(problem, 409)) as server,
-        Fanfold(server.url) as fanfold,
+        connect(server.url) as fanfold,
         pytest.raises(Refused, match="cancel it"),
     ):
         fanfold.purge("job_1")
 
 
-def test_results_are_asked_for_compressed_and_expanded() -> None:
-    lines = [b'{"index":%d}' % index for index in range(50_000)]
-    body = gzip.compress(b"".join(line + b"\n" for line in lines))
+def test_results_are_asked_for_compressed_and_expanded(connect: Connect) -> None:
+    children = [json.dumps(a_child(index)).encode() for index in range(5_000)]
+    body = gzip.compress(b"".join(line + b"\n" for line in children))
     with (
         serving(lambda _: Answer(raw=body, headers=GZIP)) as server,
-        Fanfold(server.url) as fanfold,
+        connect(server.url) as fanfold,
     ):
-        assert list(fanfold.results("job_1")) == lines
+        assert [child.index for child in fanfold.results("job_1")] == list(range(5_000))
     assert server.asked[0].headers["accept-encoding"] == "gzip"
 
 
-def test_csv_is_given_as_it_comes() -> None:
+def test_csv_is_given_as_it_comes(connect: Connect) -> None:
     text = b"index,item\r\n0,0\r\n"
-    with serving(lambda _: Answer(raw=text)) as server, Fanfold(server.url) as fanfold:
+    with serving(lambda _: Answer(raw=text)) as server, connect(server.url) as fanfold:
         pieces = fanfold.result_bytes("job_1", state="failed", format="csv", columns=["a", "b"])
         assert b"".join(pieces) == text
     assert sorted(parameters(server.asked[0])) == [
@@ -122,14 +125,23 @@ def test_csv_is_given_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 9, 100])
-def test_a_compressed_answer_that_ends_too_early_is_not_taken_for_all_of_it(cut: int) -> None:
+def test_a_compressed_answer_that_ends_too_early_is_not_taken_for_all_of_it(
+    connect: Connect, cut: int
+) -> None:
     body = gzip.compress(bytes(range(256)) * 10)[:-cut]
     with (
         serving(lambda _: Answer(raw=body, headers=GZIP)) as server,
-        Fanfold(server.url) as fanfold,
+        connect(server.url) as fanfold,
         pytest.raises(Unreachable, match="broke off"),
     ):
-        list(fanfold.results("job_1"))
+        list(fanfold.result_bytes("job_1"))
+
+
+def expanded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    expander = Expander("gzip")
+    for piece in pieces:
+        yield from expander.feed(piece)
+    yield from expander.end()
 
 
 def test_what_is_no_gzip_is_told() -> None:
@@ -169,4 +181,6 @@ def test_however_it_is_cut_the_same_bytes_come_out(data: bytes, sizes: list[int]
 )
 def test_lines_are_put_together_from_pieces(lines: list[bytes], sizes: list[int]) -> None:
     text = b"".join(line + b"\n" for line in lines)
-    assert list(lines_of(pieces_of(text, sizes))) == lines
+    reader = Lines()
+    found = [line for piece in pieces_of(text, sizes) for line in reader.feed(piece)]
+    assert [*found, *reader.end()] == lines

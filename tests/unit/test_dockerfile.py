@@ -17,7 +17,7 @@ BOTH = {
 }
 PACKAGES = {
     "gateway": BOTH | {"app"},
-    "worker": BOTH | {"workers", "deploy/worker_is_polling.py"},
+    "worker": BOTH | {"client", "workers", "deploy/worker_is_polling.py"},
 }
 
 

@@ -7,8 +7,9 @@ import pytest
 
 import fanfold.workers.fold
 from fanfold.contract.failures import FailureType
+from fanfold.processing import Reducer
 from fanfold.workers.fold import Fold, FoldFailed
-from fanfold.workers.processor import Reducer, ReducerType
+from fanfold.workers.processor import ReducerType
 from fanfold.workers.reducers.collect import Collect
 from fanfold.workers.reducers.merge import Merge
 from fanfold.workers.reducers.sum import Sum

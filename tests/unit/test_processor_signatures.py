@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from fanfold.processing import ProcessorContext, ValidationError
-from fanfold.workers.processor import NotAProcessor, Processor, example
+from fanfold.processing import ProcessorContext, ValidationError, example
+from fanfold.workers.processor import NotAProcessor, Processor
 
 
 def shout(item: str, *, marks: int = 1) -> str:

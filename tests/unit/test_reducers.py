@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.contract.json_values import UnstorableValue, encode
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import Reducer
+from fanfold.processing import Reducer, ValidationError
 from fanfold.workers.reducers.collect import Collect
 from fanfold.workers.reducers.merge import Merge
 from fanfold.workers.reducers.merge_counts import MergeCounts

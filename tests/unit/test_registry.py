@@ -14,7 +14,7 @@ from fanfold.workers.registry import CannotLoad, Registry
 PLUGIN = '''
 from typing import Any
 
-from fanfold.workers.processor import example
+from fanfold.processing import example
 
 
 def shout(item: str, *, marks: int = 1) -> str:

@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from fanfold.client.models import FINISHED
+from fanfold.client import models
 from fanfold.contract.states import ChunkState, JobState
 
 
@@ -26,5 +26,9 @@ def test_a_client_may_ask_for_known_states_only() -> None:
         asked.validate_python("hibernating")
 
 
-def test_the_client_which_imports_nothing_of_ours_knows_the_same_states_as_finished() -> None:
-    assert set(FINISHED) == {state for state in JobState if state.is_terminal}
+def test_the_client_which_imports_nothing_of_ours_knows_the_same_states() -> None:
+    assert {str(state) for state in JobState} <= {str(state) for state in models.JobState}
+    assert {str(state) for state in ChunkState} <= {str(state) for state in models.ChildState}
+    assert {str(state) for state in models.FINISHED} == {
+        str(state) for state in JobState if state.is_terminal
+    }

@@ -4,8 +4,7 @@ from collections import Counter
 from typing import Any
 
 from fanfold.contract import json_values
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ValidationError, example
 
 
 @example(

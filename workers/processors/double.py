@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field, StrictFloat, StrictInt
 from temporalio.exceptions import ApplicationError
 
-from fanfold.processing import ProcessorContext
-from fanfold.workers.processor import example
+from fanfold.processing import ProcessorContext, example
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ValidationError, example
 
 
 @example(

@@ -8,8 +8,7 @@ import pydantic
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from fanfold.processing import ItemDropped, ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ItemDropped, ValidationError, example
 
 Kind = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from fanfold.workers.processor import example
+from fanfold.processing import example
 
 # Letters and digits of any script, with apostrophes and hyphens inside a word.
 _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fanfold.workers.processor import example
+from fanfold.processing import example
 
 
 @example({"chunks": [[1], [3]], "processor": "double"})

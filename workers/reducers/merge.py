@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ValidationError, example
 
 
 @example({"items": ["a", "b", "c"], "chunk_size": 2, "processor": "transform"})

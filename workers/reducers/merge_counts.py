@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ValidationError, example
 
 
 @example(

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-from fanfold.processing import ValidationError
-from fanfold.workers.processor import example
+from fanfold.processing import ValidationError, example
 
 
 @example({"items": [1, 2, 3, 4], "chunk_size": 2, "processor": "double"})

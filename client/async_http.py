@@ -1,0 +1,213 @@
+"""The client for asyncio, over the same calls as its twin in `http.py`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from fanfold.client import calls
+from fanfold.client.calls import Call, JobBody, OnJob, Page
+from fanfold.client.errors import Unreachable
+from fanfold.client.http import TIMEOUT
+from fanfold.client.models import CatalogEntry, Child, Item, Job, Part
+from fanfold.client.transfer import BrokenOff, Expander, Items, Lines, OnProgress, Source
+
+Read = TypeVar("Read")
+
+
+class AsyncFanfold:
+    """A connection to a gateway; use it in an `async with` block, within one event loop.
+
+    The methods are those of Fanfold, with the same names, arguments and errors: what gives one
+    answer is awaited, what gives many is read by `async for`.
+    """
+
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None) -> None:
+        """Talk to the gateway at this base URL.
+
+        `headers` go with every request: what a proxy before the gateway asks for, say.
+        """
+        base_url, all_headers = calls.connection(url, headers)
+        self._http = httpx.AsyncClient(base_url=base_url, headers=all_headers, timeout=TIMEOUT)
+        self._url = url
+
+    async def __aenter__(self) -> Self:
+        """Keep connections open until the block ends."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def submit(
+        self,
+        job: JobBody,
+        *,
+        items: Items | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Submit a job, given as the request's object or as its JSON text.
+
+        `items` may be a generator: they are sent as they come, and never all held. Dates,
+        dataclasses and pydantic models are sent as their JSON.
+
+        Without a key of yours one is made up, so that trying again after a broken connection
+        (which this does, twice, unless the items come from a generator) makes no second job.
+        """
+        return await self._send(calls.submit(job, items, idempotency_key))
+
+    async def submit_file(
+        self,
+        job: JobBody,
+        items: Path,
+        *,
+        idempotency_key: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Job:
+        """Submit a job whose items are in a file, which is read and sent bit by bit.
+
+        What the file holds is told by its name: .ndjson, .jsonl, .csv or .json, and then
+        .gz where it is compressed. Raises OSError where it cannot be read.
+        """
+        return await self._send(calls.submit_file(job, items, idempotency_key, on_progress))
+
+    async def put_part(self, job_id: str, number: int, items: Items) -> Part:
+        """Send a part, 1 to 100,000, of the items of a job with `"source": "upload"`.
+
+        A part sent again under its number takes the place of the earlier one.
+        """
+        return await self._send(calls.put_part(job_id, number, items))
+
+    async def seal(self, job_id: str) -> Job:
+        """Start a job whose items came in parts."""
+        return await self._send(calls.seal(job_id))
+
+    async def get(self, job_id: str, *, wait_seconds: int | None = None) -> Job:
+        """The job; with `wait_seconds`, at most 60, as soon as it is finished, or then."""
+        return await self._send(calls.get(job_id, wait_seconds))
+
+    async def wait(
+        self,
+        job_id: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - one that says how far the job is
+        on_progress: OnJob | None = None,
+    ) -> Job:
+        """The job once it is finished.
+
+        Raises WaitTimeout, a TimeoutError, where that takes longer than `timeout` seconds; the
+        job goes on. `on_progress` is called with the job about once a second, and at its end.
+        """
+        waiting = calls.Waiting(job_id, timeout, on_progress)
+        while not waiting.is_over(job := await self._send(waiting.call())):
+            pass
+        return job
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel the job; what has finished is kept."""
+        return await self._send(calls.cancel(job_id))
+
+    async def purge(self, job_id: str) -> None:
+        """Remove a finished job with all its data."""
+        await self._send(calls.purge(job_id))
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Job]:
+        """Jobs, newest first, read page by page; at most `limit`."""
+        return self._each(calls.jobs(state, labels, limit))
+
+    def children(
+        self, job_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Child]:
+        """The job's children in index order, read page by page; at most `limit`."""
+        return self._each(calls.children(job_id, state, limit))
+
+    async def child(self, job_id: str, index: int) -> Child:
+        """One child of the job."""
+        return await self._send(calls.child(job_id, index))
+
+    def items(
+        self, job_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Item]:
+        """The job's items in order, each with what came of it; at most `limit`."""
+        return self._each(calls.items(job_id, state, limit))
+
+    async def results(self, job_id: str, *, state: str | None = None) -> AsyncIterator[Child]:
+        """The finished children in index order, streamed; with `state` those in that state."""
+        lines = Lines()
+        async for piece in self.result_bytes(job_id, state=state):
+            for line in lines.feed(piece):
+                yield calls.read_result(self._url, line)
+        for line in lines.end():
+            yield calls.read_result(self._url, line)
+
+    async def result_bytes(
+        self,
+        job_id: str,
+        *,
+        state: str | None = None,
+        format: str = "ndjson",  # noqa: A002 - the gateway's word for it
+        columns: Sequence[str] = (),
+    ) -> AsyncIterator[bytes]:
+        """The results as NDJSON or, with the format "csv", as CSV: bytes as they arrive."""
+        request = self._request(calls.results(job_id, state, format, columns))
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_error:
+                    raise calls.refused(response.status_code, await response.aread())
+                expander = Expander(response.headers.get("Content-Encoding"))
+                async for piece in response.aiter_raw():
+                    for text in expander.feed(piece):
+                        yield text
+                for text in expander.end():
+                    yield text
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, BrokenOff) as error:
+            raise Unreachable(f"{self._url} broke off: {error}") from error
+
+    async def processors(self) -> list[CatalogEntry]:
+        """What the workers can do with a chunk or an item."""
+        return await self._send(calls.processors())
+
+    async def reducers(self) -> list[CatalogEntry]:
+        """What the workers can make of all results."""
+        return await self._send(calls.reducers())
+
+    async def _each(self, call: Call[Page[Read]] | None) -> AsyncIterator[Read]:
+        while call is not None:
+            page = await self._send(call)
+            for entry in page.entries:
+                yield entry
+            call = page.next
+
+    async def _send(self, call: Call[Read]) -> Read:
+        try:
+            response = await self._http.send(self._request(call))
+        except httpx.HTTPError as error:
+            if call.tries > 1:
+                return await self._send(replace(call, tries=call.tries - 1))
+            raise Unreachable(f"{self._url} does not answer: {error}") from error
+        return call.read(self._url, response.status_code, response.content)
+
+    def _request(self, call: Call[Any]) -> httpx.Request:
+        content = call.content
+        return self._http.build_request(
+            call.method,
+            call.path,
+            params=call.parameters,
+            headers=call.headers,
+            content=content.async_pieces() if isinstance(content, Source) else content,
+        )

@@ -1,0 +1,57 @@
+"""The how-to pages, read for the tests that run them.
+
+A code block's info string says what it is: `python PATH` and `json PATH` are files, `sh` holds
+commands, and other blocks with a place are what comes of it: `answer to PATH`, `output of PATH`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "howto"
+ANSWER, OUTPUT = "answer to ", "output of "
+
+_BLOCK = re.compile(
+    r"^```(?P<language>\w+) ?(?P<place>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    place: str
+    text: str
+
+
+class Page:
+    """A page's files, what is said to come of them, and its commands."""
+
+    def __init__(self, name: str) -> None:
+        found = _BLOCK.finditer((HOW_TO / name).read_text())
+        self.blocks = [Block(one["language"], one["place"], one["text"]) for one in found]
+        self.answers, self.outputs = self._after(ANSWER), self._after(OUTPUT)
+        self.files = {
+            block.place: block.text
+            for block in self.blocks
+            if block.place and not block.place.startswith((ANSWER, OUTPUT))
+        }
+        self.commands = [
+            line
+            for block in self.blocks
+            if block.language == "sh"
+            for line in block.text.split("\n")
+        ]
+
+    def _after(self, words: str) -> dict[str, str]:
+        return {
+            block.place.removeprefix(words): block.text
+            for block in self.blocks
+            if block.place.startswith(words)
+        }
+
+    def write_to(self, directory: Path) -> None:
+        """Put every file of the page where its reader has it."""
+        for place, text in self.files.items():
+            path = directory / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)

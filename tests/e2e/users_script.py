@@ -1,0 +1,136 @@
+"""A user's script that uses all that `fanfold` has; type-checked outside of the repository."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+import fanfold
+from fanfold import (
+    AsyncFanfold,
+    CatalogEntry,
+    Child,
+    ChildState,
+    ChunkCounts,
+    ErrorGroup,
+    Failure,
+    Fanfold,
+    FanfoldError,
+    Item,
+    ItemCounts,
+    ItemDropped,
+    ItemError,
+    ItemState,
+    Job,
+    JobState,
+    Part,
+    ProcessorContext,
+    Progress,
+    Reducer,
+    Refused,
+    RetryLater,
+    Unreachable,
+    ValidationError,
+    WaitTimeout,
+    example,
+)
+from fanfold.testing import run
+
+URL = "http://localhost:8000"
+
+
+@example({"items": ["tea"], "options": {"marks": 2}})
+def shout(item: str, *, marks: int = 1, context: ProcessorContext) -> str:
+    if not item:
+        raise ItemDropped("nothing to shout")
+    if len(item) > 100:
+        raise ValidationError("too long")
+    if context.attempt == 1 and context.stage == 0 and context.run == 1:
+        raise RetryLater(0.5, f"{context.idempotency_key} of {context.item_key} is not ready")
+    return item.upper() + "!" * marks
+
+
+class Longest:
+    def __init__(self) -> None:
+        self._longest = ""
+
+    def add(self, index: int, result: list[str]) -> None:  # noqa: ARG002 - what reducers get
+        self._longest = max(self._longest, *result, key=len)
+
+    def result(self) -> str:
+        return self._longest
+
+
+REDUCER: type[Reducer] = Longest
+
+
+def numbers() -> Iterator[dict[str, int]]:
+    yield {"n": 1}
+
+
+async def async_numbers() -> AsyncIterator[dict[str, int]]:
+    yield {"n": 1}
+
+
+def show(job: Job) -> None:
+    counts, items, progress = job.chunks, job.items, job.progress
+    assert_type(counts, ChunkCounts)
+    assert_type(items, ItemCounts)
+    assert_type(progress, Progress)
+    assert_type(job.created_at, datetime)
+    assert_type(job.errors, list[ErrorGroup])
+    if job.state == "failed":
+        assert_type(job.error, Failure | None)
+    if job.state is JobState.CANCELLED:
+        assert_type(job.finished_at, datetime | None)
+
+
+def blocking() -> list[object]:
+    with Fanfold(URL, headers={"Authorization": "Bearer x"}) as client:
+        job = client.submit({"processor": "shout"}, items=numbers(), idempotency_key="monday")
+        client.submit(b'{"items": [1]}')
+        client.submit_file('{"processor": "shout"}', Path("items.csv"), on_progress=print)
+        part = client.put_part(job.id, 1, [1, 2])
+        assert_type(part, Part)
+        client.seal(job.id)
+        try:
+            job = client.wait(job.id, timeout=10, on_progress=show)
+        except WaitTimeout as timed_out:
+            job = client.cancel(timed_out.job.id)
+        except Refused as refused:
+            return [refused.status, refused.code, refused.detail, *refused.errors]
+        except (Unreachable, FanfoldError):
+            return []
+        for child in client.children(job.id, state="failed", limit=10):
+            assert_type(child, Child)
+            assert_type(child.item_errors, list[ItemError])
+            if child.state is ChildState.FAILED:
+                return [child.traceback, child.finished_at]
+        for item in client.items(job.id, state=ItemState.FAILED):
+            assert_type(item, Item)
+        for result in client.results(job.id):
+            assert_type(result, Child)
+        text = b"".join(client.result_bytes(job.id, format="csv", columns=["a"]))
+        assert_type(client.processors(), list[CatalogEntry])
+        assert_type(client.reducers(), list[CatalogEntry])
+        newest: Job | None = next(client.jobs(labels={"team": "data"}), None)
+        client.purge(job.id)
+        return [text, newest, client.child(job.id, 0), client.get(job.id, wait_seconds=5)]
+
+
+async def asynchronous() -> list[Any]:
+    async with AsyncFanfold(URL) as client:
+        job = await client.submit({"processor": "shout"}, items=async_numbers())
+        job = await client.wait(job.id, on_progress=show)
+        assert_type(job, Job)
+        await client.put_part(job.id, 1, async_numbers())
+        return [
+            *[child async for child in client.results(job.id)],
+            *[item async for item in client.items(job.id)],
+            *[job async for job in client.jobs()],
+        ]
+
+
+def test_shout() -> None:
+    assert run(shout, ["tea"], options={"marks": 2}, attempt=2) == ["TEA!!"]
+    assert fanfold.__doc__
