@@ -9,7 +9,7 @@ from typing import Any
 import airportsdata
 
 from fanfold import Fanfold, Job, JobState
-from fanfold.cli import output
+from fanfold.cli import output, tables
 from fanfold.cli.exits import Exit
 from fanfold.devstack.running import running
 
@@ -72,12 +72,12 @@ def run_demo() -> int:
                 f"in chunks of {CHUNK_SIZE}."
             )
             counted = output.watch(fanfold, fanfold.submit(airports_job(items)))
-            output.print_job(counted, stack.url)
+            tables.print_job(counted, stack.url)
             _print_countries(counted)
             output.out.print("\n[bold]2. Partial failure:[/] five chunks, the even ones fail.")
             lab = output.watch(fanfold, fanfold.submit(LAB_5))
-            output.print_job(lab, stack.url)
-            output.print_children(fanfold.children(lab.id))
+            tables.print_job(lab, stack.url)
+            tables.print_children(fanfold.children(lab.id))
     output.out.print(
         f"\nDone in {time.monotonic() - started:.0f} s; everything is stopped again. "
         "`make up` starts a stack that stays."

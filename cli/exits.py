@@ -15,13 +15,15 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line or a setting is wrong."""
     PARTIALLY_SUCCEEDED = 3
-    """The job finished with some chunks failed."""
+    """The job finished with some items failed."""
     FAILED = 4
     """The job failed."""
     CANCELLED = 5
     """The job was cancelled."""
     UNREACHABLE = 6
     """The gateway does not answer."""
+    INTERRUPTED = 130
+    """Ctrl-C; a job that was waited for goes on."""
 
 
 BY_STATE: dict[str, Exit] = {

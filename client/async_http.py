@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 
@@ -65,17 +65,21 @@ class AsyncFanfold:
     async def submit_file(
         self,
         job: JobBody,
-        items: Path,
+        items: Path | BinaryIO,
         *,
+        file_name: str | None = None,
         idempotency_key: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> Job:
-        """Submit a job whose items are in a file, which is read and sent bit by bit.
+        """Submit a job whose items are in a file or a stream, read and sent bit by bit.
 
-        What the file holds is told by its name: .ndjson, .jsonl, .csv or .json, and then
-        .gz where it is compressed. Raises OSError where it cannot be read.
+        What is in it is told by the file's name, or by `file_name`, which a stream needs:
+        .ndjson, .jsonl, .csv or .json, and then .gz where it is compressed. Raises OSError
+        where it cannot be read. A stream is not sent a second time where nobody answers.
         """
-        return await self._send(calls.submit_file(job, items, idempotency_key, on_progress))
+        return await self._send(
+            calls.submit_file(job, items, file_name, idempotency_key, on_progress)
+        )
 
     async def put_part(self, job_id: str, number: int, items: Items) -> Part:
         """Send a part, 1 to 100,000, of the items of a job with `"source": "upload"`.

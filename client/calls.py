@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
 import pydantic
@@ -25,6 +25,7 @@ from fanfold.client.transfer import (
     Ndjson,
     OnProgress,
     Source,
+    StreamBytes,
     json_text,
 )
 
@@ -109,10 +110,18 @@ def submit(job: JobBody, items: Items | None, key: str | None) -> Call[Job]:
 
 
 def submit_file(
-    job: JobBody, items: Path, key: str | None, on_progress: OnProgress | None
+    job: JobBody,
+    items: Path | BinaryIO,
+    file_name: str | None,
+    key: str | None,
+    on_progress: OnProgress | None,
 ) -> Call[Job]:
-    """Submit a job whose items are in a file; raises OSError where it cannot be read."""
-    return _form(job, FileBytes(items, on_progress), items.name, key)
+    """Submit a job whose items are in a file or stream; raises OSError where it cannot be read."""
+    if isinstance(items, Path):
+        return _form(job, FileBytes(items, on_progress), file_name or items.name, key)
+    if file_name is None:
+        raise TypeError("a stream of items needs a file_name, like items.ndjson")
+    return _form(job, StreamBytes(items, on_progress), file_name, key)
 
 
 def _form(job: JobBody, items: Source, file_name: str, key: str | None) -> Call[Job]:

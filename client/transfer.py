@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from pydantic_core import to_jsonable_python
@@ -139,6 +139,31 @@ class FileBytes:
     def _tell(self, file: io.BufferedReader) -> None:
         if self.on_progress is not None:
             self.on_progress(file.tell())
+
+
+@dataclass(frozen=True)
+class StreamBytes:
+    """A stream as it is: a pipe, say."""
+
+    stream: BinaryIO
+    on_progress: OnProgress | None = None
+    is_repeatable: bool = False
+
+    def pieces(self) -> Iterator[bytes]:
+        """As Source has it."""
+        # What has come is sent: whoever writes slowly is not waited for.
+        read, sent = getattr(self.stream, "read1", self.stream.read), 0
+        while piece := read(_SENT_BYTES):
+            yield piece
+            sent += len(piece)
+            if self.on_progress is not None:
+                self.on_progress(sent)
+
+    async def async_pieces(self) -> AsyncIterator[bytes]:
+        """As Source has it."""
+        pieces = self.pieces()
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            yield piece
 
 
 class JobForm:

@@ -223,7 +223,8 @@ def test_every_make_target_named_on_a_page_exists() -> None:
 
 def test_every_setting_named_on_a_page_exists() -> None:
     known = {f"FANFOLD_{name.upper()}" for kind in READERS.values() for name in kind.model_fields}
-    known |= set(re.findall(r"FANFOLD_\w+", (ROOT / "cli" / "main.py").read_text())) | OF_THE_TESTS
+    of_the_command_line = "".join(path.read_text() for path in (ROOT / "cli").glob("*.py"))
+    known |= set(re.findall(r"FANFOLD_\w+", of_the_command_line)) | OF_THE_TESTS
 
     named = {
         name for page in PAGES for name in re.findall(r"FANFOLD_[A-Z_]*[A-Z]", page.read_text())

@@ -3,13 +3,19 @@
 import csv
 import gzip
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from fanfold.devstack.running import RunningStack
-from tests.e2e.test_cli import Cli
+from tests.e2e.test_cli import Cli, is_asking
+from tests.unit.gateway_double import Answer, serving
+from tests.waiting import eventually
 
 COUNT: dict[str, Any] = {
     "processor": "count_by",
@@ -48,6 +54,73 @@ def test_items_are_sent_from_a_file(cli: Cli, tmp_path: Path, name: str) -> None
     assert name in done.stderr  # the progress bar of the file
 
 
+@pytest.mark.parametrize("name", ["a.ndjson", "a.ndjson.gz", "a.csv", "a.csv.gz", "a.json"])
+@pytest.mark.parametrize("source", ["standard input", "a name that tells nothing"])
+def test_items_come_from_standard_input_and_from_any_file(
+    cli: Cli, tmp_path: Path, name: str, source: str
+) -> None:
+    path = written(tmp_path, name)
+    options = [] if "ndjson" in name else ["--items-format", path.suffixes[0][1:]]
+    if source == "standard input":
+        with path.open("rb") as stdin:
+            job = cli.written(COUNT)
+            done = cli.run("submit", job, "--items", "-", *options, "--json", stdin=stdin)
+    else:
+        unnamed = path.rename(tmp_path / "export.dat")
+        options = options or ["--items-format", "ndjson"]
+        done = cli.submit(COUNT, "--items", str(unnamed), *options, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"] == EXPECTED
+
+
+def test_items_from_standard_input_are_sent_as_they_come_and_never_all_held(
+    tmp_path: Path,
+) -> None:
+    line = json.dumps("x" * 65_000) + "\n"
+    with serving(lambda _: Answer(422, {"detail": "seen", "code": "seen"})) as server:
+        cli = Cli(server.url, tmp_path)
+        sending = cli.started("submit", cli.written(COUNT), "--items", "-", stdin=subprocess.PIPE)
+        assert sending.stdin is not None
+        for _ in range(3000):
+            sending.stdin.write(line)
+        held_bytes = psutil.Process(sending.pid).memory_info().rss
+        _, err = sending.communicate(timeout=60)
+
+        assert "seen" in err
+        assert sending.returncode == 1
+        assert server.asked[0].body.count(line.encode()) == 3000
+        assert held_bytes < 120 * 1024 * 1024 < 3000 * len(line)
+
+
+def test_ctrl_c_while_items_are_sent_says_that_the_job_may_not_be_there(cli: Cli) -> None:
+    sending = cli.started("submit", cli.written(COUNT), "--items", "-", stdin=subprocess.PIPE)
+    assert sending.stdin is not None
+    sending.stdin.write("[1]\n")
+    sending.stdin.flush()
+    eventually(lambda: is_asking(sending), what="it sends")
+
+    sending.send_signal(signal.SIGINT)
+    _, err = sending.communicate(timeout=30)
+
+    assert sending.returncode == 130
+    assert "interrupted before the gateway answered; `fanfold list` shows" in err
+    assert "Traceback" not in err
+
+
+def test_items_come_from_a_pipe_with_a_name(cli: Cli, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    sending = cli.started(
+        "submit", cli.written(COUNT), "--items", str(pipe), "--items-format", "csv", "--json"
+    )
+    pipe.write_bytes(written(tmp_path, "a.csv").read_bytes())
+    out, err = sending.communicate(timeout=60)
+
+    assert sending.returncode == 0, err
+    assert json.loads(out)["result"] == EXPECTED
+
+
 def test_a_bad_line_is_told_with_its_number(cli: Cli, tmp_path: Path) -> None:
     path = written(tmp_path, "a.ndjson")
     path.write_text(path.read_text() + "{not json\n")
@@ -63,7 +136,37 @@ def test_a_file_of_items_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> 
     done = cli.submit(COUNT, "--items", str(tmp_path / "absent.csv"))
 
     assert done.returncode == 2
-    assert "does not exist" in done.stderr
+    assert "absent.csv: No such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "has no items; give them with --items FILE, or with --items - from standard input"),
+        (("--items", "{items}"), "say so with --items-format: ndjson, csv, json"),
+        (("--items", "-", "--items-format", "xml"), "'xml' is not one of 'ndjson', 'csv', 'json'"),
+    ],
+)
+def test_a_job_whose_items_cannot_be_told_is_not_sent(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    items = written(tmp_path, "a.csv").rename(tmp_path / "export")
+    with serving(lambda _: Answer(500)) as server:
+        cli = Cli(server.url, tmp_path)
+
+        done = cli.submit(COUNT, *(option.format(items=items) for option in options))
+
+        assert server.asked == []
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_job_and_its_items_cannot_both_be_standard_input(cli: Cli) -> None:
+    done = cli.run("submit", "-", "--items", "-", input="{}")
+
+    assert done.returncode == 2
+    assert "cannot both be standard input" in done.stderr
 
 
 def test_results_are_written_to_a_file_as_csv(cli: Cli, tmp_path: Path) -> None:

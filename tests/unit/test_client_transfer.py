@@ -1,6 +1,7 @@
 """The client with large bodies: files sent bit by bit, compressed answers expanded bit by bit."""
 
 import gzip
+import io
 import json
 import tracemalloc
 import zlib
@@ -77,6 +78,39 @@ def test_a_broken_connection_sends_the_whole_file_again_with_the_same_key(
     first, second = server.asked
     assert form_of(first) == form_of(second)
     assert {asked.headers["idempotency-key"] for asked in server.asked} == {"mine"}
+
+
+def test_a_stream_is_sent_under_the_name_that_is_given(connect: Connect) -> None:
+    sent: list[int] = []
+    with serving(always(a_job(), 202)) as server, connect(server.url) as fanfold:
+        fanfold.submit_file(
+            {}, io.BytesIO(b"[1]\n" * 50_000), file_name="a.ndjson", on_progress=sent.append
+        )
+    _, items = form_of(server.asked[0])
+    assert items == ("items", "a.ndjson", "application/octet-stream", b"[1]\n" * 50_000)
+    assert sent == sorted(sent)
+    assert sent[-1] == 200_000
+
+
+def test_a_stream_is_not_sent_a_second_time(connect: Connect) -> None:
+    with (
+        serving(lambda _: Answer(None)) as server,
+        connect(server.url) as fanfold,
+        pytest.raises(Unreachable),
+    ):
+        fanfold.submit_file({}, io.BytesIO(b"[1]\n"), file_name="a.ndjson")
+    assert len(server.asked) == 1
+
+
+def test_a_stream_without_a_name_is_told_before_anything_is_sent(connect: Connect) -> None:
+    with connect("http://localhost:1") as fanfold, pytest.raises(TypeError, match="file_name"):
+        fanfold.submit_file({}, io.BytesIO(b"[1]\n"))
+
+
+def test_a_file_may_go_by_another_name(connect: Connect, items: Path) -> None:
+    with serving(always(a_job(), 202)) as server, connect(server.url) as fanfold:
+        fanfold.submit_file({}, items, file_name="export.ndjson.gz")
+    assert form_of(server.asked[0])[1][1] == "export.ndjson.gz"
 
 
 def test_a_file_that_is_not_there_is_told(connect: Connect, tmp_path: Path) -> None:

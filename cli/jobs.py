@@ -1,0 +1,107 @@
+"""The commands on whole jobs: get, watch, list, cancel, purge."""
+
+import os
+import shlex
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanfold.cli.connection import connected, die
+from fanfold.cli.exits import BY_STATE, Exit
+from fanfold.cli.options import DEFAULT_URL, AsJson, JobId, Limit, Url, labels_of, state_of
+
+if TYPE_CHECKING:
+    from fanfold import Fanfold, Job
+
+# Jobs have no number that says how many there are: so many are counted, no more.
+_MOST_COUNTED = 1000
+
+app = typer.Typer()
+
+
+@app.command()
+def get(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Show a job as it is now."""
+    with connected(url) as fanfold:
+        show(fanfold.get(job_id), url, as_json=as_json)
+
+
+@app.command()
+def watch(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Watch a job to its end; the exit code says how it ended."""
+    with connected(url) as fanfold:
+        see_to_the_end(fanfold, fanfold.get(job_id), url, as_json=as_json)
+
+
+@app.command(name="list")
+def list_jobs(
+    *,
+    state: Annotated[
+        str | None, typer.Option(help="Only jobs in this state.", callback=state_of("JobState"))
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only jobs with name:value.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List jobs, newest first."""
+    from fanfold.cli import output, tables
+
+    labels = labels_of(label)
+    with connected(url) as fanfold:
+        found = fanfold.jobs(state=state, labels=labels, limit=limit + 1)
+        if as_json:
+            output.print_objects(islice(found, limit))
+        else:
+            tables.print_jobs(islice(found, limit))
+        if next(found, None) is not None:
+            most = limit + _MOST_COUNTED
+            counted = sum(1 for _ in fanfold.jobs(state=state, labels=labels, limit=most))
+            output.tell_of_more(counted - limit, limit=limit, is_least=counted == most)
+
+
+@app.command()
+def cancel(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job; what has finished is kept."""
+    with connected(url) as fanfold:
+        show(fanfold.cancel(job_id), url, as_json=as_json)
+
+
+@app.command()
+def purge(job_id: JobId, *, url: Url = DEFAULT_URL) -> None:
+    """Remove a finished job with all its data."""
+    with connected(url) as fanfold:
+        fanfold.purge(job_id)
+
+
+def see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) -> None:
+    """Wait for the job's end, show it, and exit as its state says."""
+    from fanfold.cli import output
+
+    try:
+        job = output.watch(fanfold, job)
+    except KeyboardInterrupt:
+        die(
+            Exit.INTERRUPTED,
+            f"fanfold: the job goes on; to watch it again: {_watch_command(job.id, url)}",
+        )
+    show(job, url, as_json=as_json)
+    raise typer.Exit(BY_STATE.get(job.state, Exit.FAILED))
+
+
+def show(job: "Job", url: str, *, as_json: bool) -> None:
+    """Print a job, for people or for scripts."""
+    from fanfold.cli import output, tables
+
+    if as_json:
+        output.print_objects([job])
+    else:
+        tables.print_job(job, url)
+
+
+def _watch_command(job_id: str, url: str) -> str:
+    command = ["fanfold", "watch", job_id]
+    if url != os.environ.get("FANFOLD_URL", DEFAULT_URL):
+        command += ["--url", url]
+    return shlex.join(command)

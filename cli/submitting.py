@@ -1,0 +1,104 @@
+"""`fanfold submit`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanfold.cli.connection import connected, die
+from fanfold.cli.exits import Exit
+from fanfold.cli.items_input import STANDARD_INPUT, ItemsFormat, UnknownFormat, items_input
+from fanfold.cli.jobs import see_to_the_end, show
+from fanfold.cli.options import DEFAULT_URL, AsJson, Url
+
+if TYPE_CHECKING:
+    from fanfold import Fanfold, Job
+
+# Any of these says what the job's data is.
+_DATA = frozenset({"items", "chunks", "source", "jobs"})
+
+app = typer.Typer()
+
+
+@app.command()
+def submit(
+    file: Annotated[str, typer.Argument(help="A JSON file with the job; - reads standard input.")],
+    *,
+    wait: Annotated[bool, typer.Option(help="Wait for the end, with a progress bar.")] = True,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key, the same job.")
+    ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(help="A file with the items; - reads standard input.", metavar="FILE"),
+    ] = None,
+    items_format: Annotated[
+        ItemsFormat | None,
+        typer.Option(
+            help="What the items are, where the name does not tell; standard input is NDJSON."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Submit a job."""
+    if file == "-" and items == STANDARD_INPUT:
+        die(Exit.USAGE, "fanfold submit: the job and its items cannot both be standard input")
+    try:
+        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        die(Exit.USAGE, f"fanfold submit: {file}: {error.strerror}")
+    if items is None and _has_no_data(body):
+        die(
+            Exit.USAGE,
+            f"fanfold submit: the job in {'standard input' if file == '-' else file} has no "
+            "items; give them with --items FILE, or with --items - from standard input",
+        )
+    with connected(url) as fanfold:
+        try:
+            if items is None:
+                job = fanfold.submit(body, idempotency_key=key)
+            else:
+                job = _submit_items(fanfold, body, items, items_format, key)
+        except KeyboardInterrupt:
+            die(
+                Exit.INTERRUPTED,
+                "fanfold submit: interrupted before the gateway answered; `fanfold list` shows "
+                "whether the job is there",
+            )
+        if wait:
+            see_to_the_end(fanfold, job, url, as_json=as_json)
+        else:
+            show(job, url, as_json=as_json)
+
+
+def _has_no_data(body: bytes) -> bool:
+    """Whether this is a job, and certainly one without data; the gateway judges the rest."""
+    try:
+        job = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(job, dict) and not _DATA & job.keys()
+
+
+def _submit_items(
+    fanfold: "Fanfold", body: bytes, items: Path, items_format: ItemsFormat | None, key: str | None
+) -> "Job":
+    from fanfold.cli import output
+
+    try:
+        given = items_input(items, items_format)
+        with output.sending(items) as on_progress:
+            return fanfold.submit_file(
+                body,
+                given.items,
+                file_name=given.file_name,
+                idempotency_key=key,
+                on_progress=on_progress,
+            )
+    except UnknownFormat as error:
+        die(Exit.USAGE, f"fanfold submit: {error}")
+    except OSError as error:
+        die(Exit.USAGE, f"fanfold submit: {items}: {error.strerror}")

@@ -1,0 +1,223 @@
+"""Jobs, children, items and the catalog as people read them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from fanfold import CatalogEntry, Child, Failure, Item, ItemError, Job
+from fanfold.cli.output import err, out
+
+MAX_SHOWN_RESULT = 2000
+MAX_CELL = 100
+MAX_ITEM_ERRORS = 20
+
+_COLORS = {
+    "succeeded": "green",
+    "partially_succeeded": "yellow",
+    "failed": "red",
+    "cancelled": "magenta",
+    "running": "cyan",
+    "cancelling": "magenta",
+}
+
+
+def print_job(job: Job, base_url: str) -> None:
+    """A job: its items, its chunks, why what failed did, the result, addresses."""
+    _line(f"[bold]{job.id}[/] {_colored(job.state)}  {escape(_printable(job.name or ''))}".rstrip())
+    items = f"{job.items.succeeded} of {job.items.total} succeeded"
+    _line(f"  items:  {items}{f', {job.items.failed} failed' if job.items.failed else ''}")
+    _line(f"  chunks: {_chunks(job)}")
+    for group in job.errors:
+        first = f"chunk {group.first_index}"
+        if group.first_item is not None:
+            first += f", item {group.first_item}"
+        _line(f"  {group.count} x {_error(group.type, group.message)} (first: {first})")
+    if job.error is not None:
+        _line(f"  {_failure(job.error)}")
+    if job.result is not None:
+        _line(f"  result: {escape(_cut(_json(job.result), MAX_SHOWN_RESULT))}")
+    _line(f"  {base_url.rstrip('/')}{job.links.self}")
+    if job.links.temporal_ui is not None:
+        _line(f"  {job.links.temporal_ui}")
+
+
+def print_jobs(jobs: Iterable[Job]) -> None:
+    """A table of jobs."""
+    table = Table(_whole("id", 30), _state(), "items", "failed", _folded("name"))
+    for job in jobs:
+        table.add_row(
+            job.id,
+            _colored(job.state),
+            f"{job.items.succeeded + job.items.failed}/{job.items.total}",
+            str(job.items.failed),
+            escape(_printable(job.name or "")),
+        )
+    out.print(table)
+
+
+def print_children(children: Iterable[Child]) -> None:
+    """A table of children."""
+    table = Table("index", _state(), "items", "attempts", "seconds", _folded("result or error"))
+    cells = _Cells()
+    for child in children:
+        table.add_row(
+            str(child.index),
+            _colored(child.state),
+            str(child.item_count),
+            str(child.attempts),
+            "" if child.duration_seconds is None else f"{child.duration_seconds:.3f}",
+            cells.outcome(child.error, child.result),
+        )
+    out.print(table)
+    cells.tell_of_cuts()
+
+
+def print_items(items: Iterable[Item]) -> None:
+    """A table of items."""
+    table = Table("index", "item", "key", _state(), _folded("result or error"))
+    cells = _Cells()
+    for item in items:
+        table.add_row(
+            str(item.index),
+            str(item.item),
+            "" if item.key is None else cells.cell(_json(item.key)),
+            _colored(item.state),
+            cells.outcome(item.error, item.result),
+        )
+    out.print(table)
+    cells.tell_of_cuts()
+
+
+def print_child(job_id: str, child: Child) -> None:
+    """One child: its outcome, its items' errors, and where the processor's code failed."""
+    _line(f"[bold]child {child.index}[/] of {escape(job_id)}: {_colored(child.state)}")
+    seconds = "" if child.duration_seconds is None else f", seconds: {child.duration_seconds:.3f}"
+    _line(f"  items: {child.item_count}, attempts: {child.attempts}{seconds}")
+    if child.error is not None and not child.item_errors:
+        _line(f"  {_failure(child.error)}")
+    for error in child.item_errors[:MAX_ITEM_ERRORS]:
+        _line(f"  item {error.item}{_key(error)}: {_error(error.type, error.message)}")
+    if (more := len(child.item_errors) - MAX_ITEM_ERRORS) > 0:
+        _line(f"  ... {more} more items failed; see them with --json")
+    if child.result is not None:
+        _line(f"  result: {escape(_cut(_json(child.result), MAX_SHOWN_RESULT))}")
+    if child.traceback:
+        for line in child.traceback.splitlines():
+            _line(f"  {escape(_printable(line))}")
+
+
+def print_catalog(entries: Iterable[CatalogEntry]) -> None:
+    """Names, first lines of descriptions, and options with their types and defaults."""
+    for entry in entries:
+        first = next(iter(entry.description.splitlines()), "")
+        _line(f"[bold]{escape(entry.name)}[/]  {escape(_printable(first))}".rstrip())
+        required = set(entry.options_schema.get("required", ()))
+        for name, schema in entry.options_schema.get("properties", {}).items():
+            text = f"{name}: {_type(schema)}"
+            if name in required:
+                text += ", required"
+            elif schema.get("default") is not None:
+                text += f" = {_json(schema['default'])}"
+            _line(f"  {escape(_printable(text))}")
+
+
+def _whole(header: str, width: int) -> Column:
+    """A column that is never made narrower, so that what is copied from it is whole."""
+    return Column(header, no_wrap=True, min_width=width)
+
+
+def _state() -> Column:
+    return _whole("state", len("partially_succeeded"))
+
+
+def _folded(header: str) -> Column:
+    """A column of several lines rather than cut."""
+    return Column(header, overflow="fold")
+
+
+class _Cells:
+    """Texts for cells of a table, which says so where it had to cut some."""
+
+    def __init__(self) -> None:
+        self._has_cut = False
+
+    def cell(self, text: str) -> str:
+        line = " ".join(text.split())
+        self._has_cut = self._has_cut or len(line) > MAX_CELL
+        return escape(_printable(_cut(line, MAX_CELL)))
+
+    def outcome(self, error: Failure | None, result: object) -> str:
+        if error is not None:
+            return self.cell(f"{error.type}: {error.message}")
+        return self.cell(_json(result)) if result is not None else ""
+
+    def tell_of_cuts(self) -> None:
+        if self._has_cut:
+            err.print("What ends in … was cut; --json has it whole.", soft_wrap=True)
+
+
+def _line(markup: str) -> None:
+    # Not wrapped: what is copied or searched for stays in one piece.
+    out.print(markup, soft_wrap=True)
+
+
+def _chunks(job: Job) -> str:
+    chunks = job.chunks
+    parts = [f"{chunks.succeeded} of {chunks.total} succeeded"]
+    for words, count in (
+        ("partially succeeded", chunks.partially_succeeded),
+        ("failed", chunks.failed),
+        ("cancelled", chunks.cancelled),
+        ("running", chunks.running),
+        ("pending", chunks.pending),
+    ):
+        if count:
+            parts.append(f"{count} {words}")
+    return ", ".join(parts)
+
+
+def _failure(failure: Failure) -> str:
+    return _error(failure.type, failure.message)
+
+
+def _error(kind: str, message: str) -> str:
+    return f"[red]{escape(_printable(kind))}[/]: {escape(_printable(message))}"
+
+
+def _key(error: ItemError) -> str:
+    return "" if error.key is None else f" ({escape(_cut(_json(error.key), MAX_CELL))})"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """The type that a JSON schema names, in a word or a few."""
+    if "enum" in schema or "const" in schema:
+        return " or ".join(_json(value) for value in schema.get("enum", [schema.get("const")]))
+    if forms := schema.get("anyOf", schema.get("oneOf")):
+        return " or ".join(dict.fromkeys(_type(form) for form in forms))
+    if (kind := schema.get("type")) == "array" and schema.get("items"):
+        return f"array of {_type(schema['items'])}"
+    return str(kind or schema.get("$ref", "any value").rpartition("/")[2])
+
+
+def _json(value: object) -> str:
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """The text as it may go to a terminal, which data must not steer."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _colored(state: str) -> str:
+    color = _COLORS.get(state)
+    return f"[{color}]{state}[/]" if color else escape(state)

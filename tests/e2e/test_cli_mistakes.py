@@ -1,0 +1,54 @@
+"""A mistake on the command line is told in one line: what is wrong, and the nearest right word."""
+
+from pathlib import Path
+
+import pytest
+
+from fanfold.devstack.running import RunningStack
+from tests.e2e.test_cli import Cli
+
+
+@pytest.fixture
+def cli(stack: RunningStack, tmp_path: Path) -> Cli:
+    return Cli(stack.url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("submit", "no-such-file.json"), 2, "no-such-file.json: No such file"),
+        (("submit",), 2, "fanfold submit: Missing argument 'file'"),
+        (("watch", "job_nothing"), 1, "job_not_found"),
+        (("get", "job_nothing"), 1, "job_not_found"),
+        (("list", "--state", "sucess"), 2, "'sucess' is no state of a job; did you mean 'succeed"),
+        (("list", "--state", "xyz"), 2, "(states: receiving, pending, running, "),
+        (("children", "job_1", "--state", "fail"), 2, "no state of a child; did you mean 'failed'"),
+        (("items", "job_1", "--state", "fail"), 2, "no state of an item; did you mean 'failed'"),
+        (("results", "job_1", "--state", "done"), 2, "'done' is no state of a child"),
+        (("list", "--label", "team"), 2, "'team' is no name:value, like team:data"),
+        (("list", "--label", ":data"), 2, "':data' is no name:value"),
+        (("list", "--limit", "0"), 2, "'0' is no whole number from 1 on"),
+        (("list", "--limit", "many"), 2, "'many' is no whole number from 1 on"),
+        (("list", "--lable", "a:b"), 2, "--label"),
+        (("child", "job_1", "x"), 2, "'x' is no whole number from 0 on"),
+        (("list", "--url", "not a url"), 6, "'not a url'"),
+        (("wach", "job_1"), 2, "Did you mean 'watch'?"),
+        (("unheard-of",), 2, "No such command 'unheard-of'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    cli: Cli, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = cli.run(*arguments)
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_without_a_command_the_help_is_shown(cli: Cli) -> None:
+    done = cli.run()
+
+    assert done.returncode == 0
+    assert "submit" in done.stdout
