@@ -82,8 +82,8 @@ class Recording(OfTenant):
         sealed, *_ = await self._database.write(
             Statement(
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ? "
-                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND total_chunks = ? AND total_chunks > 0 "
-                "RETURNING id",
+                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND total_chunks = ? "
+                "AND total_chunks > 0 RETURNING id",
                 (
                     *(spec.to_json(controls), controls.to_json(spec), now_ms()),
                     *(job_id, self._tenant, total_chunks),

@@ -11,6 +11,7 @@ import pytest
 from fanfold.contract.failures import FailureType
 from fanfold.contract.job_spec import (
     Controls,
+    JobSpec,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
