@@ -14,6 +14,7 @@ from benchmarks import (
     chunk_rate,
     drawing,
     engine_costs,
+    failed_items,
     job_reads,
     large_job,
     latency,
@@ -36,6 +37,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "e": ("events, server transactions and actions a chunk", engine_costs.measure),
     "f": ("one large job: time, memory, histories, disk", large_job.measure),
     "g": ("slow work, beside a hand-written loop, and many jobs at once", slow_work.measure),
+    "h": ("which of many items failed", failed_items.measure),
 }
 _INTERRUPTED = 130
 

@@ -9,7 +9,7 @@ import httpx
 from tests.waiting import eventually
 
 TERMINAL_JOB_STATES = {"succeeded", "partially_succeeded", "failed", "cancelled"}
-TERMINAL_CHUNK_STATES = {"succeeded", "failed", "cancelled"}
+TERMINAL_CHUNK_STATES = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 
 
 def submit(api: httpx.Client, **job: Any) -> dict[str, Any]:

@@ -31,11 +31,15 @@ def deadly(item: int, *, context: ProcessorContext, deaths: int = 1) -> int:
     return item * 2
 
 
-def picky(item: int, *, directory: str, fail_first: bool = True) -> int:
-    """Note every call; fail even items at their first call."""
+def picky(
+    item: int, *, directory: str, fail_first: bool = True, final: tuple[int, ...] = ()
+) -> int:
+    """Note every call; fail even items at their first call, and those of `final` for good."""
     calls = Path(directory) / f"calls-{item}"
     earlier = len(calls.read_text()) if calls.exists() else 0
     calls.write_text("x" * (earlier + 1))
+    if item in final:
+        raise ValueError("the call fails for good")
     if item % 2 == 0 and fail_first and earlier == 0:
         raise ConnectionError("the first call fails")
     return item * 2
