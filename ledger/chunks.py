@@ -1,15 +1,15 @@
 """Chunks as they are shown: listed, found, streamed with their outputs."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Row, placeholders
-from fanfold.ledger.error_groups import HAS_FAILED_ITEMS
+from fanfold.ledger.error_groups import HAS_FAILED_ITEMS, LAST_INDEX, found_by_index
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, failure_of, item_errors_of
 from fanfold.ledger.tenancy import OfTenant
-from fanfold.ledger.transitions import in_states
+from fanfold.ledger.transitions import UNSUCCESSFUL, UNSUCCESSFUL_CHUNK, in_states
 
 _COLUMNS = (
     "idx, state, item_count, items_failed, attempts, error_type, error_message, "
@@ -108,7 +108,7 @@ class Chunks(OfTenant):
         In index order, from the one after `after` on. Reads about a megabyte of items at a
         time, and not much more than `items_wanted` items.
         """
-        conditions = (f" AND {HAS_FAILED_ITEMS}",) if with_failed_items else _conditions(states)
+        conditions = HAS_FAILED_ITEMS if with_failed_items else tuple(_conditions(states))
         rows = min(_PAGE_ROWS, items_wanted)
         while records := await self._page(job_id, conditions, after, rows):
             for batch in await self._batches_of_items(job_id, records, items_wanted):
@@ -127,9 +127,9 @@ class Chunks(OfTenant):
         rows: list[Row] = []
         for condition in conditions:
             rows += await self._database.read(
-                f"SELECT {_COLUMNS} FROM chunks "
-                f"WHERE job_id = ? AND tenant = ? AND idx > ?{condition} ORDER BY idx LIMIT ?",
-                (job_id, self._tenant, after, limit),
+                f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND tenant = ? "
+                f"AND {found_by_index(condition)} ORDER BY idx",
+                (job_id, self._tenant, job_id, after, LAST_INDEX, limit),
             )
         return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
 
@@ -196,23 +196,23 @@ class Chunks(OfTenant):
         }
 
 
-def _conditions(states: Sequence[ChunkState]) -> tuple[str, ...]:
+def _conditions(states: Sequence[ChunkState]) -> Iterator[str]:
     """The conditions of the queries that together find the chunks in these states, or all.
 
     Spelt out, so that a database sees which of its indexes holds them: those that are pending
     are in two, and of those that succeeded there is none, since they are most.
     """
     if not states:
-        return ("",)
-    pending = [
-        f" AND {in_states([ChunkState.PENDING])} AND due_at IS {which}"
-        for which in ("NULL", "NOT NULL")
-    ]
+        yield "state IS NOT NULL"
     others = [state for state in states if state is not ChunkState.PENDING]
-    return (
-        *(pending if ChunkState.PENDING in states else ()),
-        *([f" AND {in_states(others)}"] if others else ()),
-    )
+    if others != list(states):
+        for which in ("NULL", "NOT NULL"):
+            yield f"{in_states([ChunkState.PENDING])} AND due_at IS {which}"
+    unsuccessful = [state for state in others if state in UNSUCCESSFUL_CHUNK]
+    if len(others) == 1 and unsuccessful:
+        yield f"{UNSUCCESSFUL} AND {in_states(others)}"
+    elif others:
+        yield in_states(others)
 
 
 def _record(row: Row) -> ChunkRecord:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanfold.contract.names import JobId, TenantId
-from fanfold.ledger.database import Database, Row, Value
+from fanfold.contract.states import ChunkState
+from fanfold.ledger.database import Database, Row
 from fanfold.ledger.records import NO_ERRORS, ErrorGroup, item_errors_of
 from fanfold.ledger.tenancy import JOB_IS_OURS
-from fanfold.ledger.transitions import JUDGED_CHUNK, in_states
+from fanfold.ledger.transitions import UNSUCCESSFUL, in_states
 
 MAX_ERROR_GROUPS = 20
 MAX_FAILURES_GROUPED = 1000
@@ -24,37 +25,53 @@ GROUPING_SHARE = 0.05
 MAX_DIFFERENT = 10_000
 """So many groups are told apart; what is different from all of them then is left out."""
 
-HAS_FAILED_ITEMS = f"items_failed > 0 AND {in_states(JUDGED_CHUNK)}"
-"""The first half is the condition of the index, word for word: SQLite asks for that."""
+HAS_FAILED_ITEMS = (
+    f"{UNSUCCESSFUL} AND {in_states([ChunkState.FAILED])}",
+    f"{UNSUCCESSFUL} AND {in_states([ChunkState.PARTIALLY_SUCCEEDED])}",
+    f"{in_states([ChunkState.SUCCEEDED])} AND items_failed > 0",
+)
+"""Conditions that together find the chunks of which items failed or were left out."""
+
+
+def found_by_index(condition: str) -> str:
+    """The condition on a job's chunks that they are among the few that meet this one.
+
+    Takes the job's id again, the index that they come after, the last one, and how many there
+    may be at most.
+    All that the inner query reads is in an index of these chunks: else SQLite, which has no
+    statistics, takes the table for the shorter way, and looks at all of the job's chunks.
+    """
+    return (
+        f"idx IN (SELECT idx FROM chunks WHERE job_id = ? AND {condition} AND idx > ? "
+        "AND idx <= ? ORDER BY idx LIMIT ?)"
+    )
+
+
+LAST_INDEX = 2**31 - 1
+"""No chunk has a higher one."""
 
 _REMEMBERED_JOBS = 1000
 # SQLite takes up to 500 terms of a UNION.
-_JOBS_A_QUERY = 200
+_JOBS_A_QUERY = 500 // len(HAS_FAILED_ITEMS)
 _CHUNKS_A_QUERY = 200
-_HEADS = (
-    "SELECT job_id, idx, by_item, items_failed FROM chunks "
-    f"WHERE job_id = ? AND {HAS_FAILED_ITEMS} ORDER BY idx LIMIT {MAX_FAILURES_GROUPED}"
-)
+_HEADS = "SELECT job_id, idx, by_item, items_failed FROM chunks WHERE job_id = ? AND {}"
 _CHUNKS = (
     "SELECT job_id, idx, items_failed, error_type, error_message, "
     # Found by its key: a join would leave the choice to the database, which has no statistics.
     "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
-    "AND results.idx = chunks.idx) AS item_errors FROM chunks "
-    f"WHERE job_id = ? AND idx > ? AND idx <= ? AND {HAS_FAILED_ITEMS}"
+    "AND results.idx = chunks.idx) AS item_errors FROM chunks WHERE job_id = ? AND {}"
 )
-_PAGE = f"ORDER BY idx LIMIT {_CHUNKS_A_QUERY}"
-_LAST_INDEX = 2**31 - 1
 
 
 @dataclass(slots=True)
 class _Group:
-    first_index: int
-    first_item: int
+    first: tuple[int, int]
+    """Chunk and item."""
     count: int = 0
 
 
 class Groups:
-    """Failures by type and message, added in the order of the chunks."""
+    """Failures by type and message, added up chunk by chunk, in any order."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -69,27 +86,28 @@ class Groups:
         for error in item_errors_of(chunk["item_errors"] or NO_ERRORS):
             if not error.is_derived:
                 items.add(error.item)
-                self._count(error.type, error.message, index, error.item, 1)
+                self._count(error.type, error.message, (index, error.item), 1)
         others = int(chunk["items_failed"]) - len(items)
         if others > 0 and chunk["error_type"] is not None:
             first = next(item for item in range(len(items) + 1) if item not in items)
-            self._count(chunk["error_type"], chunk["error_message"], index, first, others)
+            self._count(chunk["error_type"], chunk["error_message"], (index, first), others)
 
     def most_frequent(self) -> tuple[ErrorGroup, ...]:
         """The largest groups, those that began first before others of the same size."""
         groups = [
-            ErrorGroup(kind, message, group.count, group.first_index, group.first_item)
+            ErrorGroup(kind, message, group.count, *group.first)
             for (kind, message), group in self._groups.items()
         ]
         groups.sort(key=lambda group: (-group.count, group.first_index, group.first_item))
         return tuple(groups[:MAX_ERROR_GROUPS])
 
-    def _count(self, kind: str, message: str, index: int, item: int, count: int) -> None:
+    def _count(self, kind: str, message: str, place: tuple[int, int], count: int) -> None:
         group = self._groups.get((kind, message))
         if group is None:
             if len(self._groups) >= MAX_DIFFERENT:
                 return
-            group = self._groups[kind, message] = _Group(index, item)
+            group = self._groups[kind, message] = _Group(place)
+        group.first = min(group.first, place)
         group.count += count
 
 
@@ -97,13 +115,16 @@ async def error_groups(
     database: Database, job_id: JobId, tenant: TenantId
 ) -> tuple[ErrorGroup, ...]:
     """The failures of all of a job's items."""
-    groups, after = Groups(), -1
-    while rows := await database.read(
-        f"{_CHUNKS} AND {JOB_IS_OURS} {_PAGE}", (job_id, after, _LAST_INDEX, job_id, tenant)
-    ):
-        for row in rows:
-            groups.add(row)
-        after = rows[-1]["idx"]
+    groups = Groups()
+    for condition in HAS_FAILED_ITEMS:
+        query = f"{_CHUNKS.format(found_by_index(condition))} AND {JOB_IS_OURS} ORDER BY idx"
+        after = -1
+        while rows := await database.read(
+            query, (job_id, job_id, after, LAST_INDEX, _CHUNKS_A_QUERY, job_id, tenant)
+        ):
+            for row in rows:
+                groups.add(row)
+            after = rows[-1]["idx"]
     return groups.most_frequent()
 
 
@@ -157,24 +178,35 @@ async def _first_error_groups(
     for start in range(0, len(job_ids), _JOBS_A_QUERY):
         some = job_ids[start : start + _JOBS_A_QUERY]
         heads: dict[str, list[Row]] = {job_id: [] for job_id in some}
-        for head in await database.read(_for_each(_HEADS, some), some):
+        last = dict.fromkeys(some, LAST_INDEX)
+        for head in await _read_for_each(database, _HEADS, last):
             heads[head["job_id"]].append(head)
-        which: list[Value] = []
-        for job_id, chunks in heads.items():
-            which += (job_id, -1, _last_to_group(chunks))
-        for chunk in await database.read(_for_each(f"{_CHUNKS} ORDER BY idx", some), which):
+        last = {job_id: _last_to_group(chunks) for job_id, chunks in heads.items()}
+        for chunk in await _read_for_each(database, _CHUNKS, last):
             groups[chunk["job_id"]].add(chunk)
     return {job_id: of_job.most_frequent() for job_id, of_job in groups.items()}
 
 
-def _for_each(query: str, jobs: Sequence[str]) -> str:
-    return " UNION ALL ".join([f"SELECT * FROM ({query}) AS job"] * len(jobs))
+async def _read_for_each(database: Database, query: str, last: Mapping[str, int]) -> list[Row]:
+    """What the query gives for each of these jobs, up to its last index, and each condition."""
+    queries = [
+        f"SELECT * FROM ({query.format(found_by_index(one))}) AS job" for one in HAS_FAILED_ITEMS
+    ]
+    return await database.read(
+        " UNION ALL ".join(queries * len(last)),
+        [
+            value
+            for job_id, index in last.items()
+            for _ in HAS_FAILED_ITEMS
+            for value in (job_id, job_id, -1, index, MAX_FAILURES_GROUPED)
+        ],
+    )
 
 
 def _last_to_group(chunks: Iterable[Row]) -> int:
     """The index of the last of these chunks for which there is time."""
     last, failures = -1, 0
-    for chunk in chunks:
+    for chunk in sorted(chunks, key=lambda one: int(one["idx"])):
         last = chunk["idx"]
         # One that failed as a whole has one failure, whatever it counts.
         failures += int(chunk["items_failed"]) if chunk["by_item"] else 1

@@ -130,6 +130,10 @@ OPEN_CHUNK = (ChunkState.PENDING, ChunkState.RUNNING)
 
 JUDGED_CHUNK = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED)
 """The states of a chunk whose items have succeeded or failed."""
+
+UNSUCCESSFUL_CHUNK = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.CANCELLED)
+UNSUCCESSFUL = in_states(UNSUCCESSFUL_CHUNK)
+"""The condition of the index of such chunks. SQLite takes it where it stands word for word."""
 _RUNNING_CHUNK = (ChunkState.RUNNING,)
 
 BEGIN = Move(

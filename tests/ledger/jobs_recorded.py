@@ -1,6 +1,7 @@
 """Jobs for the tests: recorded, opened, with chunks brought to the state a test needs."""
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 
 from fanfold.contract.failures import Failure
@@ -15,7 +16,8 @@ from fanfold.ledger.starting import Places
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 
-_tokens = itertools.count(1)
+# Apart from those of other processes, which some tests start on the same jobs.
+_tokens = itertools.count(os.getpid() << 32)
 
 
 def new_token() -> int:

@@ -13,13 +13,17 @@ import psycopg
 import pytest
 
 from fanfold.contract.names import DEFAULT_TENANT
+from fanfold.contract.states import ChunkState
 from fanfold.ledger import outcomes
+from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import Batch, Database, Row, Statement, Value
+from fanfold.ledger.error_groups import RunningErrorGroups, error_groups
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
+from fanfold.ledger.transitions import UNSUCCESSFUL
 from fanfold.ledger.work import Work
-from tests.ledger.jobs_recorded import a_spec, new_token, running
+from tests.ledger.jobs_recorded import a_spec, fail, new_token, running
 
 CHUNKS = 3_000
 OUTPUT = ChunkOutput(body=b"[1]")
@@ -115,3 +119,50 @@ async def test_postgresql_finds_a_chunk_and_its_data_by_their_keys(
                 assert "stage = " in condition, plan
         connection.rollback()
     assert found
+
+
+async def look_for_failed_items(ledger: Ledger) -> dict[str, Sequence[Value]]:
+    """Have the failed items of a large job listed and grouped; the statements for that."""
+    database = Listening(ledger.database)
+    job_id = await running(ledger, [1] * CHUNKS)
+    for index in range(0, CHUNKS, 300):
+        await fail(ledger, job_id, index)
+    chunks = Chunks(database, DEFAULT_TENANT)
+    found = [chunk async for chunk in chunks.data(job_id, with_failed_items=True, items_wanted=100)]
+    assert len(found) == CHUNKS // 300
+    await RunningErrorGroups(database).of({job_id: len(found)})
+    await error_groups(database, job_id, DEFAULT_TENANT)
+    await chunks.page(job_id, states=[ChunkState.CANCELLED], after=5, limit=10)
+    return {
+        sql: values
+        for sql, values in database.heard.items()
+        if "items_failed > 0" in sql or UNSUCCESSFUL in sql
+    }
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+async def test_sqlite_finds_failed_items_without_looking_at_the_others(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await look_for_failed_items(ledger)
+    assert len(heard) == 3 + 2 + 3 + 1
+    for sql in heard:
+        steps = [step for of, step in plans_on_sqlite(ledger_url, heard) if of == sql]
+        looking = [step for step in steps if "SEARCH chunks" in step]
+        assert looking
+        assert all(re.search(r"job_id=\? AND (idx|state)=\?", step) for step in looking), steps
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+async def test_postgresql_finds_failed_items_without_looking_at_the_others(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await look_for_failed_items(ledger)
+    assert len(heard) == 3 + 2 + 3 + 1
+    with psycopg.connect(ledger_url, cursor_factory=psycopg.ClientCursor) as connection:
+        for sql, parameters in heard.items():
+            explain = f"EXPLAIN (COSTS OFF) {sql.replace('?', '%s')}".encode()
+            plan = "\n".join(row[0] for row in connection.execute(explain, parameters))
+            assert re.search(r"chunks_(unsuccessful|with_items_left_out)", plan), plan
+            assert not re.search(r"(Seq|Bitmap Heap) Scan on chunks\b", plan), plan
+        connection.rollback()

@@ -28,7 +28,12 @@ def upgrade() -> None:
             ["job_id", "state", "idx"],
             "state IN ('partially_succeeded', 'failed', 'cancelled')",
         ),
-        ("chunks_with_failed_items", ["job_id", "idx"], "items_failed > 0"),
+        # With all columns that it is looked through by, so that nothing else is read.
+        (
+            "chunks_with_items_left_out",
+            ["job_id", "state", "idx", "items_failed"],
+            "state = 'succeeded' AND items_failed > 0",
+        ),
     ):
         where = sa.text(condition)
         op.create_index(name, "chunks", columns, sqlite_where=where, postgresql_where=where)
