@@ -35,6 +35,8 @@ def print_job(job: Job, base_url: str) -> None:
         if group.first_item is not None:
             first += f", item {group.first_item}"
         _line(f"  {group.count} x {_error(group.type, group.message)} (first: {first})")
+    if job.is_finished and (others := job.items.failed - sum(one.count for one in job.errors)) > 0:
+        _line(f"  {others} more failed otherwise; all: fanfold items {job.id} --state failed")
     if job.error is not None:
         _line(f"  {_failure(job.error)}")
     if job.result is not None:
