@@ -96,7 +96,10 @@ FORM: dict[str, Any] = {
             },
         },
     },
-    "encoding": {"job": {"contentType": "application/json"}},
+    "encoding": {
+        "job": {"contentType": "application/json"},
+        "items": {"contentType": "application/x-ndjson, text/csv, application/json"},
+    },
 }
 
 PART: dict[str, Any] = {"part": 1, "items": 250000, "chunks": 250}

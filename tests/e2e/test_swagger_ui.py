@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import Locator, Page
 
 from fanfold.devstack.running import RunningStack
-from tests.e2e.journeys import run, submit
+from tests.e2e.journeys import finish, run, submit
 
 LINES = '{"iata": "HEL"}\n{"iata": "ARN"}\n'
 
@@ -116,7 +116,8 @@ def test_the_items_of_a_part_are_edited_and_sent_as_the_lines_they_are(
     stored = answer(block)
 
     assert stored == {"part": 1, "items": 2, "chunks": 1}
-    api.delete(f"/jobs/{job['id']}")
+    assert api.post(f"/jobs/{job['id']}/seal").status_code == httpx.codes.ACCEPTED
+    assert finish(api, job["id"])["state"] == "succeeded"
 
 
 def test_each_error_of_a_job_that_is_refused_has_an_example(
