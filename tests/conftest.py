@@ -1,6 +1,7 @@
-"""Rules for every test: what a skip means, and integers of any size."""
+"""Rules for every test: what a skip means, integers of any size, and Ctrl-C."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from fanfold.contract.json_values import allow_long_integers
 
 allow_long_integers()
+# A shell ignores it for what it starts in the background, and processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,6 +39,7 @@ UNSAYABLE: Final = {
     "job_not_found": "the job that the test removes is gone",
     "job_already_finished": "what may be done with a job depends on its state",
     "job_not_finished": "the same",
+    "item_schema_unknown": "which items a processor takes is for the workers to say",
     "job_not_an_upload": "the same",
     "job_not_receiving": "the same",
 }

@@ -157,7 +157,10 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
         ("/jobs?label=a:b&label=a:c", "label: no job has two values of the same label"),
         (
             "{job}/children?state=fialed",
-            "state: must be pending, running, succeeded, failed or cancelled; did you mean failed?",
+            (
+                "state: must be pending, running, succeeded, partially_succeeded, failed or "
+                "cancelled; did you mean failed?"
+            ),
         ),
         (
             "{job}/results?fromat=csv",

@@ -201,32 +201,6 @@ def test_a_failing_item_is_recorded_and_only_it_is_repeated(
     assert calls == {1: "x", 2: "xx", 3: "x"}
 
 
-def test_a_chunk_with_a_failed_item_fails_and_keeps_what_the_others_gave(
-    api: httpx.Client, execution: str
-) -> None:
-    job = run(
-        api,
-        execution=execution,
-        chunks=[[1, 2, 3]],
-        processor="double",
-        options={"fail_if_divisible_by": 2},
-        retry={"max_attempts": 1},
-    )
-
-    assert job["items"] == {"total": 3, "succeeded": 2, "failed": 1}
-    (child,) = children(api, job["id"])
-    assert (child["state"], child["result"]) == ("failed", None)
-    assert child["partial_result"] == [2, None, 6]
-    assert child["item_errors"] == [
-        {
-            "item": 1,
-            "stage": 0,
-            "type": "ApplicationError",
-            "message": "Simulated failure for value 2",
-        }
-    ]
-
-
 def test_tolerated_failures_end_a_doomed_job_early(api: httpx.Client, execution: str) -> None:
     job = run(
         api,

@@ -44,7 +44,7 @@ def test_results_come_as_csv(api: httpx.Client) -> None:
         ["index", "item", "state", "error", "value", "more"],
         ["0", "0", "succeeded", "", "2", ""],
         ["0", "1", "succeeded", "", "6", ""],
-        ["1", "", "failed", "ApplicationError: Simulated failure for value 2", "", ""],
+        ["1", "0", "failed", "ApplicationError: Simulated failure for value 2", "", ""],
         ["2", "0", "succeeded", "", "10", ""],
     ]
 

@@ -154,8 +154,8 @@ def test_the_format_regex_takes_pythons_expressions(pattern: str) -> None:
          "must be an integer or true or false, not a string"),
         ({"pattern": r"^\p{Lu}+$"}, "a", r"must match the pattern ^\p{Lu}+$"),
         ({"pattern": r"^\p{Lu}+$"}, "\u00c4", None),
-        ({"pattern": "^(?=A)"}, "a", "must match the pattern ^(?=A)"),
-        ({"pattern": "^(?=A)"}, "A", None),
+        # What only Python's engine can read, the worker decides: that one may take for ever.
+        ({"pattern": "^(?=A)"}, "a", None),
         ({"pattern": "["}, "a", None),
         ({"x-ascending": [["a"], 5, []]}, {"a": 1}, None),
         ({"x-ascending": "yes"}, [2, 1], None),
