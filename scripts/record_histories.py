@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,7 +87,8 @@ class Scenario:
     """A job to run: its values, a chunk each, and what is done to it meanwhile."""
 
     name: str
-    values: list[int]
+    values: Sequence[int | Sequence[int]]
+    """A chunk of several items is a sequence of values."""
     stages: tuple[StageSpec, ...]
     chunk: int | None = None
     """The chunk whose own history is kept beside the job's."""
@@ -181,7 +182,8 @@ class Recorder:
             tolerated_failures=scenario.tolerated_failures,
         )
         job_id = new_job_id()
-        chunks = [NewChunk(item_count=1, body=f"[{value}]".encode()) for value in scenario.values]
+        items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
+        chunks = [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
         job = NewJob(id=job_id, spec=spec, controls=controls)
         await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
@@ -205,6 +207,7 @@ in_blocks = partial(
 SCENARIOS = [
     Scenario(name="success", values=[1, 2], stages=(DOUBLE,), chunk=0),
     Scenario(name="partial_failure", values=[1, 2, 3], stages=(ODD_SUCCEED,), chunk=1),
+    Scenario(name="items_failed", values=[(1, 2, 3), 1], stages=(ODD_SUCCEED,), chunk=0),
     Scenario(
         name="tolerance_exceeded",
         values=[2, 1, 1],

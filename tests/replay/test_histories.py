@@ -41,6 +41,7 @@ TELLING_EVENT = {
     "JobWorkflow__success": "WORKFLOW_EXECUTION_COMPLETED",
     "ChunkWorkflow__cancel": "ACTIVITY_TASK_CANCELED",
     "ChunkWorkflow__partial_failure": "ACTIVITY_TASK_FAILED",
+    "ChunkWorkflow__items_failed": "WORKFLOW_EXECUTION_COMPLETED",
     "ChunkWorkflow__quick_chunk_cancelled": "WORKFLOW_EXECUTION_CANCELED",
     "ChunkWorkflow__quick_chunk_retried": "MARKER_RECORDED",
     "ChunkWorkflow__quick_chunks": "MARKER_RECORDED",
