@@ -139,7 +139,10 @@ def test_items_that_failed_before_a_chunk_processor_have_rows_before_its_result(
 
 
 def test_of_what_a_chunk_processor_has_made_each_element_has_its_own_state() -> None:
-    errors = (ItemError(item=1, type="T", message="m", stage=1, is_derived=True),)
+    errors = (
+        ItemError(item=0, type="T", message="before", is_derived=True, is_remade=True),
+        ItemError(item=1, type="T", message="m", stage=1, is_derived=True),
+    )
     made = child(0, [5, None], error=BROKEN, item_errors=errors)
     made = replace(made, record=replace(made.record, by_item=False))
     assert rows_of([made])[1:] == [
