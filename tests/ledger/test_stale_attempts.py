@@ -1,7 +1,7 @@
 """A worker that was thought dead and comes back changes nothing any more."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
 from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, ours, running
 
-Late = Callable[[Ledger, Attempt], Awaitable[None]]
+Late = Callable[[Ledger, Attempt], Coroutine[None, None, None]]
 
 STALE = ChunkOutput(body=b'["stale"]', item_errors=(ItemError(item=0, type="S", message="s"),))
 FRESH = ChunkOutput(body=b'["fresh"]')
