@@ -200,6 +200,12 @@ class Attempt:
     is_one_too_many: bool = False
     """Whether it runs nothing, and does not count: the last one allowed ended without a word."""
 
+    @property
+    def is_derived(self) -> bool:
+        """Whether a chunk processor has made the input of the items that were submitted."""
+        # At a later stage, what the release before has recorded does not say.
+        return self.stage > 0 and not self.by_item
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRun:

@@ -147,12 +147,13 @@ class Attempts:
             max_result_bytes=self._max_result_bytes,
             keeps_tracebacks=self._keeps_tracebacks,
         )
+        processor = self._processors.get(stage.processor)
         if attempt.is_one_too_many:
             # The last one that was allowed ended without a word; its worker died.
             limit = stage.retry.max_attempts
             message = f"the worker was lost in attempt {limit} of {limit}"
-            return not_executed(task, Failure(type=FailureType.WORKER_LOST, message=message))
-        processor = self._processors.get(stage.processor)
+            failure = Failure(type=FailureType.WORKER_LOST, message=message)
+            return not_executed(task, failure, processor)
         if processor is None:
             message = (
                 f"this worker knows no processor '{stage.processor}'; "
@@ -164,7 +165,7 @@ class Attempts:
             options = processor.check_options(stage.options)
         except ValidationError as error:
             failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
-            return not_executed(task, failure)
+            return not_executed(task, failure, processor)
         return await execute(processor, options, task)
 
     async def _keys(self, attempt: Attempt, item_key: str | None) -> list[Any] | None:

@@ -86,20 +86,23 @@ async def execute(processor: Processor, options: dict[str, Any], task: Task) -> 
     return _items_outcome(run, task)
 
 
-def not_executed(task: Task, failure: Failure) -> Outcome:
+def not_executed(task: Task, failure: Failure, processor: Processor | None = None) -> Outcome:
     """The outcome of an attempt that could run nothing: items keep what they gave before."""
     if not task.attempt.checkpoint.item_errors:
-        return failed_whole(task, failure)
+        takes_items = processor is not None and processor.takes_items
+        return failed_whole(task, failure, by_item=takes_items and not task.attempt.is_derived)
     run = _ItemRun.resumed(json_values.decode(task.attempt.input), task)
     for place in run.open_places:
         run.fail(place, failure)
     return _items_outcome(run, task)
 
 
-def failed_whole(task: Task, failure: Failure, *, retry_seconds: float | None = None) -> Outcome:
+def failed_whole(
+    task: Task, failure: Failure, *, by_item: bool = False, retry_seconds: float | None = None
+) -> Outcome:
     """The outcome of an attempt that failed for all items at once."""
     end = End.AGAIN if failure.retryable and not task.is_last_attempt else End.FAILED
-    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=False)
+    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=by_item)
     return Outcome(end, output, failure=failure, retry_seconds=retry_seconds, failed_here=failure)
 
 
@@ -166,13 +169,11 @@ class _ItemRun:
     def resumed(cls, values: list[Any], task: Task) -> "_ItemRun":
         """A run that goes on from what an earlier attempt left."""
         attempt = task.attempt
-        # At a later stage, what the release before has recorded does not say.
-        is_derived = attempt.stage > 0 and not attempt.by_item
-        gone = {error.item for error in placed(attempt.earlier_errors, is_derived=is_derived)}
+        gone = {e.item for e in placed(attempt.earlier_errors, is_derived=attempt.is_derived)}
         items_at: Sequence[int] = range(len(values) + len(gone))
         if gone:
             items_at = [item for item in items_at if item not in gone]
-        run = cls(values, items_at, is_derived, task)
+        run = cls(values, items_at, attempt.is_derived, task)
         earlier = attempt.checkpoint
         if not earlier.item_errors:
             return run
@@ -275,7 +276,8 @@ def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
     if not task.is_last_attempt and any(not error.is_final for error in failed):
         places = range(len(run.values))
         body = _array(texts.get(place, b"null") for place in places) if texts else b""
-        outcome = _outcome(End.AGAIN, ChunkOutput(body=body, item_errors=errors), task)
+        output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
+        outcome = _outcome(End.AGAIN, output, task)
         outcome.retry_seconds = run.retry_seconds
     elif not texts and not all(error.is_dropped for error in gone):
         output = ChunkOutput(item_errors=errors, by_item=by_item)
@@ -296,7 +298,8 @@ def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
 
 def _outcome(end: End, output: ChunkOutput, task: Task) -> Outcome:
     if len(output.body) > task.max_result_bytes:
-        return failed_whole(task, _too_large(len(output.body), task.max_result_bytes))
+        failure = _too_large(len(output.body), task.max_result_bytes)
+        return failed_whole(task, failure, by_item=bool(output.by_item))
     return Outcome(end, output, failure=_first_failure(output.item_errors))
 
 

@@ -14,6 +14,7 @@ from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.ledger.records import ChunkOutput, ItemError
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
 from fanfold.workers.execution import End, Outcome, Task, not_executed
+from fanfold.workers.processor import Processor
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 
 Function = Callable[..., Any]
@@ -266,7 +267,11 @@ def test_an_attempt_that_can_run_nothing_keeps_what_items_gave_before() -> None:
         "WorkerLost",
     ]
     nothing_before = replace(task, attempt=an_attempt(items, number=4))
-    assert not_executed(nothing_before, lost).end is End.FAILED
+    outcome = not_executed(nothing_before, lost, Processor(picky))
+    assert (outcome.end, outcome.output) == (End.FAILED, ChunkOutput(by_item=True))
+    derived = replace(task, attempt=an_attempt(items, number=4, stage=1, by_item=False))
+    assert not_executed(derived, lost, Processor(picky)).output.by_item is False
+    assert not_executed(nothing_before, lost).output.by_item is False
 
 
 def test_keys_are_those_of_the_items_as_they_were_submitted() -> None:
