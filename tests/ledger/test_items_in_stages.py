@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +16,12 @@ from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import counting
 from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Statement
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, NewChunk
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
-from fanfold.workers.attempts import Attempts
+from fanfold.workers.attempts import Attempts, Ending
 from fanfold.workers.fold import Fold
 from fanfold.workers.processor import Processor, ReducerType
 from fanfold.workers.reducers.collect import Collect
@@ -259,6 +261,36 @@ def test_each_item_comes_to_what_the_model_says(
         loop.run(check_fold(output, model))
 
 
+async def test_the_log_counts_what_failed_of_what_was_submitted_or_made_of_it(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    _plan[:] = [
+        Stage(fates=(("ok",), ("final",))),
+        Stage(fates=(("ok",),), makes=3),
+        Stage(fates=(("final",),)),
+    ]
+    await run_all(ledger, 2, _plan)
+    what = "items failed, the first with ValidationError: final;"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"attempt 1 of 2: 1 of 2 {what} the others go on",
+        f"attempt 1 of 2: 3 {what} failed for good",
+    ]
+
+
+async def test_a_job_that_is_removed_meanwhile_ends_no_attempt_with_an_exception(
+    ledger: Ledger,
+) -> None:
+    _plan[:] = [Stage(fates=(("ok",),)), Stage(fates=(("ok",),))]
+    job_id = await recorded(ledger, 1, _plan)
+    attempts = Attempts(ledger, PROCESSORS, max_result_bytes=MAX_RESULT_BYTES)
+    terms = await ours(ledger).jobs.terms(job_id)
+    assert terms is not None
+    await one_attempt(ledger, attempts, await begun(ledger, job_id), terms)
+    second = await begun(ledger, job_id, 0, 1)
+    await ledger.database.write(Statement("DELETE FROM inputs WHERE job_id = ?", (job_id,)))
+    assert isinstance(await attempts.run(second, terms), Ending)
+
+
 async def check_sums(ledger: Ledger, job_id: JobId, model: Model) -> None:
     kept = (await counting.running_counts(ledger.database, {job_id: 1}))[job_id]
     assert kept == await counting.counted(ledger.database, job_id, DEFAULT_TENANT)
@@ -284,10 +316,8 @@ async def check_fold(output: ChunkOutput, model: Model) -> None:
         assert kept == [each for each in model.result if each is not None]
 
 
-async def run_all(
-    ledger: Ledger, size: int, stages: Sequence[Stage]
-) -> tuple[JobId, ChunkRecord, ChunkOutput]:
-    """Run a job of one chunk to its end, as a worker does."""
+async def recorded(ledger: Ledger, size: int, stages: Sequence[Stage]) -> JobId:
+    """Record and open a job of one chunk."""
     retry = RetrySpec(max_attempts=MAX_ATTEMPTS, initial_interval_seconds=0.0)
     spec = JobSpec(
         stages=tuple(
@@ -302,13 +332,21 @@ async def run_all(
     body = json.dumps(items).encode()
     await ours(ledger).recording.record(job, [NewChunk(item_count=size, body=body)])
     await ours(ledger).jobs.open(job.id)
+    return job.id
+
+
+async def run_all(
+    ledger: Ledger, size: int, stages: Sequence[Stage]
+) -> tuple[JobId, ChunkRecord, ChunkOutput]:
+    """Run a job of one chunk to its end, as a worker does."""
+    job_id = await recorded(ledger, size, stages)
     attempts = Attempts(ledger, PROCESSORS, max_result_bytes=MAX_RESULT_BYTES)
-    terms = await ours(ledger).jobs.terms(job.id)
+    terms = await ours(ledger).jobs.terms(job_id)
     assert terms is not None
     state = ChunkState.PENDING
     for stage in range(len(stages)):
         while True:
-            attempt = await begun(ledger, job.id, 0, stage)
+            attempt = await begun(ledger, job_id, 0, stage)
             if attempt.number in stages[stage].lost:
                 continue
             state = await one_attempt(ledger, attempts, attempt, terms)
@@ -316,11 +354,11 @@ async def run_all(
                 break
         if state is ChunkState.FAILED:
             break
-    chunk = await ours(ledger).chunks.find(job.id, 0)
+    chunk = await ours(ledger).chunks.find(job_id, 0)
     assert chunk is not None
     assert chunk.state is state
-    ((_, output),) = [pair async for pair in ours(ledger).chunks.outputs(job.id, [chunk])]
-    return job.id, chunk, output
+    ((_, output),) = [pair async for pair in ours(ledger).chunks.outputs(job_id, [chunk])]
+    return job_id, chunk, output
 
 
 async def one_attempt(
