@@ -23,6 +23,8 @@ _SUBMITTED = (
 # What a page of results may hold in memory at once, but for a single larger result.
 _PAGE_BYTES = 1024 * 1024
 _PAGE_ROWS = 500
+_ITEM_ERROR_BYTES = 500
+"""What the error of an item takes, more or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +126,16 @@ class Chunks(OfTenant):
     async def _page(
         self, job_id: JobId, conditions: Iterable[str], after: int, limit: int
     ) -> list[ChunkRecord]:
-        rows: list[Row] = []
+        # One that is put off between two of the queries is in both.
+        found: dict[int, ChunkRecord] = {}
         for condition in conditions:
-            rows += await self._database.read(
+            rows = await self._database.read(
                 f"SELECT {_COLUMNS} FROM chunks WHERE job_id = ? AND tenant = ? "
                 f"AND {found_by_index(condition)} ORDER BY idx",
                 (job_id, self._tenant, job_id, after, LAST_INDEX, limit),
             )
-        return sorted(map(_record, rows), key=lambda record: record.index)[:limit]
+            found |= {row["idx"]: _record(row) for row in rows}
+        return [found[index] for index in sorted(found)[:limit]]
 
     async def _batches_of_items(
         self, job_id: JobId, records: Sequence[ChunkRecord], items_wanted: int
@@ -146,7 +150,7 @@ class Chunks(OfTenant):
         batches: list[Sequence[ChunkRecord]] = []
         start, waiting_bytes, items = 0, 0, 0
         for end, record in enumerate(records, start=1):
-            waiting_bytes += (sizes.get(record.index) or 0) + record.result_bytes
+            waiting_bytes += (sizes.get(record.index) or 0) + _output_bytes(record)
             items += record.items_failed or record.item_count
             if waiting_bytes < _PAGE_BYTES and items < items_wanted and end < len(records):
                 continue
@@ -167,7 +171,7 @@ class Chunks(OfTenant):
     ) -> AsyncIterator[list[tuple[ChunkRecord, ChunkOutput]]]:
         start, waiting_bytes = 0, 0
         for end, record in enumerate(records, start=1):
-            waiting_bytes += record.result_bytes
+            waiting_bytes += _output_bytes(record)
             if waiting_bytes < _PAGE_BYTES and end < len(records):
                 continue
             batch = records[start:end]
@@ -213,6 +217,10 @@ def _conditions(states: Sequence[ChunkState]) -> Iterator[str]:
         yield f"{UNSUCCESSFUL} AND {in_states(others)}"
     elif others:
         yield in_states(others)
+
+
+def _output_bytes(record: ChunkRecord) -> int:
+    return record.result_bytes + record.items_failed * _ITEM_ERROR_BYTES
 
 
 def _record(row: Row) -> ChunkRecord:

@@ -4,9 +4,12 @@ Which items of a chunk failed, and why, is kept with its result, as JSON. Chunks
 failed item are never read: an index holds the others.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState
@@ -54,7 +57,8 @@ _REMEMBERED_JOBS = 1000
 # SQLite takes up to 500 terms of a UNION.
 _JOBS_A_QUERY = 500 // len(HAS_FAILED_ITEMS)
 _CHUNKS_A_QUERY = 200
-_HEADS = "SELECT job_id, idx, by_item, items_failed FROM chunks WHERE job_id = ? AND {}"
+_FAILURES_A_QUERY = 20_000
+_HEADS = "SELECT job_id, idx, stage, by_item, items_failed FROM chunks WHERE job_id = ? AND {}"
 _CHUNKS = (
     "SELECT job_id, idx, items_failed, error_type, error_message, "
     # Found by its key: a join would leave the choice to the database, which has no statistics.
@@ -76,6 +80,11 @@ class Groups:
     def __init__(self) -> None:
         """Start with none."""
         self._groups: dict[tuple[str, str], _Group] = {}
+
+    def add_all(self, chunks: Iterable[Row]) -> None:
+        """Take the failed items of these chunks."""
+        for chunk in chunks:
+            self.add(chunk)
 
     def add(self, chunk: Row) -> None:
         """Take a chunk's failed items: those that have a failure of their own, then the others.
@@ -118,13 +127,16 @@ async def error_groups(
     groups = Groups()
     for condition in HAS_FAILED_ITEMS:
         query = f"{_CHUNKS.format(found_by_index(condition))} AND {JOB_IS_OURS} ORDER BY idx"
-        after = -1
+        after, limit = -1, 1
         while rows := await database.read(
-            query, (job_id, job_id, after, LAST_INDEX, _CHUNKS_A_QUERY, job_id, tenant)
+            query, (job_id, job_id, after, LAST_INDEX, limit, job_id, tenant)
         ):
-            for row in rows:
-                groups.add(row)
+            # In a thread: a million failures take seconds, in which the loop has other work.
+            await asyncio.to_thread(groups.add_all, rows)
             after = rows[-1]["idx"]
+            # Chunks of a job are of a size, more or less.
+            failures = sum(int(row["items_failed"]) for row in rows)
+            limit = min(_CHUNKS_A_QUERY, _FAILURES_A_QUERY * len(rows) // max(1, failures) or 1)
     return groups.most_frequent()
 
 
@@ -182,8 +194,9 @@ async def _first_error_groups(
         for head in await _read_for_each(database, _HEADS, last):
             heads[head["job_id"]].append(head)
         last = {job_id: _last_to_group(chunks) for job_id, chunks in heads.items()}
-        for chunk in await _read_for_each(database, _CHUNKS, last):
-            groups[chunk["job_id"]].add(chunk)
+        chunks = await _read_for_each(database, _CHUNKS, last)
+        for job_id, its_chunks in groupby(chunks, key=itemgetter("job_id")):
+            await asyncio.to_thread(groups[job_id].add_all, its_chunks)
     return {job_id: of_job.most_frequent() for job_id, of_job in groups.items()}
 
 
@@ -208,8 +221,9 @@ def _last_to_group(chunks: Iterable[Row]) -> int:
     last, failures = -1, 0
     for chunk in sorted(chunks, key=lambda one: int(one["idx"])):
         last = chunk["idx"]
-        # One that failed as a whole has one failure, whatever it counts.
-        failures += int(chunk["items_failed"]) if chunk["by_item"] else 1
+        # One that failed as a whole at the first stage has one failure, whatever it counts. Later,
+        # items may have failed each for itself before.
+        failures += int(chunk["items_failed"]) if chunk["by_item"] or chunk["stage"] else 1
         if failures >= MAX_FAILURES_GROUPED:
             break
     return last

@@ -6,6 +6,8 @@ first, so that the row is locked; what follows asks whether it was this very att
 brought it about. Writing a script twice is writing it once.
 """
 
+from dataclasses import replace
+
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
@@ -95,22 +97,23 @@ def put_off(attempt: Attempt, output: ChunkOutput, *, seconds: float) -> Script:
 
 def advanced(attempt: Attempt, output: ChunkOutput) -> Script:
     """A stage is done: its output is the next stage's input."""
-    keep_input = Statement(
-        "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
-        "SELECT job_id, COALESCE(input_at, idx), stage + 1, tenant, ? FROM chunks "
-        f"{_HOLDS_ATTEMPT} ON CONFLICT (job_id, idx, stage) DO NOTHING",
-        (output.body, *_held(attempt)),
-    )
-    # Last, since it raises the fence that the attempt holds: done twice, it skipped a stage.
     update = Statement(
         "UPDATE chunks SET stage = stage + 1, stage_attempts = 0, result_bytes = 0, "
         f"fence = fence + 1, by_item = ?{_uncounted(attempt)} {_HOLDS_ATTEMPT}",
         (_flag(output.by_item), *_held(attempt)),
     )
+    # Nothing else brings the chunk to this stage with this fence.
+    there = replace(attempt, stage=attempt.stage + 1, fence=attempt.fence + 1)
+    keep_input = Statement(
+        "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
+        "SELECT job_id, COALESCE(input_at, idx), stage, tenant, ? FROM chunks "
+        f"{_HOLDS_ATTEMPT} AND stage = ? ON CONFLICT (job_id, idx, stage) DO NOTHING",
+        (output.body, *_held(there), there.stage),
+    )
     if output.item_errors or attempt.checkpoint.item_errors:
         kept = ChunkOutput(item_errors=output.item_errors)
-        return _keep_output(attempt, kept, state=ChunkState.RUNNING), keep_input, update
-    return keep_input, update
+        return update, keep_input, _keep_output(there, kept, state=ChunkState.RUNNING)
+    return update, keep_input
 
 
 def handed_back(attempt: Attempt) -> Script:

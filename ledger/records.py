@@ -7,6 +7,7 @@ bytes, never parsed here, so they leave exactly as they came.
 import json
 import time
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -113,6 +114,9 @@ class ItemError:
     is_derived: bool = False
     """True where a chunk processor has made other items of those that were submitted; then
     `item` is the position among these."""
+    is_remade: bool = False
+    """True where a later chunk processor has made something else of these in their turn, so
+    that nothing which came after has a place for them."""
     key: Any = None
     """The item's own key, where the job names a field for it."""
     traceback: str = ""
@@ -122,6 +126,11 @@ class ItemError:
         """What is not as usual, as a JSON object."""
         defaults = {each.name: each.default for each in fields(self)}
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
+
+def placed(errors: Iterable[ItemError], *, is_derived: bool) -> list[ItemError]:
+    """Those whose positions are among the submitted items, or the ones last made of them."""
+    return [each for each in errors if each.is_derived == is_derived and not each.is_remade]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +168,8 @@ class ChunkOutput:
 
     @property
     def failed_places(self) -> list[int]:
-        """Of a result by item: the places that are null, since their items failed."""
-        is_derived = any(error.is_derived for error in self.item_errors)
-        if not (self.by_item or is_derived):
-            return []
-        errors = [error for error in self.item_errors if error.is_derived == is_derived]
+        """Of a result: the places that are null, since the items that they are of failed."""
+        errors = placed(self.item_errors, is_derived=not self.by_item)
         dropped = sorted(error.item for error in errors if error.is_dropped)
         failed = sorted(error.item for error in errors if not error.is_dropped)
         return [item - bisect_left(dropped, item) for item in failed]
@@ -193,6 +199,12 @@ class Attempt:
     """What the items gave in an earlier attempt at this stage."""
     is_one_too_many: bool = False
     """Whether it runs nothing, and does not count: the last one allowed ended without a word."""
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether a chunk processor has made the input of the items that were submitted."""
+        # At a later stage, what the release before has recorded does not say.
+        return self.stage > 0 and not self.by_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

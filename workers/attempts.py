@@ -124,7 +124,8 @@ class Attempts:
             _log.error("chunk %d of job %s: %s", attempt.index, attempt.job_id, error)
             message = "the ledger refuses to store what the chunk gave; a worker's log says why"
             failure = Failure(type=FailureType.INVALID_RESULT, message=message)
-            given_up = outcomes.failed(attempt, failure, ChunkOutput())
+            kept = ChunkOutput(item_errors=attempt.earlier_errors)
+            given_up = outcomes.failed(attempt, failure, kept)
             await persistently(work.record, given_up)
             return failure
         return None
@@ -147,12 +148,13 @@ class Attempts:
             max_result_bytes=self._max_result_bytes,
             keeps_tracebacks=self._keeps_tracebacks,
         )
+        processor = self._processors.get(stage.processor)
         if attempt.is_one_too_many:
             # The last one that was allowed ended without a word; its worker died.
             limit = stage.retry.max_attempts
             message = f"the worker was lost in attempt {limit} of {limit}"
-            return not_executed(task, Failure(type=FailureType.WORKER_LOST, message=message))
-        processor = self._processors.get(stage.processor)
+            failure = Failure(type=FailureType.WORKER_LOST, message=message)
+            return not_executed(task, failure, processor)
         if processor is None:
             message = (
                 f"this worker knows no processor '{stage.processor}'; "
@@ -164,11 +166,14 @@ class Attempts:
             options = processor.check_options(stage.options)
         except ValidationError as error:
             failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
-            return not_executed(task, failure)
+            return not_executed(task, failure, processor)
         return await execute(processor, options, task)
 
     async def _keys(self, attempt: Attempt, item_key: str | None) -> list[Any] | None:
-        """The keys of the chunk's items, as they were submitted, by the field of this name."""
+        """The keys of the chunk's items, as they were submitted, by the field of this name.
+
+        None as well where the job was removed meanwhile, and what the attempt gives is not kept.
+        """
         if item_key is None:
             return None
         submitted: bytes | None = attempt.input
@@ -176,7 +181,7 @@ class Attempts:
             chunks = self._ledger.of(attempt.tenant).chunks
             submitted = await persistently(chunks.items, attempt.job_id, attempt.index)
         if submitted is None:
-            raise NoSuchJob(attempt.job_id)
+            return None
         return [key_of(item, item_key) for item in json_values.decode(submitted)]
 
 
@@ -207,8 +212,8 @@ def _in_words(attempt: Attempt, stage: StageSpec, outcome: Outcome, ending: Endi
     failure, limit = outcome.failed_here, stage.retry.max_attempts
     what = f"{failure.type}: {' '.join(failure.message.split())}" if failure else ""
     if outcome.items_failed_here:
-        items = f"{outcome.items_failed_here} of {attempt.item_count} items failed"
-        what = f"{items}, the first with {what}"
+        of_all = "" if attempt.is_derived else f" of {attempt.item_count}"
+        what = f"{outcome.items_failed_here}{of_all} items failed, the first with {what}"
     if ending.state is ChunkState.PENDING:
         then = f"tried again in {ending.retry_seconds:g} s"
     else:

@@ -7,7 +7,7 @@ help, and what goes on, to the next stage or into the result, are the items that
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import StageSpec
-from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
+from fanfold.ledger.records import Attempt, ChunkOutput, ItemError, placed
 from fanfold.processing import ItemDropped, ProcessorContext
 from fanfold.workers.processor import Processor
 from fanfold.workers.threads import OutOfTime, run_in_thread, within
@@ -82,24 +82,27 @@ async def execute(processor: Processor, options: dict[str, Any], task: Task) -> 
         message = f"'{processor.name}' takes items, but the stage before gave no array"
         return failed_whole(task, Failure(type=FailureType.INVALID_RESULT, message=message))
     run = _ItemRun.resumed(value, task)
-    await _run_items(processor, run, options, task)
+    run = await _run_items(processor, run, options, task)
     return _items_outcome(run, task)
 
 
-def not_executed(task: Task, failure: Failure) -> Outcome:
+def not_executed(task: Task, failure: Failure, processor: Processor | None = None) -> Outcome:
     """The outcome of an attempt that could run nothing: items keep what they gave before."""
     if not task.attempt.checkpoint.item_errors:
-        return failed_whole(task, failure)
+        takes_items = processor is not None and processor.takes_items
+        return failed_whole(task, failure, by_item=takes_items and not task.attempt.is_derived)
     run = _ItemRun.resumed(json_values.decode(task.attempt.input), task)
     for place in run.open_places:
         run.fail(place, failure)
     return _items_outcome(run, task)
 
 
-def failed_whole(task: Task, failure: Failure, *, retry_seconds: float | None = None) -> Outcome:
+def failed_whole(
+    task: Task, failure: Failure, *, by_item: bool = False, retry_seconds: float | None = None
+) -> Outcome:
     """The outcome of an attempt that failed for all items at once."""
     end = End.AGAIN if failure.retryable and not task.is_last_attempt else End.FAILED
-    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=False)
+    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=by_item)
     return Outcome(end, output, failure=failure, retry_seconds=retry_seconds, failed_here=failure)
 
 
@@ -131,7 +134,11 @@ async def _execute_chunk(
     except USER_ERRORS as error:
         failure = failure_of(error, task.stage.retry, keeps_traceback=task.keeps_tracebacks)
         return failed_whole(task, failure, retry_seconds=wait_asked_for(error))
-    output = ChunkOutput(body=body, item_errors=task.attempt.earlier_errors, by_item=False)
+    errors = tuple(
+        replace(error, is_remade=True) if error.is_derived else error
+        for error in task.attempt.earlier_errors
+    )
+    output = ChunkOutput(body=body, item_errors=errors, by_item=False)
     return _outcome(End.DONE, output, task)
 
 
@@ -142,7 +149,8 @@ async def _execute_chunk(
 class _ItemRun:
     """Results and errors of the items that reached the stage, filled in as they are run.
 
-    A place is an item's position among them; `items_at` has its position in the chunk.
+    A place is an item's position among them; `items_at` has its position in the chunk, or
+    among the items that a chunk processor has made of those that were submitted.
     """
 
     values: list[Any]
@@ -161,13 +169,11 @@ class _ItemRun:
     def resumed(cls, values: list[Any], task: Task) -> "_ItemRun":
         """A run that goes on from what an earlier attempt left."""
         attempt = task.attempt
-        items_at: Sequence[int] = range(len(values))
-        # At a later stage, what the release before has recorded does not say.
-        is_derived = attempt.stage > 0 and not attempt.by_item
-        if attempt.earlier_errors and not is_derived:
-            gone = {error.item for error in attempt.earlier_errors}
-            items_at = [item for item in range(attempt.item_count) if item not in gone]
-        run = cls(values, items_at, is_derived, task)
+        gone = {e.item for e in placed(attempt.earlier_errors, is_derived=attempt.is_derived)}
+        items_at: Sequence[int] = range(len(values) + len(gone))
+        if gone:
+            items_at = [item for item in items_at if item not in gone]
+        run = cls(values, items_at, attempt.is_derived, task)
         earlier = attempt.checkpoint
         if not earlier.item_errors:
             return run
@@ -219,24 +225,26 @@ class _ItemRun:
         except USER_ERRORS as error:
             keeps = self.task.keeps_tracebacks and self.tracebacks < MAX_TRACEBACKS
             self.tracebacks += keeps
-            self.fail(place, failure_of(error, self.task.stage.retry, keeps_traceback=keeps))
+            failure = failure_of(error, self.task.stage.retry, keeps_traceback=keeps)
+            self.fail(place, failure)
             wait = wait_asked_for(error)
-            if wait is not None:
+            if wait is not None and failure.retryable:
                 self.retry_seconds = max(wait, self.retry_seconds or 0.0)
 
 
 async def _run_items(
     processor: Processor, run: _ItemRun, options: dict[str, Any], task: Task
-) -> None:
+) -> _ItemRun:
+    """Run the items that are open; what became of them until the time was over."""
+
     def call(place: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
         context = _context_argument(processor, task, item=run.items_at[place], key=run.key(place))
         return processor.function(processor.check_data(run.values[place]), **options, **context)
 
     def run_all() -> None:
-        results = run.results
         for place in run.open_places:
             with run.noting(place):
-                results[place] = call(place)
+                run.results[place] = call(place)
 
     async def run_all_async() -> None:
         for place in run.open_places:
@@ -251,10 +259,12 @@ async def _run_items(
             await run_in_thread(run_all, timeout_seconds=limit)
     except OutOfTime:
         # The thread may not have ended yet: what it still does is no part of this attempt.
-        run.results, run.errors = dict(run.results), dict(run.errors)
+        in_time = replace(run, results=dict(run.results), errors=dict(run.errors))
         failure = _timeout(processor, task.stage)
-        for place in run.open_places:
-            run.fail(place, failure)
+        for place in in_time.open_places:
+            in_time.fail(place, failure)
+        return in_time
+    return run
 
 
 def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
@@ -262,22 +272,22 @@ def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
     here = tuple(error for _, error in sorted(run.errors.items()))
     failed = [error for error in here if not error.is_dropped]
     errors, by_item = attempt.earlier_errors + here, not run.is_derived
+    gone = placed(errors, is_derived=run.is_derived)
     if not task.is_last_attempt and any(not error.is_final for error in failed):
         places = range(len(run.values))
         body = _array(texts.get(place, b"null") for place in places) if texts else b""
-        outcome = _outcome(End.AGAIN, ChunkOutput(body=body, item_errors=errors), task)
+        output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
+        outcome = _outcome(End.AGAIN, output, task)
         outcome.retry_seconds = run.retry_seconds
-    elif failed and not texts:
+    elif not texts and not all(error.is_dropped for error in gone):
         output = ChunkOutput(item_errors=errors, by_item=by_item)
         outcome = _outcome(End.FAILED, output, task)
     else:
+        # By position: those that failed have a place in a result, and do not go on.
+        given = {run.items_at[place]: text for place, text in texts.items()}
         if task.is_last_stage:
-            by_position = {run.items_at[place]: text for place, text in texts.items()}
-            dropped = {e.item for e in errors if e.is_dropped and e.is_derived == run.is_derived}
-            positions = range(attempt.item_count if by_item else len(run.values))
-            body = _array(by_position.get(at, b"null") for at in positions if at not in dropped)
-        else:
-            body = _array(texts[place] for place in sorted(texts))
+            given |= {error.item: b"null" for error in gone if not error.is_dropped}
+        body = _array(given[item] for item in sorted(given))
         output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
         outcome = _outcome(End.DONE, output, task)
     if failed and not outcome.failed_here:
@@ -288,16 +298,21 @@ def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
 
 def _outcome(end: End, output: ChunkOutput, task: Task) -> Outcome:
     if len(output.body) > task.max_result_bytes:
-        return failed_whole(task, _too_large(len(output.body), task.max_result_bytes))
+        failure = _too_large(len(output.body), task.max_result_bytes)
+        return failed_whole(task, failure, by_item=bool(output.by_item))
     return Outcome(end, output, failure=_first_failure(output.item_errors))
 
 
 def _first_failure(errors: Sequence[ItemError]) -> Failure | None:
-    """That of the first item that failed, and was not left out."""
+    """That of the first item that failed, and was not left out.
+
+    Where something failed that a chunk processor has made of the items, the first of that:
+    it is why those count as failed that have no failure of their own.
+    """
     failed = [error for error in errors if not error.is_dropped]
     if not failed:
         return None
-    first = min(failed, key=lambda error: (error.is_derived, error.item))
+    first = min(failed, key=lambda error: (not error.is_derived, not error.is_remade, error.item))
     return Failure(
         type=first.type,
         message=first.message,

@@ -46,9 +46,9 @@ class Fold:
             reducer = self._begun()
             for index, output in results:
                 result = json_values.decode(output.body)
-                failed = output.failed_places
-                for place in reversed(failed):
-                    del result[place]
+                failed = frozenset(output.failed_places)
+                if failed:
+                    result = [given for at, given in enumerate(result) if at not in failed]
                 reducer.add(index, result)
                 self._least_bytes += len(output.body) - len(b"[]") - len(b"null,") * len(failed)
             self._keeps_all = isinstance(reducer, KeepsAll) and reducer.keeps_all

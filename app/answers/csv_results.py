@@ -18,7 +18,7 @@ from fanfold.app.answers.item_outcomes import failure_of, item_outcomes, result_
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ItemState
 from fanfold.ledger.chunks import ChunkData
-from fanfold.ledger.records import key_of
+from fanfold.ledger.records import key_of, placed
 
 HEAD = ("index", "item", "state", "error")
 """The item's chunk, its position there, its state, and why it failed."""
@@ -113,8 +113,9 @@ class _Table:
             fields = self._empty if result.value is None else self._fields(result.value)
             yield self._row(record.index, None, None, record.state, record.error, fields)
             return
-        dropped = {error.item for error in errors if error.is_derived and error.is_dropped}
-        failed = {error.item: error for error in errors if error.is_derived}
+        made = placed(errors, is_derived=True)
+        dropped = {error.item for error in made if error.is_dropped}
+        failed = {error.item: error for error in made}
         places = [n for n in range(len(result.value) + len(dropped)) if n not in dropped]
         for place, value in zip(places, result.value, strict=True):
             if place in failed:

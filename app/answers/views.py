@@ -302,6 +302,8 @@ def etag(job: JobRecord) -> str:
         counts.failed,
         counts.cancelled,
         counts.items_failed,
+        # While a job runs its failures are grouped somewhat later than they are counted.
+        sum(group.count for group in job.errors),
     )
     return f'W/"{"-".join(map(str, revision))}"'
 

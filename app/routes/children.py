@@ -193,7 +193,7 @@ async def _children(
     stream = services.tenant.chunks.stream(job_id, states=states)
     async for child in _whole(job_id, stream):
         yield child
-    await _check_is_there(services, job_id)
+    await check_is_there(services, job_id)
 
 
 async def _with_items(
@@ -207,10 +207,11 @@ async def _with_items(
     data = services.tenant.chunks.data(job.id, states=states, items_wanted=_MANY)
     async for found in data:
         yield found
-    await _check_is_there(services, job.id)
+    await check_is_there(services, job.id)
 
 
-async def _check_is_there(services: Services, job_id: JobId) -> None:
+async def check_is_there(services: Services, job_id: JobId) -> None:
+    """Raise RemovedMeanwhile where the job is gone; to be asked after its data was read."""
     if await services.tenant.jobs.state(job_id) is None:
         raise RemovedMeanwhile(job_id)
 

@@ -1,6 +1,8 @@
 """/jobs/{job_id}/items and /seal: lists a job's items; takes them in parts, sent after the job."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,6 +16,7 @@ from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import in_pieces
 from fanfold.app.intake.items import formats, item_schema
 from fanfold.app.intake.uploads import not_an_upload, not_receiving
+from fanfold.app.routes.children import check_is_there
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
@@ -21,6 +24,8 @@ from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
+# Parsing a larger one takes longer than other requests should wait.
+_LARGE_CHUNK_BYTES = 64 * 1024
 
 router = APIRouter(tags=["jobs"])
 
@@ -89,17 +94,25 @@ async def list_items(
         async for chunk in chunks:
             at = chunk.record.index
             after = item if at == index else -1
-            for position, line in item_lines(
-                chunk, item_key=job.spec.item_key, state=state, after=after
-            ):
+            lines = item_lines(chunk, item_key=job.spec.item_key, state=state, after=after)
+            if len(chunk.items) + len(chunk.output.body) > _LARGE_CHUNK_BYTES:
+                lines = await asyncio.to_thread(_first, lines, limit - shown + 1)
+            for position, line in lines:
                 if shown == limit:
+                    await check_is_there(services, job_id)
                     yield b'],"next_cursor":"%b"}' % cursor.encode(last, filters).encode()
                     return
                 yield separator + line
                 separator, shown, last = b",", shown + 1, (at, position)
+        await check_is_there(services, job_id)
         yield b"]}" if shown else b'{"items":[]}'
 
     return StreamingResponse(in_pieces(page()), media_type="application/json")
+
+
+def _first(lines: Iterator[tuple[int, bytes]], count: int) -> Iterator[tuple[int, bytes]]:
+    """So many of them, made now."""
+    return iter(list(islice(lines, count)))
 
 
 @router.put(

@@ -1,7 +1,9 @@
 """A worker that was thought dead and comes back changes nothing any more."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 
+import psycopg
 import pytest
 
 from fanfold.contract.names import JobId
@@ -11,7 +13,7 @@ from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
 from tests.ledger.jobs_recorded import BROKEN, a_spec, begun, ours, running
 
-Late = Callable[[Ledger, Attempt], Awaitable[None]]
+Late = Callable[[Ledger, Attempt], Coroutine[None, None, None]]
 
 STALE = ChunkOutput(body=b'["stale"]', item_errors=(ItemError(item=0, type="S", message="s"),))
 FRESH = ChunkOutput(body=b'["fresh"]')
@@ -155,3 +157,22 @@ async def test_recording_the_same_outcome_twice_is_recording_it_once(
     before = await _state_of(ledger, job_id)
     await late(ledger, attempt)
     assert await _state_of(ledger, job_id) == before
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("late", LATE)
+async def test_that_is_taken_away_while_it_writes(
+    ledger: Ledger, ledger_url: str, late: Late
+) -> None:
+    job_id = await running(ledger, spec=a_spec(stages=2))
+    stale = await begun(ledger, job_id)
+    with psycopg.connect(ledger_url) as other:
+        other.execute("UPDATE chunks SET state = 'pending', fence = fence + 1")
+        writing = asyncio.create_task(late(ledger, stale))
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        while not await ledger.database.read(waiting):
+            pass
+        other.commit()
+        await writing
+        assert other.execute("SELECT stage FROM inputs").fetchall() == [(0,)]
+        assert other.execute("SELECT body FROM results").fetchall() == []

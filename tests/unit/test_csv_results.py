@@ -130,6 +130,13 @@ def test_each_item_of_a_chunk_has_its_own_state_and_error() -> None:
     ]
 
 
+def test_of_a_chunk_that_failed_as_a_whole_each_item_is_a_row() -> None:
+    whole = child(1, None, error=BROKEN)
+    whole = replace(whole, record=replace(whole.record, item_count=2, by_item=True))
+    why = 'Broken: it "broke", badly'
+    assert rows_of([whole])[1:] == [["1", "0", "failed", why, ""], ["1", "1", "failed", why, ""]]
+
+
 def test_items_that_failed_before_a_chunk_processor_have_rows_before_its_result() -> None:
     errors = (ItemError(item=3, type="T", message="m"),)
     assert rows_of([child(0, {"FI": 2}, error=BROKEN, item_errors=errors)])[1:] == [
@@ -139,7 +146,10 @@ def test_items_that_failed_before_a_chunk_processor_have_rows_before_its_result(
 
 
 def test_of_what_a_chunk_processor_has_made_each_element_has_its_own_state() -> None:
-    errors = (ItemError(item=1, type="T", message="m", stage=1, is_derived=True),)
+    errors = (
+        ItemError(item=0, type="T", message="before", is_derived=True, is_remade=True),
+        ItemError(item=1, type="T", message="m", stage=1, is_derived=True),
+    )
     made = child(0, [5, None], error=BROKEN, item_errors=errors)
     made = replace(made, record=replace(made.record, by_item=False))
     assert rows_of([made])[1:] == [

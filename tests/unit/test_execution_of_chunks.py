@@ -189,7 +189,10 @@ def test_the_results_of_all_items_together_are_what_the_limit_is_about() -> None
         return item
 
     assert attempted(same, ["x" * 46, "y" * 47], max_result_bytes=100).failure is None
-    assert attempted(same, ["x" * 47, "y" * 47, ""], max_result_bytes=100).failure is not None
+    outcome = attempted(same, ["x" * 47, "y" * 47, ""], max_result_bytes=100)
+    assert outcome.failure is not None
+    # All of its items have failed, each of which is shown.
+    assert outcome.output == ChunkOutput(by_item=True)
 
 
 @pytest.mark.parametrize(

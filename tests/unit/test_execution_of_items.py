@@ -1,7 +1,6 @@
 """An item processor's attempt: each item for itself, and no more work than is open."""
 
 import asyncio
-import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from fanfold.app.intake.job_request import JobRequest
 from fanfold.contract.failures import Failure
 from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.ledger.records import ChunkOutput, ItemError
-from fanfold.processing import ItemDropped, ProcessorContext, RetryLater, ValidationError
+from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
 from fanfold.workers.execution import End, Outcome, Task, not_executed
-from fanfold.workers.user_errors import LONGEST_WAIT_SECONDS
+from fanfold.workers.processor import Processor
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 
 Function = Callable[..., Any]
@@ -134,6 +132,37 @@ def test_what_a_chunk_processor_has_made_are_other_items(function: Function) -> 
     assert outcome.output.failed_places == [1]
 
 
+@KINDS
+def test_the_result_has_a_place_for_what_was_made_and_failed_or_was_left_out_before(
+    function: Function,
+) -> None:
+    made = (replace(BAD, item=0, is_derived=True), replace(DROPPED, item=2, is_derived=True))
+    earlier = (BAD, replace(made[0], item=3, is_remade=True), *made)
+    attempt = an_attempt(["a", "b"], stage=2, by_item=False, earlier_errors=earlier)
+    outcome = asyncio.run(outcome_of(function, attempt))
+    # Four were made: the first failed, and the third was left out.
+    assert json.loads(outcome.output.body) == [None, ["a"], ["b"]]
+    assert outcome.output.failed_places == [0]
+
+
+@KINDS
+def test_where_one_failed_and_the_others_are_left_out_later_the_chunk_has_failed(
+    function: Function,
+) -> None:
+    attempt = an_attempt(["drop", "drop"], stage=1, earlier_errors=(BAD,))
+    outcome = asyncio.run(outcome_of(function, attempt))
+    assert (outcome.end, outcome.output.body) == (End.FAILED, b"")
+    assert failure(outcome) == ("ValidationError", "is bad", False)
+
+
+@KINDS
+def test_a_failure_of_what_was_made_of_the_items_is_the_chunks(function: Function) -> None:
+    attempt = an_attempt(["flaky", "a"], stage=1, number=3, by_item=False, earlier_errors=(BAD,))
+    outcome = asyncio.run(outcome_of(function, attempt))
+    # It is why those have failed that have no failure of their own.
+    assert failure(outcome) == ("OSError", "try again", True)
+
+
 def test_an_item_that_failed_for_good_never_runs_twice() -> None:
     calls: list[Any] = []
 
@@ -238,7 +267,11 @@ def test_an_attempt_that_can_run_nothing_keeps_what_items_gave_before() -> None:
         "WorkerLost",
     ]
     nothing_before = replace(task, attempt=an_attempt(items, number=4))
-    assert not_executed(nothing_before, lost).end is End.FAILED
+    outcome = not_executed(nothing_before, lost, Processor(picky))
+    assert (outcome.end, outcome.output) == (End.FAILED, ChunkOutput(by_item=True))
+    derived = replace(task, attempt=an_attempt(items, number=4, stage=1, by_item=False))
+    assert not_executed(derived, lost, Processor(picky)).output.by_item is False
+    assert not_executed(nothing_before, lost).output.by_item is False
 
 
 def test_keys_are_those_of_the_items_as_they_were_submitted() -> None:
@@ -318,56 +351,3 @@ def test_an_exception_that_cannot_be_put_into_words_is_a_failure_too() -> None:
         raise Unspeakable(item)
 
     assert failure(attempted(failing, [1]))[0] == "Unspeakable"
-
-
-def asking(item: Any) -> Any:
-    return _asked(item)
-
-
-async def asking_async(item: Any) -> Any:
-    await asyncio.sleep(0)
-    return _asked(item)
-
-
-def _asked(item: Any) -> Any:
-    """Fails, and asks for so many seconds until the next attempt; None asks for nothing."""
-    if item == "good":
-        return item
-    if item is None:
-        raise ApplicationError("later")
-    if item > 1:
-        raise RetryLater(item)
-    raise ApplicationError("later", next_retry_delay=dt.timedelta(seconds=item))
-
-
-@pytest.mark.parametrize("function", [asking, asking_async])
-@pytest.mark.parametrize(
-    ("items", "seconds"),
-    [
-        (["good", 0.25], 0.25),
-        ([2, None, 30.5, "good", 3], 30.5),
-        ([0], 0),
-        ([None, None], None),
-        ([-1], 0),
-    ],
-)
-def test_the_longest_wait_that_an_item_asks_for_is_kept(
-    function: Function, items: list[Any], seconds: float | None
-) -> None:
-    assert attempted(function, items).retry_seconds == seconds
-
-
-def test_a_wait_without_end_is_cut_to_the_longest_that_a_job_may_ask_for() -> None:
-    def endless(item: Any) -> Any:
-        if item:
-            raise RetryLater(float("inf"))
-        raise ApplicationError("later", next_retry_delay=dt.timedelta.max)
-
-    assert attempted(endless, [0]).retry_seconds == LONGEST_WAIT_SECONDS
-    assert attempted(endless, [1]).retry_seconds == LONGEST_WAIT_SECONDS
-    job = {"processor": "p", "items": [1], "retry": {"max_interval_seconds": LONGEST_WAIT_SECONDS}}
-    assert JobRequest.model_validate(job).retry.max_interval_seconds == LONGEST_WAIT_SECONDS
-
-
-def test_items_that_succeed_in_the_end_ask_for_nothing() -> None:
-    assert attempted(asking, ["good"]).retry_seconds is None

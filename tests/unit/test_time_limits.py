@@ -132,6 +132,19 @@ def test_code_that_catches_every_exception_is_ended_nevertheless() -> None:
     eventually(lambda: not processor_threads(), what="the thread has ended")
 
 
+def test_what_fails_after_the_time_limit_is_no_part_of_the_attempt() -> None:
+    def late(item: int) -> int:
+        try:
+            while item == 0:
+                pass
+        finally:
+            raise ValueError("too late")
+
+    outcome = attempted(late, list(range(20_000)), timeout_seconds=0.1)
+    assert {error.type for error in outcome.output.item_errors} == {"TimeoutError"}
+    eventually(lambda: not processor_threads(), what="the thread has ended")
+
+
 def test_a_thread_that_cannot_be_ended_is_not_waited_for() -> None:
     released = threading.Event()
 

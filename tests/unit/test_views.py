@@ -294,6 +294,7 @@ CHANGES = [
     replace(JOB, counts=replace(JOB.counts, running=0, partially_succeeded=1)),
     replace(JOB, counts=replace(JOB.counts, running=0, cancelled=1)),
     replace(JOB, counts=replace(JOB.counts, items_failed=101, items_succeeded=299)),
+    replace(JOB, errors=(*JOB.errors, ErrorGroup("T", "m", 1, 0))),
 ]
 
 
