@@ -7,8 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from fanfold.app.http.errors import MalformedRequest, NotFound, Problem
-from fanfold.app.http.pydantic_faults import message_of
-from fanfold.app.http.wording import did_you_mean
+from fanfold.contract.pydantic_faults import message_of
+from fanfold.contract.wording import did_you_mean
 
 _LONGEST_SHOWN: Final = 50
 """As much of the name of an unknown parameter is repeated."""

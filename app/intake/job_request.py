@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from fanfold.app.http.wording import one_of
+from fanfold.contract.wording import one_of
 
 
 def _integral(value: object) -> object:

@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 import jsonschema
 
 from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.http.wording import counted, kind_of, not_one_of, one_of, suggested
 from fanfold.app.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX, validator_for
+from fanfold.contract.wording import counted, kind_of, not_one_of, one_of, one_of_kinds, suggested
 from fanfold.ledger.catalog import CatalogEntry
 
 Error = jsonschema.ValidationError
@@ -77,7 +77,7 @@ def _faults_of_choice(error: Error, place: Path, what: str) -> Iterator[tuple[Pa
         if len(limits) == 1:
             yield place, _wrong_kind(wrong_kinds[0].validator_value, error.instance)
         else:
-            kinds = one_of(limits or ["null"])
+            kinds = one_of_kinds(limits or ["null"])
             yield place, f"must be {kinds}, not {kind_of(error.instance)}"
         return
     # The form that fits down to the deepest place, and of such the one with the fewest faults.

@@ -9,14 +9,14 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.http.pydantic_faults import message_of
-from fanfold.app.http.wording import did_you_mean, suggested
 from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.schema_faults import faults_in
 from fanfold.app.intake.unknown_fields import fields_at
 from fanfold.contract import json_values
+from fanfold.contract.pydantic_faults import message_of
 from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.wording import did_you_mean, suggested
 from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20

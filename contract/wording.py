@@ -34,6 +34,12 @@ def one_of(names: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def one_of_kinds(kinds: Iterable[str]) -> str:
+    """`an array or a number`, each once; an integer is a number."""
+    once = dict.fromkeys(kinds)
+    return one_of(kind for kind in once if kind != "an integer" or "a number" not in once)
+
+
 def not_one_of(choices: Sequence[object], given: object) -> str:
     """What is wrong with a value that is none of the choices."""
     words = [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
