@@ -5,10 +5,11 @@ for what a worker records of data that does not fit an annotation, which may be 
 where there are no words of ours, those of pydantic, or of the user's own validator, say most.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
-from typing import Any, Final, TypeGuard, get_args
+from typing import Any, Final, get_args
 
 import pydantic_core
 from pydantic_core import ErrorDetails
@@ -117,14 +118,12 @@ def _told(error: pydantic_core.ValidationError, value: object) -> Iterator[tuple
             yield place, f"must be {one_of_kinds(kinds[place])}, not {kind_of(fault['input'])}"
 
 
-def _place(fault: ErrorDetails, value: object) -> _Place:
+def _place(fault: ErrorDetails, value: Any) -> _Place:  # noqa: ANN401 - any JSON value
     """Where the fault is, by steps that are in the value: pydantic names forms of unions too."""
     steps: list[int | str] = []
     last = len(fault["loc"]) - 1
     for at, step in enumerate(fault["loc"]):
-        if (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        ):
+        if _has(value, step):
             value = value[step]
         elif not (at == last and fault["type"] == "missing"):
             continue
@@ -132,7 +131,7 @@ def _place(fault: ErrorDetails, value: object) -> _Place:
     return tuple(steps)
 
 
-def _has(value: object, step: int | str) -> TypeGuard[Any]:
+def _has(value: Any, step: int | str) -> bool:  # noqa: ANN401 - any JSON value
     if isinstance(value, list):
         return isinstance(step, int) and step < len(value)
     return isinstance(value, dict) and step in value
@@ -140,17 +139,23 @@ def _has(value: object, step: int | str) -> TypeGuard[Any]:
 
 def _kind(fault: ErrorDetails) -> str:
     """The type of a fault by which JSON's value is of another kind; empty for any other fault."""
-    kind = _OF_PARSING.get(fault["type"], fault["type"])
-    if kind == "int_type" and isinstance(fault["input"], float):
-        return ""
+    kind = _type(fault)
+    kind = _OF_PARSING.get(kind, kind)
     return kind if kind in _KINDS else ""
+
+
+def _type(fault: ErrorDetails) -> str:
+    """The type of a fault; that of the limit, where it is of a number which is only too large."""
+    kind, value = fault["type"], fault["input"]
+    if kind == "int_type" and isinstance(value, float):
+        return "int_from_float" if math.isfinite(value) else "finite_number"
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return "finite_number" if kind == "float_type" and is_integer else kind
 
 
 def _in_our_words(fault: ErrorDetails) -> str:
     """Empty where there are none."""
-    kind, limits = fault["type"], fault.get("ctx", {})
-    if kind == "int_type" and isinstance(fault["input"], float):
-        kind = "int_from_float"
+    kind, limits = _type(fault), fault.get("ctx", {})
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, not {kind_of(fault['input'])}"
     if kind in _CHOICES:

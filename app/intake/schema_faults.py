@@ -1,7 +1,7 @@
 """What is wrong with options or items, by the JSON schema that their processor published."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import jsonschema
@@ -27,9 +27,18 @@ _KINDS: Final = {
 
 def faults_in(options: Mapping[str, Any], entry: CatalogEntry, path: Path) -> Iterator[Fault]:
     """What is wrong with the options of a processor, which stand at this place in the job."""
-    for error in validator_for(entry).iter_errors(options):
+    for error in each_once(validator_for(entry).iter_errors(options)):
         for place, message in faults_of(error, what="option"):
             yield Fault(pointer(*path, *place), message)
+
+
+def each_once(errors: Iterable[Error]) -> list[Error]:
+    """Without those of a value's type where it is none of the choices either: these say more."""
+    found = list(errors)
+    of_choice = {tuple(error.path) for error in found if error.validator in {"enum", "const"}}
+    return [
+        error for error in found if error.validator != "type" or tuple(error.path) not in of_choice
+    ]
 
 
 def faults_of(error: Error, *, what: str) -> Iterator[tuple[Path, str]]:
@@ -84,7 +93,7 @@ def _faults_of_choice(error: Error, place: Path, what: str) -> Iterator[tuple[Pa
     meant = max(
         right_kind, key=lambda found: (max(len(below.path) for below in found), -len(found))
     )
-    for below in meant:
+    for below in each_once(meant):
         yield from faults_of(below, what=what)
 
 
