@@ -178,9 +178,9 @@ class Unavailable(Problem):
 
 def pointer(*path: str | int) -> str:
     """The JSON pointer to a place in a document; of a very long name, its beginning."""
-    return "".join(f"/{_shown(str(step)).replace('~', '~0').replace('/', '~1')}" for step in path)
+    return "".join(f"/{shown(str(step)).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
-def _shown(name: str) -> str:
-    # An answer is not to grow with what was sent.
+def shown(name: str) -> str:
+    """A name as an answer shows it, which is not to grow with what was sent."""
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
