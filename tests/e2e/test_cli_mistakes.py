@@ -47,6 +47,23 @@ def test_mistakes_are_told_in_a_line(
     assert done.stdout == ""
 
 
+def test_a_job_whose_items_are_sent_later_is_not_waited_for(cli: Cli, tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text('{"name": "sent later", "source": "upload", "processor": "double"}')
+
+    done = cli.run("submit", str(job))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "with --items FILE, or submit it with --no-wait" in done.stderr
+    assert "sent later" not in cli.run("list").stdout
+
+    (submitted,) = cli.objects("submit", str(job), "--no-wait")
+
+    assert submitted["state"] == "receiving"
+    assert cli.run("cancel", submitted["id"]).returncode == 0
+
+
 def test_without_a_command_the_help_is_shown(cli: Cli) -> None:
     done = cli.run()
 

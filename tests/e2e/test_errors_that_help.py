@@ -201,8 +201,7 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
         ("/jobs?label=a:b&label=a:c", "label: no job has two values of the same label"),
         (
             "{job}/children?state=fialed",
-            f"state: must be {', '.join(CHILD_STATES[:-1])} or {CHILD_STATES[-1]}; "
-            "did you mean failed?",
+            f"state: must be {', '.join(CHILD_STATES[:-1])} or cancelled; did you mean failed?",
         ),
         (
             "{job}/results?fromat=csv",
