@@ -46,6 +46,8 @@ def submit(
     """Submit a job."""
     if file == "-" and items == STANDARD_INPUT:
         die(Exit.USAGE, "fanfold submit: the job and its items cannot both be standard input")
+    if items is None and items_format is not None:
+        die(Exit.USAGE, "fanfold submit: --items-format goes with --items, and there is none")
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:

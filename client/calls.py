@@ -6,6 +6,7 @@ type, or one of the errors of `errors.py`.
 
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,10 @@ class Call(Generic[Read]):
             raise Unreachable(f"{url} is not a Fanfold gateway") from None
 
 
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+"""Of the operating system; the words after it say the same."""
+
+
 @dataclass(frozen=True)
 class Page(Generic[Read]):
     """Some of many, and how the next ones are asked for."""
@@ -91,6 +96,12 @@ def connection(url: str, headers: Mapping[str, str] | None) -> tuple[str, dict[s
         raise Unreachable(f"'{url}' is no address of a gateway, like http://localhost:8000")
     # Only results are worth compressing, and ask for it.
     return url, {"Accept-Encoding": "identity", **(headers or {})}
+
+
+def no_answer(url: str, error: Exception) -> Unreachable:
+    """The error for a gateway that cannot be reached, or does not speak HTTP."""
+    why = _ERROR_NUMBER.sub("", str(error))
+    return Unreachable(f"{url} does not answer: {why}")
 
 
 def refused(status: int, content: bytes) -> Refused:

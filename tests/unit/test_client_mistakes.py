@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from fanfold import FanfoldError
-from fanfold.client.errors import Refused
+from fanfold.client.errors import Refused, Unreachable
+from fanfold.devstack.running import free_ports
 from tests.unit.either_client import Connect
 from tests.unit.gateway_double import Answer, serving
 from tests.unit.test_client import a_job, always
@@ -34,6 +35,17 @@ def test_a_key_that_no_header_can_hold_is_told_and_not_replaced(connect: Connect
     ):
         fanfold.submit(JOB, idempotency_key=key)
     assert server.asked == []
+
+
+def test_nobody_there_is_told_without_numbers_of_the_system(connect: Connect) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    with (
+        connect(url) as fanfold,
+        pytest.raises(Unreachable, match=f"^{url} does not answer: [A-Z]") as unreachable,
+    ):
+        fanfold.get("job_1")
+    assert "Errno" not in str(unreachable.value)
 
 
 def test_a_job_has_an_id(connect: Connect) -> None:
