@@ -51,6 +51,9 @@ def _message(fault: ErrorDetails) -> str:
     if fault["type"] != "extra_forbidden":
         return message_of(fault)
     *above, name = fault["loc"]
+    home = next((field for field in fields_at(above) if name in fields_at([*above, field])), None)
+    if home is not None:
+        return f"unknown field here; it is a field of {home}"
     return f"unknown field{suggested(name, fields_at(above), 'fields')}"
 
 

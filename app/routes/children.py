@@ -173,7 +173,8 @@ async def stream_results(
     job = await services.job(job_id)
     states = _TERMINAL if state is None else (state,)
     if is_csv:
-        named = columns.split(",") if columns else None
+        # Each once: a second one would have to go by another name.
+        named = list(dict.fromkeys(columns.split(","))) if columns else None
         parts = csv_rows(_with_items(services, job, states), named, item_key=job.spec.item_key)
         media_type = f"{CSV}; charset=utf-8; header=present"
     else:

@@ -55,6 +55,11 @@ def receiving(api: httpx.Client) -> Iterator[str]:
             "/tolerated_failures/cuont: unknown field; did you mean count?",
         ),
         (
+            {"max_attempts": 1},
+            "invalid_job",
+            "/max_attempts: unknown field here; it is a field of retry",
+        ),
+        (
             {"timeout": 5},
             "invalid_job",
             "/timeout: unknown field; did you mean chunk_timeout_seconds?",
