@@ -26,11 +26,8 @@ def connected(url: str) -> Iterator["Fanfold"]:
             yield fanfold
             sys.stdout.flush()
     except Refused as error:
-        lines = [f"fanfold: {error.detail} ({error.code})"]
-        lines += [
-            f"  {fault.get('pointer') or '/'}: {fault.get('message')}" for fault in error.errors
-        ]
-        die(Exit.REFUSED, "\n".join(lines))
+        first, *faults = str(error).splitlines()
+        die(Exit.REFUSED, "\n".join([f"fanfold: {first} ({error.code})", *faults]))
     except Unreachable as error:
         die(Exit.UNREACHABLE, f"fanfold: {error}")
     except FanfoldError as error:

@@ -108,7 +108,9 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "fanfold"
-        sys.stderr.write(f"{command}: {error.format_message()} ({command} --help says more)\n")
+        # Where the value of an option is none of its choices, typer says what Python raised.
+        message = error.format_message().replace(": Value error, ", ": ")
+        sys.stderr.write(f"{command}: {message} ({command} --help says more)\n")
         code = error.exit_code
     sys.exit(code)
 

@@ -6,20 +6,23 @@ from typing import Annotated
 
 import typer
 
+_LARGEST = 2**31 - 1
+
 DEFAULT_URL = "http://localhost:8000"
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Reads a whole number, at least so large."""
+def whole_number(least: int) -> Callable[[str | int], int]:
+    """Reads a whole number, at least so large; what is beyond all counting is the largest."""
 
-    def read(text: str) -> int:
+    def read(given: str | int) -> int:  # a default value is given as it is
+        text = str(given)
         try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
+            number = int(text) if text.isascii() and text.isdecimal() else least - 1
+        except ValueError:  # it has thousands of digits
+            number = _LARGEST
         if number < least:
             raise typer.BadParameter(f"'{text}' is no whole number from {least} on")
-        return number
+        return min(number, _LARGEST)
 
     return read
 
@@ -59,5 +62,7 @@ def labels_of(given: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(
                 f"'{text}' is no name:value, like team:data", param_hint="'--label'"
             )
-        labels[name] = value
+        if labels.setdefault(name, value) != value:
+            message = f"no job has two values of the same label, and '{name}' is given two"
+            raise typer.BadParameter(message, param_hint="'--label'")
     return labels

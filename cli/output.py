@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from fanfold import Fanfold, Job
+from fanfold import Fanfold, Job, JobState
 from fanfold.client.transfer import OnProgress
 
 out = Console(highlight=False)
@@ -82,7 +82,9 @@ def watch(fanfold: Fanfold, job: Job) -> Job:
 
 
 def _note(job: Job) -> str:
-    parts = [str(job.state)]
+    # Its items may never come, and until then nothing moves.
+    waits = ", waits for its items and the seal" if job.state == JobState.RECEIVING else ""
+    parts = [f"{job.state}{waits}"]
     if job.items.failed:
         parts.append(f"{job.items.failed} failed")
     if job.progress.chunks_per_second is not None:

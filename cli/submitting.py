@@ -46,16 +46,14 @@ def submit(
     """Submit a job."""
     if file == "-" and items == STANDARD_INPUT:
         die(Exit.USAGE, "fanfold submit: the job and its items cannot both be standard input")
+    if items is None and items_format is not None:
+        die(Exit.USAGE, "fanfold submit: --items-format goes with --items, and there is none")
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         die(Exit.USAGE, f"fanfold submit: {file}: {error.strerror}")
-    if items is None and _has_no_data(body):
-        die(
-            Exit.USAGE,
-            f"fanfold submit: the job in {'standard input' if file == '-' else file} has no "
-            "items; give them with --items FILE, or with --items - from standard input",
-        )
+    if items is None:
+        _refuse_without_items(body, "standard input" if file == "-" else file, wait=wait)
     with connected(url) as fanfold:
         try:
             if items is None:
@@ -74,13 +72,27 @@ def submit(
             show(job, url, as_json=as_json)
 
 
-def _has_no_data(body: bytes) -> bool:
-    """Whether this is a job, and certainly one without data; the gateway judges the rest."""
+def _refuse_without_items(body: bytes, place: str, *, wait: bool) -> None:
+    """End the command where this is a job that would never begin; the gateway judges the rest."""
     try:
         job = json.loads(body)
     except ValueError:
-        return False
-    return isinstance(job, dict) and not _DATA & job.keys()
+        return
+    if not isinstance(job, dict):
+        return
+    if not _DATA & job.keys():
+        die(
+            Exit.USAGE,
+            f"fanfold submit: the job in {place} has no items; give them with --items FILE, "
+            "or with --items - from standard input",
+        )
+    if wait and job.get("source") == "upload":
+        die(
+            Exit.USAGE,
+            f'fanfold submit: the job in {place} has "source": "upload", so it begins only once '
+            "its items are sent; send them along with --items FILE, or submit it with --no-wait "
+            "and send them in parts, with PUT /jobs/ID/items and then POST /jobs/ID/seal",
+        )
 
 
 def _submit_items(

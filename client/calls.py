@@ -6,6 +6,7 @@ type, or one of the errors of `errors.py`.
 
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,10 @@ class Call(Generic[Read]):
             raise Unreachable(f"{url} is not a Fanfold gateway") from None
 
 
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+"""Of the operating system; the words after it say the same."""
+
+
 @dataclass(frozen=True)
 class Page(Generic[Read]):
     """Some of many, and how the next ones are asked for."""
@@ -91,6 +96,12 @@ def connection(url: str, headers: Mapping[str, str] | None) -> tuple[str, dict[s
         raise Unreachable(f"'{url}' is no address of a gateway, like http://localhost:8000")
     # Only results are worth compressing, and ask for it.
     return url, {"Accept-Encoding": "identity", **(headers or {})}
+
+
+def no_answer(url: str, error: Exception) -> Unreachable:
+    """The error for a gateway that cannot be reached, or does not speak HTTP."""
+    why = _ERROR_NUMBER.sub("", str(error))
+    return Unreachable(f"{url} does not answer: {why}")
 
 
 def refused(status: int, content: bytes) -> Refused:
@@ -119,6 +130,8 @@ def submit_file(
     """Submit a job whose items are in a file or stream; raises OSError where it cannot be read."""
     if isinstance(items, Path):
         return _form(job, FileBytes(items, on_progress), file_name or items.name, key)
+    if isinstance(items, str):
+        raise TypeError("a file of items is given by its pathlib.Path")
     if file_name is None:
         raise TypeError("a stream of items needs a file_name, like items.ndjson")
     return _form(job, StreamBytes(items, on_progress), file_name, key)
@@ -131,7 +144,7 @@ def _form(job: JobBody, items: Source, file_name: str, key: str | None) -> Call[
 
 def _submission(content: bytes | Source, media_type: str, key: str | None) -> Call[Job]:
     # The key makes it harmless to send it again: it cannot become a second job.
-    headers = {"Content-Type": media_type, "Idempotency-Key": key or uuid.uuid4().hex}
+    headers = {"Content-Type": media_type, "Idempotency-Key": _sendable(key)}
     return Call(
         method="POST",
         path="/jobs",
@@ -140,6 +153,17 @@ def _submission(content: bytes | Source, media_type: str, key: str | None) -> Ca
         content=content,
         tries=_tries(content),
     )
+
+
+def _sendable(key: str | None) -> str:
+    """The key, or a new one; raises FanfoldError for one that no header can hold."""
+    if key is None:
+        return uuid.uuid4().hex
+    if not (key.isascii() and key.isprintable() and key == key.strip() and key):
+        raise FanfoldError(
+            "an idempotency key has 1 to 255 printable ASCII characters, with no blank at its ends"
+        )
+    return key
 
 
 def put_part(job_id: str, number: int, items: Items) -> Call[Part]:
@@ -296,6 +320,8 @@ def _listing(
 
 
 def _job_path(job_id: str) -> str:
+    if not job_id:
+        raise FanfoldError("the id of the job is empty")
     return f"/jobs/{quote(job_id, safe='')}"
 
 

@@ -36,7 +36,9 @@ class Refused(FanfoldError):
 
     def __str__(self) -> str:
         """The detail, and a line for each fault that it does not name already."""
-        faults = [f"{fault.get('pointer') or '/'}: {fault.get('message')}" for fault in self.errors]
+        faults = [
+            f"{fault.get('pointer') or 'the job'}: {fault.get('message')}" for fault in self.errors
+        ]
         return "\n  ".join([self.detail, *(fault for fault in faults if fault not in self.detail)])
 
 

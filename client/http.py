@@ -196,7 +196,7 @@ class Fanfold:
         except httpx.HTTPError as error:
             if call.tries > 1:
                 return self._send(replace(call, tries=call.tries - 1))
-            raise Unreachable(f"{self._url} does not answer: {error}") from error
+            raise calls.no_answer(self._url, error) from error
         return call.read(self._url, response.status_code, response.content)
 
     def _request(self, call: Call[Any]) -> httpx.Request:

@@ -8,7 +8,7 @@ import io
 import json
 import uuid
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -58,6 +58,12 @@ class Ndjson:
     """Items of any number, each a line of JSON, read as they are sent."""
 
     items: Items
+
+    def __post_init__(self) -> None:
+        """Refuse what can be iterated over, and is surely not meant as items."""
+        if isinstance(self.items, str | bytes | Mapping):
+            kind = type(self.items).__name__
+            raise TypeError(f"items are a list or a generator of JSON values, not a {kind}")
 
     @property
     def is_repeatable(self) -> bool:

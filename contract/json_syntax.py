@@ -19,6 +19,17 @@ _FOREIGN: Final = {
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _CONSTANT = re.compile(rf"{_STRING}|(?P<found>NaN|-?Infinity)", re.DOTALL)
 _LAST_BEFORE = re.compile(r"\S\s*\Z")
+# What no value begins with.
+_AT: Final = {
+    "'": "text stands in single quotes: JSON wants double quotes",
+    "#": "JSON has no comments",
+    "+": "a number has no plus sign",
+    ".": "a number has digits on both sides of its point",
+    **dict.fromkeys(
+        "\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e",
+        "the quotes are typographic: JSON wants straight double quotes",
+    ),
+}
 _BOM: Final = "\ufeff"
 # By what Python's parser says.
 _FAULTS: Final = (
@@ -72,11 +83,20 @@ def _of_what_is_there(text: str, at: int) -> str | None:
         here == "," and text[at + 1 :].lstrip()[:1] in {"]", "}"}
     ):
         return "a comma stands before the closing bracket"
-    if here == "'":
-        return "text stands in single quotes: JSON wants double quotes"
-    if here == "#" or text.startswith(("//", "/*"), at):
-        return "JSON has no comments"
-    return "a number begins with 0" if here.isdigit() and text[at - 1 : at] == "0" else None
+    if here == "," and before in {",", "[", "{"}:
+        return "there is nothing before this comma"
+    return _of_character(text, at)
+
+
+def _of_character(text: str, at: int) -> str | None:
+    here = text[at]
+    if text.startswith(("//", "/*"), at):
+        here = "#"
+    if here.isspace() and not here.isascii():
+        return f"a blank that JSON does not know (U+{ord(here):04X}): write a space for it"
+    if here.isdigit() and text[at - 1 : at] == "0":
+        return "a number begins with 0"
+    return _AT.get(here)
 
 
 def _last_before(text: str, at: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_type_hints
 import pydantic
 import pydantic_core
 
+from fanfold.contract.pydantic_faults import summary
 from fanfold.processing import HasExample, HasName, ProcessorContext, Reducer, ValidationError
 from fanfold.workers.made_up import CannotMakeUp, made_up
 
@@ -142,7 +143,7 @@ class Processor:
         try:
             model = self._options.model_validate(options)
         except pydantic.ValidationError as error:
-            raise ValidationError(_summary(error)) from None
+            raise ValidationError(summary(error, options)) from None
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     def check_data(self, value: Any) -> Any:  # noqa: ANN401 - what the annotation says
@@ -150,7 +151,7 @@ class Processor:
         try:
             return self._data.validate_python(value)
         except pydantic.ValidationError as error:
-            raise ValidationError(_summary(error)) from None
+            raise ValidationError(summary(error, value)) from None
 
 
 class ReducerType:
@@ -183,10 +184,3 @@ def _example_of(code: object) -> dict[str, Any] | None:
 def _takes_data(parameter: inspect.Parameter) -> bool:
     kinds = {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     return parameter.name in {"item", "chunk"} and parameter.kind in kinds
-
-
-def _summary(error: pydantic.ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)[:5]
-    )

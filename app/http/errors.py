@@ -64,6 +64,9 @@ CODES: dict[str, str] = {
 """Every code with its title."""
 
 
+_LONGEST_NAME = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong with a body: where (a JSON pointer, RFC 6901) and what."""
@@ -174,5 +177,10 @@ class Unavailable(Problem):
 
 
 def pointer(*path: str | int) -> str:
-    """The JSON pointer to a place in a document."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+    """The JSON pointer to a place in a document; of a very long name, its beginning."""
+    return "".join(f"/{shown(str(step)).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def shown(name: str) -> str:
+    """A name as an answer shows it, which is not to grow with what was sent."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"

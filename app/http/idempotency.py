@@ -12,15 +12,22 @@ KEY_PATTERN = r'^(?!""$)[!-~]([ -~]{0,253}[!-~])?$'
 """A key for the API's documentation: blanks around it are no part of a header."""
 
 
-def key_name(header: str | None) -> str | None:
-    """The key, without the quotes of a structured-field string where it has them."""
+def key_name(header: str | None, count: int = 1) -> str | None:
+    """The key, without the quotes of a structured-field string where it has them.
+
+    Raises MalformedRequest where it is none, or where there is more than this one header.
+    """
     if header is None:
         return None
+    if count > 1:
+        detail = "There is more than one Idempotency-Key; send one, which stands for the job."
+        raise MalformedRequest("invalid_idempotency_key", detail)
     key = header.strip()
     if len(key) >= 2 and key.startswith('"') and key.endswith('"'):  # noqa: PLR2004 - two quotes
         key = key[1:-1]
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
-        what = f"has {len(key)}" if not 1 <= len(key) <= _MOST_CHARACTERS else "has others"
+        has_as_many = 1 <= len(key) <= _MOST_CHARACTERS
+        what = "has other characters" if has_as_many else f"has {len(key)}"
         raise MalformedRequest(
             "invalid_idempotency_key",
             f"An Idempotency-Key has 1 to 255 printable ASCII characters; this one {what}.",

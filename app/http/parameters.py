@@ -1,14 +1,30 @@
 """The parameters of a query: those that an operation has, each once, and each valid."""
 
+import re
 from typing import Any, Final, get_args, get_origin
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
 
 from fanfold.app.http.errors import MalformedRequest, NotFound, Problem
-from fanfold.app.http.pydantic_faults import message_of
-from fanfold.app.http.wording import did_you_mean
+from fanfold.contract.pydantic_faults import message_of
+from fanfold.contract.wording import did_you_mean
+
+_DIGITS: Final = re.compile("-?[0-9]+")
+
+
+def _digits(text: object) -> object:
+    # Pydantic would also read 1.0, 1_000 and the digits of other scripts.
+    if isinstance(text, str) and not _DIGITS.fullmatch(text):
+        raise PydanticKnownError("int_parsing")
+    return text
+
+
+IN_DIGITS: Final = BeforeValidator(_digits)
+"""Of an integer in a query or a path; after the limits, which pydantic would not publish else."""
 
 _LONGEST_SHOWN: Final = 50
 """As much of the name of an unknown parameter is repeated."""
@@ -51,6 +67,9 @@ def problem_with(error: RequestValidationError) -> Problem:
 def _unknown(name: str, known: list[str]) -> MalformedRequest:
     if not known:
         return MalformedRequest("invalid_parameter", "This address takes no query parameters.")
+    if not name:
+        detail = f"A query parameter has no name; those there are: {', '.join(known)}"
+        return MalformedRequest("invalid_parameter", detail)
     near = did_you_mean(name, known) or f"; those there are: {', '.join(known)}"
     return invalid_parameter(name[:_LONGEST_SHOWN], f"there is no such query parameter here{near}")
 

@@ -72,7 +72,7 @@ def _check_media_type(request: Request) -> None:
 
 def check_not_compressed(request: Request) -> None:
     """Raises UnsupportedMediaType where the body as a whole is compressed."""
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType(
             "unsupported_content_encoding",
             "Send the body uncompressed.",

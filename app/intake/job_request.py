@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from fanfold.app.http.wording import one_of
+from fanfold.contract.wording import one_of
 
 
 def _integral(value: object) -> object:
@@ -19,7 +19,8 @@ Integral: Final = BeforeValidator(_integral)
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
 Items = Annotated[list[Any], Field(min_length=1)]
-LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]{1,64}$")]
+LABEL_NAME_PATTERN: Final = r"[A-Za-z0-9_.\-/]{1,64}"
+LabelName = Annotated[str, Field(pattern=f"^{LABEL_NAME_PATTERN}$")]
 LabelValue = Annotated[str, Field(max_length=256)]
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any, Final
 
-from fanfold.app.http.errors import pointer
+from fanfold.app.http.errors import pointer, shown
 from fanfold.app.intake.faults import refuse
 from fanfold.contract import json_values
 
@@ -61,7 +61,7 @@ def _field(text: str, at: int, name: str) -> tuple[Any, int]:
     try:
         return _strict.raw_decode(text, at)
     except _Repeated as error:
-        refuse("invalid_job", pointer(name), f"has the field {error} more than once")
+        refuse("invalid_job", pointer(name), f"has the field {shown(str(error))} more than once")
 
 
 def _after_blanks(text: str, at: int) -> int:

@@ -1,14 +1,14 @@
 """What is wrong with options or items, by the JSON schema that their processor published."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import jsonschema
 
 from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.http.wording import counted, kind_of, not_one_of, one_of, suggested
 from fanfold.app.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX, validator_for
+from fanfold.contract.wording import counted, kind_of, not_one_of, one_of, one_of_kinds, suggested
 from fanfold.ledger.catalog import CatalogEntry
 
 Error = jsonschema.ValidationError
@@ -27,9 +27,18 @@ _KINDS: Final = {
 
 def faults_in(options: Mapping[str, Any], entry: CatalogEntry, path: Path) -> Iterator[Fault]:
     """What is wrong with the options of a processor, which stand at this place in the job."""
-    for error in validator_for(entry).iter_errors(options):
+    for error in each_once(validator_for(entry).iter_errors(options)):
         for place, message in faults_of(error, what="option"):
             yield Fault(pointer(*path, *place), message)
+
+
+def each_once(errors: Iterable[Error]) -> list[Error]:
+    """Without those of a value's type where it is none of the choices either: these say more."""
+    found = list(errors)
+    of_choice = {tuple(error.path) for error in found if error.validator in {"enum", "const"}}
+    return [
+        error for error in found if error.validator != "type" or tuple(error.path) not in of_choice
+    ]
 
 
 def faults_of(error: Error, *, what: str) -> Iterator[tuple[Path, str]]:
@@ -77,14 +86,14 @@ def _faults_of_choice(error: Error, place: Path, what: str) -> Iterator[tuple[Pa
         if len(limits) == 1:
             yield place, _wrong_kind(wrong_kinds[0].validator_value, error.instance)
         else:
-            kinds = one_of(limits or ["null"])
+            kinds = one_of_kinds(limits or ["null"])
             yield place, f"must be {kinds}, not {kind_of(error.instance)}"
         return
     # The form that fits down to the deepest place, and of such the one with the fewest faults.
     meant = max(
         right_kind, key=lambda found: (max(len(below.path) for below in found), -len(found))
     )
-    for below in meant:
+    for below in each_once(meant):
         yield from faults_of(below, what=what)
 
 

@@ -9,14 +9,14 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.http.pydantic_faults import message_of
-from fanfold.app.http.wording import did_you_mean, suggested
 from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.schema_faults import faults_in
 from fanfold.app.intake.unknown_fields import fields_at
 from fanfold.contract import json_values
+from fanfold.contract.pydantic_faults import message_of
 from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.wording import did_you_mean, suggested
 from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20
@@ -51,6 +51,9 @@ def _message(fault: ErrorDetails) -> str:
     if fault["type"] != "extra_forbidden":
         return message_of(fault)
     *above, name = fault["loc"]
+    home = next((field for field in fields_at(above) if name in fields_at([*above, field])), None)
+    if home is not None:
+        return f"unknown field here; it is a field of {home}"
     return f"unknown field{suggested(name, fields_at(above), 'fields')}"
 
 

@@ -12,7 +12,7 @@ from fanfold.app.answers.csv_results import csv_rows
 from fanfold.app.documentation import examples
 from fanfold.app.http import accept, cursor, errors
 from fanfold.app.http.accept import CSV, NDJSON
-from fanfold.app.http.parameters import invalid_parameter
+from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import gzipped, in_pieces
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
@@ -55,7 +55,9 @@ async def list_children(
     services: ServicesOf,
     state: Annotated[ChunkState | None, Query(description="Only children in this state.")] = None,
     limit: Annotated[
-        int, Query(ge=1, description="Most children on a page; more than 1,000 are 1,000.")
+        int,
+        Query(ge=1, description="Most children on a page; more than 1,000 are 1,000."),
+        IN_DIGITS,
     ] = DEFAULT_PAGE,
     cursor_text: Annotated[
         str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
@@ -98,7 +100,9 @@ async def list_children(
 )
 async def get_child(
     job_id: JobId,
-    index: Annotated[int, Path(ge=0, le=_MAX_INDEX, description="Position of the chunk.")],
+    index: Annotated[
+        int, Path(ge=0, le=_MAX_INDEX, description="Position of the chunk."), IN_DIGITS
+    ],
     services: ServicesOf,
 ) -> Response:
     """One chunk's state, attempts, result or error."""
@@ -169,7 +173,8 @@ async def stream_results(
     job = await services.job(job_id)
     states = _TERMINAL if state is None else (state,)
     if is_csv:
-        named = columns.split(",") if columns else None
+        # Each once: a second one would have to go by another name.
+        named = list(dict.fromkeys(columns.split(","))) if columns else None
         parts = csv_rows(_with_items(services, job, states), named, item_key=job.spec.item_key)
         media_type = f"{CSV}; charset=utf-8; header=present"
     else:

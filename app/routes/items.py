@@ -12,6 +12,7 @@ from fanfold.app.answers import views
 from fanfold.app.answers.items import item_lines
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
+from fanfold.app.http.parameters import IN_DIGITS
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import in_pieces
 from fanfold.app.intake.items import formats, item_schema
@@ -67,7 +68,7 @@ async def list_items(
     services: ServicesOf,
     state: Annotated[ItemState | None, Query(description="Only items in this state.")] = None,
     limit: Annotated[
-        int, Query(ge=1, description="Most items on a page; more than 1,000 are 1,000.")
+        int, Query(ge=1, description="Most items on a page; more than 1,000 are 1,000."), IN_DIGITS
     ] = DEFAULT_PAGE,
     cursor_text: Annotated[
         str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
@@ -149,6 +150,7 @@ async def send_items(
             le=MAX_PARTS,
             description="Where among the parts it belongs; a part may be sent again.",
         ),
+        IN_DIGITS,
     ],
 ) -> views.PartView:
     """Store one part of the items of a job with `"source": "upload"`, plain or in gzip.

@@ -1,5 +1,6 @@
 """/jobs: submits, lists, shows, cancels and removes jobs."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,8 +10,9 @@ from fanfold.app.answers import views
 from fanfold.app.answers.rendered import RenderedJob
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors, idempotency, prefer
-from fanfold.app.http.parameters import invalid_parameter
+from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
+from fanfold.app.intake.job_request import LABEL_NAME_PATTERN
 from fanfold.app.intake.recording import record
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
@@ -38,7 +40,7 @@ PreferHeader = Annotated[
         json_schema_extra={"pattern": prefer.WAIT_PATTERN},
     ),
 ]
-_Label = Annotated[str, Field(json_schema_extra={"pattern": r"^[^:\u0000]+:[^\u0000]*$"})]
+_Label = Annotated[str, Field(json_schema_extra={"pattern": rf"^{LABEL_NAME_PATTERN}:[^\u0000]*$"})]
 
 _JOB_HEADERS: dict[str, Any] = {
     "Retry-After": {
@@ -103,7 +105,9 @@ async def submit(
     prefer_header: PreferHeader = None,
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
-    key_name = idempotency.key_name(idempotency_key)
+    key_name = idempotency.key_name(
+        idempotency_key, len(request.headers.getlist("Idempotency-Key"))
+    )
     wait = prefer.wait_seconds(prefer_header)  # before anything is recorded: it may be malformed
     job_id, is_replayed = await record(
         request,
@@ -148,7 +152,9 @@ async def list_jobs(
         list[_Label] | None, Query(description="Only jobs with this label, as `name:value`.")
     ] = None,
     limit: Annotated[
-        int, Query(ge=1, description="Most jobs on a page; more than 1,000 are taken as 1,000.")
+        int,
+        Query(ge=1, description="Most jobs on a page; more than 1,000 are taken as 1,000."),
+        IN_DIGITS,
     ] = DEFAULT_PAGE,
     cursor_text: Annotated[
         str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
@@ -323,6 +329,9 @@ def _labels(texts: list[str]) -> dict[str, str]:
         name, colon, value = text.partition(":")
         if not (name and colon) or "\x00" in text:
             raise invalid_parameter("label", "must be a name, a colon and a value: label=team:data")
+        if not re.fullmatch(LABEL_NAME_PATTERN, name):
+            what = "no label has this name: names are 1 to 64 of A-Z a-z 0-9 _ . - /"
+            raise invalid_parameter("label", what)
         if labels.setdefault(name, value) != value:
             raise invalid_parameter("label", "no job has two values of the same label")
     return labels

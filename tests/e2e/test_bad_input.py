@@ -1,5 +1,6 @@
 """Bad input gets a problem document that says what and where, and leaves nothing behind."""
 
+import json
 from typing import Any
 
 import httpx
@@ -71,6 +72,8 @@ def test_what_is_not_json_is_a_400(api: httpx.Client, body: bytes) -> None:
         (b'{"items":[1],"processor":"double","chunk_size":"9"}', "invalid_job", "/chunk_size"),
         (b'{"items":[1],"processor":"double","chunk_size":true}', "invalid_job", "/chunk_size"),
         (b'{"items":[1],"processor":"double","max_concurrency":0}', "invalid_job",
+         "/max_concurrency"),
+        (b'{"items":[1],"processor":"double","max_concurrency":1e400}', "invalid_job",
          "/max_concurrency"),
         (b'{"items":[1],"processor":"double","retry":{"max_attempts":0}}', "invalid_job",
          "/retry/max_attempts"),
@@ -175,6 +178,38 @@ def test_a_bad_query_of_the_job_list_is_a_400(api: httpx.Client, query: str) -> 
 
     assert response.status_code == 400
     assert response.json()["code"] in {"invalid_parameter", "invalid_cursor"}
+
+
+def test_two_idempotency_keys_are_a_400(api: httpx.Client) -> None:
+    keys = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    response = api.post("/jobs", content=PLAIN, headers=[*JSON.items(), *keys])
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_idempotency_key")
+    assert "more than one" in response.json()["detail"]
+
+
+def test_an_answer_does_not_grow_with_a_name_that_was_sent(api: httpx.Client) -> None:
+    name = "x" * 1_000_000
+    for body in (
+        {"items": [1], "processor": "double", name: 1},
+        {"items": [1], "processor": "double", "options": {name: 1}},
+        {"items": [1], "processor": "double", "labels": {name: ""}},
+        {"items": [{name: "\0"}], "processor": "transform"},
+        {"items": [{"a": {name: "\0"}}], "processor": "transform"},
+    ):
+        response = posted(api, json.dumps(body).encode())
+
+        assert response.status_code == 422
+        assert len(response.content) < 2_000
+
+
+def test_a_field_given_twice_is_named_by_its_beginning(api: httpx.Client) -> None:
+    twice = b'"%b":1' % (b"x" * 1_000_000)
+    for options in (b"%b,%b" % (twice, twice), b'"options":{%b,%b}' % (twice, twice)):
+        response = posted(api, b'{"items":[1],"processor":"double",%b}' % options)
+
+        assert response.status_code == 422
+        assert len(response.content) < 2_000
 
 
 def test_many_faults_are_reported_together(api: httpx.Client) -> None:

@@ -28,6 +28,13 @@ def cli(stack: RunningStack, tmp_path: Path) -> Cli:
         (("list", "--label", "team"), 2, "'team' is no name:value, like team:data"),
         (("list", "--label", ":data"), 2, "':data' is no name:value"),
         (("list", "--limit", "0"), 2, "'0' is no whole number from 1 on"),
+        (("list", "--limit", "1_0"), 2, "'1_0' is no whole number from 1 on"),
+        (("list", "--label", "a:b", "--label", "a:c"), 2, "no job has two values of the same"),
+        (("results", "job_1", "--format", "xml"), 2, "'--format': 'xml' is not one of"),
+        (("submit", "a.json", "--items-format", "csv"), 2, "--items-format goes with --items"),
+        (("submit", "pyproject.toml", "--key", " "), 1, "an idempotency key has 1 to 255"),
+        (("get", ""), 1, "the id of the job is empty"),
+        (("child", "job_1", "9" * 5000), 1, "job_not_found"),
         (("list", "--limit", "many"), 2, "'many' is no whole number from 1 on"),
         (("list", "--lable", "a:b"), 2, "--label"),
         (("child", "job_1", "x"), 2, "'x' is no whole number from 0 on"),
@@ -45,6 +52,27 @@ def test_mistakes_are_told_in_a_line(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_a_limit_may_be_larger_than_anything(cli: Cli) -> None:
+    assert cli.run("list", "--limit", "9" * 5000).returncode == 0
+
+
+def test_a_job_whose_items_are_sent_later_is_not_waited_for(cli: Cli, tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text('{"name": "sent later", "source": "upload", "processor": "double"}')
+
+    done = cli.run("submit", str(job))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "with --items FILE, or submit it with --no-wait" in done.stderr
+    assert "sent later" not in cli.run("list").stdout
+
+    (submitted,) = cli.objects("submit", str(job), "--no-wait")
+
+    assert submitted["state"] == "receiving"
+    assert cli.run("cancel", submitted["id"]).returncode == 0
 
 
 def test_without_a_command_the_help_is_shown(cli: Cli) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fanfold.contract.states import JobState
+from fanfold.contract.states import ChunkState, JobState
 
 JOB: dict[str, Any] = {"items": [1], "processor": "double"}
 NDJSON = "application/x-ndjson"
@@ -19,6 +19,7 @@ NO_REGULAR_EXPRESSION = "is not a regular expression (without look-around and ba
 SINGLE_QUOTES = "text stands in single quotes: JSON wants double quotes"
 NO_PARAMETER = "there is no such query parameter here"
 STATES = list(JobState)
+CHILD_STATES = list(ChunkState)
 SENT = ("a.ndjson", b"1\n2\n")
 
 
@@ -52,6 +53,21 @@ def receiving(api: httpx.Client) -> Iterator[str]:
             {"tolerated_failures": {"cuont": 1}},
             "invalid_job",
             "/tolerated_failures/cuont: unknown field; did you mean count?",
+        ),
+        (
+            {"max_attempts": 1},
+            "invalid_job",
+            "/max_attempts: unknown field here; it is a field of retry",
+        ),
+        (
+            {"timeout": 5},
+            "invalid_job",
+            "/timeout: unknown field; did you mean chunk_timeout_seconds?",
+        ),
+        (
+            {"chunk_timeout_seconds": 10**400},
+            "invalid_job",
+            "/chunk_timeout_seconds: must fit a 64-bit float",
         ),
         ({"retry": 5}, "invalid_job", "/retry: must be an object, not a number"),
         (
@@ -99,6 +115,31 @@ def receiving(api: httpx.Client) -> Iterator[str]:
             {"processor": "validate", "options": {"rules": [{"minimum": 2, "maximum": 1}]}},
             "invalid_options",
             "/options/rules/0/minimum: must not be above maximum",
+        ),
+        (
+            {"processor": "validate", "options": {"on_invalid": None}},
+            "invalid_options",
+            "/options/on_invalid: must be fail or drop",
+        ),
+        (
+            {"processor": "validate", "options": {"rules": [{"choices": []}]}},
+            "invalid_options",
+            "/options/rules/0/choices: must have at least 1 item, not 0",
+        ),
+        (
+            {"processor": "count_by", "options": {"by": "sku"}},
+            "invalid_options",
+            "/options/by: unknown option; the only option is field",
+        ),
+        (
+            {"processor": "word_count", "options": {"min_length": -1}},
+            "invalid_options",
+            "/options/min_length: must be at least 1",
+        ),
+        (
+            {"items": [1, "x"], "check_items": True},
+            "item_schema_mismatch",
+            "/items/1: must be a number, not a string",
         ),
         (
             {"stages": [{"processor": "validate", "options": {"rulez": []}}], "processor": None},
@@ -151,16 +192,21 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
             f"state: must be {', '.join(STATES[:-1])} or {STATES[-1]}; did you mean running?",
         ),
         ("/jobs?limit=abc", "limit: must be an integer"),
+        ("/jobs?limit=1.0", "limit: must be an integer"),
+        ("/jobs?limit=1_0", "limit: must be an integer"),
+        ("/jobs?limit=%2B5", "limit: must be an integer"),
+        ("/jobs?=5", "A query parameter has no name; those there are: state, label, limit, cursor"),
         ("/jobs?limit=0", "limit: must be at least 1"),
         ("/jobs?limit=5&limit=6", "limit: is there more than once"),
         ("/jobs?label=team", "label: must be a name, a colon and a value: label=team:data"),
+        (
+            "/jobs?label=my%20team:data",
+            "label: no label has this name: names are 1 to 64 of A-Z a-z 0-9 _ . - /",
+        ),
         ("/jobs?label=a:b&label=a:c", "label: no job has two values of the same label"),
         (
             "{job}/children?state=fialed",
-            (
-                "state: must be pending, running, succeeded, partially_succeeded, failed or "
-                "cancelled; did you mean failed?"
-            ),
+            f"state: must be {', '.join(CHILD_STATES[:-1])} or cancelled; did you mean failed?",
         ),
         (
             "{job}/results?fromat=csv",
@@ -200,7 +246,7 @@ def test_other_preferences_are_ignored(api: httpx.Client, receiving: str) -> Non
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("index", ["-1", "abc", "1.5", "99999999999999999999"])
+@pytest.mark.parametrize("index", ["-1", "abc", "1.5", "1.0", "+0", "99999999999999999999"])
 def test_an_index_that_is_none_is_explained(api: httpx.Client, receiving: str, index: str) -> None:
     response = api.get(f"/jobs/{receiving}/children/{index}")
     assert told(response, 404, "child_not_found") == (
@@ -232,6 +278,8 @@ def test_an_upload_is_sealed_once_it_has_items_and_again_without_harm(
     ("data", "media_type", "place", "words"),
     [
         (b"[1,2,3]\n", NDJSON, "/items", "the only line is an array of 3 values; if it holds all"),
+        (gzip.compress(b"1\n"), NDJSON, "/items", "compressed with gzip, and nothing says so"),
+        (b'{"a":1}\n{"a":2}\n', "text/csv", "/items", "the header begins like JSON"),
         (b"a;b\n1;2\n", "text/csv", "/items", "a single column with a semicolon in its name"),
         (
             b'{"a":1}\n{"a":2}\n',

@@ -33,6 +33,13 @@ for name in sys.argv[1:]:
         print(error.name)
 """
 
+# As the script runs that pip installs.
+COMMAND = """
+from importlib.metadata import entry_points
+(command,) = entry_points(group="console_scripts", name="fanfold")
+command.load()()
+"""
+
 PROCESSORS = {
     "workers/__init__.py": "",
     "workers/prices.py": '''
@@ -121,6 +128,27 @@ def test_the_client_runs_where_nothing_of_the_server_is_installed(
     absent = ["temporalio", "fastapi", "pydantic_settings", "psycopg", "typer", "rich", "alembic"]
     assert run(python, "-c", ASKS_FOR, *absent, "httpx", cwd=tmp_path).split() == absent
     assert run(python, "-c", CALLS, stack.url, cwd=tmp_path) == "12\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("list",), ("up",), ("--version",)])
+def test_the_command_line_says_what_to_install_where_the_client_alone_is(
+    python: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [python, "-c", COMMAND, *arguments],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "fanfold: this needs the package typer, which the client alone does not install: "
+        "pip install 'fanfold[stack]'\n"
+    )
 
 
 def test_a_processor_is_tested_where_nothing_of_the_server_is_installed(

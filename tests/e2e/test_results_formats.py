@@ -97,6 +97,15 @@ def test_a_format_that_is_not_known_is_refused(
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
 
 
+def test_a_column_named_again_and_again_is_given_once(api: httpx.Client) -> None:
+    job_id = run(api, **HALF)["id"]
+    columns = "value," * 1000 + "a"
+
+    given = plain(api, f"/jobs/{job_id}/results", params={"format": "csv", "columns": columns})
+
+    assert given.text.splitlines()[0] == "index,item,state,error,value,a"
+
+
 @pytest.mark.parametrize("parameters", [{}, {"format": "csv"}])
 def test_a_compressed_answer_expands_to_the_plain_one(
     api: httpx.Client, parameters: dict[str, str]

@@ -185,7 +185,7 @@ def test_a_refusal_says_every_fault_once_with_its_place(connect: Connect) -> Non
         fanfold.submit({})
     assert str(refused.value).splitlines() == [
         "/items: there are no items",
-        "  /: name a processor or stages",
+        "  the job: name a processor or stages",
         "  /retry/max_attempts: at least 1",
     ]
     assert refused.value.detail == "/items: there are no items"

@@ -60,7 +60,7 @@ def test_data_that_does_not_fit_fails_the_whole_chunk(function: Callable[..., An
     outcome = attempted(function, [1, "x", 3])
     assert outcome.failure is not None
     assert (outcome.failure.type, outcome.failure.retryable) == ("ValidationError", False)
-    assert outcome.failure.message.startswith("1: Input should be a valid integer")
+    assert outcome.failure.message.startswith("1: must be an integer, not a string")
     assert (outcome.end, outcome.output) == (End.FAILED, ChunkOutput(by_item=False))
 
 

@@ -296,7 +296,7 @@ def test_an_item_that_is_not_what_the_annotation_wants_fails_alone() -> None:
     outcome = attempted(half, [4, "x", 2])
     assert failure(outcome) == (
         "ValidationError",
-        "the value: Input should be a valid integer, unable to parse string as an integer",
+        "the value: must be an integer, not a string",
         False,
     )
     assert json.loads(outcome.output.body) == [2.0, None, 1.0]

@@ -157,7 +157,7 @@ def test_a_bad_line_is_named(data: bytes, place: str, message: str, size: int) -
 @pytest.mark.parametrize(
     ("data", "place", "message"),
     [
-        (b"a,b\n1,2\n3\n", "/items/1", "line 3: 1 fields, where the header has 2"),
+        (b"a,b\n1,2\n3\n", "/items/1", "line 3: 1 field, where the header has 2"),
         (b"a,b\n\n1,2,3\n", "/items/0", "line 3: 3 fields, where the header has 2"),
         (b"a,a\n1,2", "/items", "line 1: the header has the same name more than once"),
         (b'a\n"1\n2"\n"3', "/items/1", "line 4: a quote is opened and never closed"),
@@ -264,3 +264,46 @@ def test_what_tells_no_format_is_refused(headers: tuple[str, str, str], code: st
     with pytest.raises(UnsupportedMediaType) as refused:
         recognise(*headers)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("which", Format)
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (gzip.compress(b"1\n"), "compressed with gzip, and nothing says so"),
+        (b"PK\x03\x04rest", "a ZIP archive"),
+        ("[1]".encode("utf-16"), "in UTF-16: send it in UTF-8"),
+        (b"\xfe\xff\x00[", "in UTF-16: send it in UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_called_by_its_name(which: Format, data: bytes, words: str) -> None:
+    status, code, place, message = refusal(data, which)
+    assert (status, code, place) == (422, "invalid_item", "/items")
+    assert words in message
+
+
+def test_what_was_compressed_twice_is_called_so() -> None:
+    twice = gzip.compress(gzip.compress(b"1\n"))
+    assert "compressed with gzip" in refusal(twice, Format.NDJSON, is_gzip=True)[3]
+
+
+@pytest.mark.parametrize("data", [b'{"a":1}\n{"a":2}\n', b'[{"a":1}]', b'[{"a":1},{"a":2}]'])
+def test_json_in_place_of_a_table_is_no_header(data: bytes) -> None:
+    status, code, place, message = refusal(data, Format.CSV)
+    assert (status, code, place) == (422, "invalid_item", "/items")
+    assert message.startswith("line 1: the header begins like JSON: ")
+
+
+def test_a_column_may_have_a_name_like_json_in_quotes() -> None:
+    assert items(b'"[a]"\n1\n', Format.CSV) == [{"[a]": "1"}]
+
+
+def test_an_object_over_several_lines_is_no_ndjson() -> None:
+    message = refusal(b'{\n"a": 1\n}\n', Format.NDJSON)[3]
+    assert message.endswith("; in NDJSON each line is one whole item")
+
+
+def test_a_table_without_a_header_is_not_read() -> None:
+    with pytest.raises(UnsupportedMediaType, match="first row with the names of its columns"):
+        recognise("text/csv; header=absent", "")
+    assert recognise("text/csv; header=present", "") == Encoded(Format.CSV, is_gzip=False)

@@ -54,20 +54,21 @@ def test_of_objects_only_the_named_fields_change() -> None:
     [
         (1, "a number"),
         (1.5, "a number"),
-        (True, "a boolean"),
+        (True, "true or false"),
         (None, "null"),
         ([], "an array"),
         ({}, "an object"),
     ],
 )
 def test_what_is_no_string_is_named_by_its_kind(item: object, kind: str) -> None:
-    expected = ("ValidationError", f"expected a string, found {kind}")
-    assert failure_of(transform, [item], upper=True) == expected
-    assert failure_of(transform, [{"a": item}], upper=True, fields=["a"]) == expected
+    said = f"must be a string, not {kind}"
+    assert failure_of(transform, [item], upper=True) == ("ValidationError", f"the value: {said}")
+    in_a_field = failure_of(transform, [{"a": item}], upper=True, fields=["a"])
+    assert in_a_field == ("ValidationError", f"a: {said}")
 
 
 def test_fields_of_what_is_no_object_are_an_error() -> None:
     found = failure_of(transform, ["text"], upper=True, fields=["a"])
     assert found[0] == "ValidationError"
     # The item's kind is told as everywhere.
-    assert found[1] == "expected an object with the fields, found a string"
+    assert found[1] == "the value: must be an object with the fields, not a string"

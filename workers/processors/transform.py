@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from fanfold.contract.wording import kind_of
 from fanfold.processing import ValidationError, example
 
 
@@ -45,26 +46,15 @@ def transform(
     if not wanted:
         return item
 
-    def change(text: object) -> str:
+    def change(text: object, place: str) -> str:
         if not isinstance(text, str):
-            raise ValidationError(f"expected a string, found {_kind(text)}")
+            raise ValidationError(f"{place}: must be a string, not {kind_of(text)}")
         for function in wanted:
             text = function(text)
         return text
 
     if fields is None:
-        return change(item)
+        return change(item, "the value")
     if not isinstance(item, dict):
-        raise ValidationError(f"expected an object with the fields, found {_kind(item)}")
-    return {key: change(value) if key in fields else value for key, value in item.items()}
-
-
-def _kind(value: object) -> str:
-    names = {
-        dict: "an object",
-        list: "an array",
-        bool: "a boolean",
-        type(None): "null",
-        str: "a string",
-    }
-    return names.get(type(value), "a number")
+        raise ValidationError(f"the value: must be an object with the fields, not {kind_of(item)}")
+    return {key: change(value, key) if key in fields else value for key, value in item.items()}

@@ -47,7 +47,7 @@ class Rule(BaseModel):
         Annotated[str, Field(max_length=500, json_schema_extra={"format": "linear-regex"})] | None
     ) = None
     """A regular expression, without look-around, that the whole string has to match."""
-    choices: list[Any] | None = None
+    choices: Annotated[list[Any], Field(min_length=1)] | None = None
 
 
 @example(

@@ -2,6 +2,9 @@
 
 import re
 from collections import Counter
+from typing import Annotated
+
+from pydantic import Field
 
 from fanfold.processing import example
 
@@ -16,7 +19,7 @@ _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
         "reducer": "merge_counts",
     }
 )
-def word_count(chunk: list[str], *, min_length: int = 1) -> dict[str, int]:
+def word_count(chunk: list[str], *, min_length: Annotated[int, Field(ge=1)] = 1) -> dict[str, int]:
     """Count the words of the chunk's texts, in lower case, of at least `min_length` letters."""
     return dict(
         Counter(

@@ -7,6 +7,7 @@ from typing import Final
 
 from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_schema import ItemSchema
+from fanfold.contract.wording import counted
 
 _ROWS_AT_ONCE: Final = 500
 _OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -96,8 +97,8 @@ def items(
             )
             continue
         if len(row) != len(names):
-            what = f"line {lines.first_line}: {len(row)} fields, where the header has {len(names)}"
-            refuse("invalid_item", item(lines.index), what)
+            what = f"{counted(len(row), 'field')}, where the header has {len(names)}"
+            refuse("invalid_item", item(lines.index), f"line {lines.first_line}: {what}")
         text = (template % tuple(map(_quoted, row))).encode()
         if len(text) > max_item_bytes:
             lines.check_size(len(text))
@@ -139,6 +140,13 @@ def _names(row: list[str], lines: _Lines) -> list[str]:
     place = f"line {lines.first_line}: "
     if twice:
         refuse("invalid_item", ITEMS, f"{place}the header has the same name more than once")
+    if row[0].startswith(("{", "[")) and not lines.is_quoted:
+        message = (
+            f"{place}the header begins like JSON: items one a line are sent as "
+            "application/x-ndjson (a file as .ndjson), an array as application/json (.json). "
+            "If it is the name of a column, put it in quotes"
+        )
+        refuse("invalid_item", ITEMS, message)
     if len(row) == 1 and not lines.is_quoted:
         other = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in row[0]), None)
         if other is not None:

@@ -61,7 +61,10 @@ def recognise(media_type: str, content_encoding: str, file_name: str = "") -> En
         found = next((form for end, form in _ENDINGS.items() if name.endswith(end)), None)
     else:
         found = _MEDIA_TYPES.get(kind)
-    if found is None or _charset(parameters) not in _CHARSETS:
+    if found is Format.CSV and _parameter("header", parameters) == "absent":
+        detail = "A CSV table needs a first row with the names of its columns: header=present."
+        raise UnsupportedMediaType("unsupported_media_type", detail, headers={"Accept": ACCEPTED})
+    if found is None or _parameter("charset", parameters) not in _CHARSETS:
         raise UnsupportedMediaType(
             "unsupported_media_type",
             f"Send items in UTF-8, with one of these media types: {ACCEPTED}; "
@@ -72,9 +75,9 @@ def recognise(media_type: str, content_encoding: str, file_name: str = "") -> En
     return Encoded(found, is_gzip)
 
 
-def _charset(parameters: str) -> str:
+def _parameter(wanted: str, parameters: str) -> str:
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
+        if name.strip().lower() == wanted:
             return value.strip().strip('"').lower()
     return ""

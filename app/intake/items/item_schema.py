@@ -14,7 +14,7 @@ import jsonschema
 from fanfold.app.http.errors import Fault, pointer
 from fanfold.app.intake.faults import refuse, refuse_all
 from fanfold.app.intake.job_request import JobRequest
-from fanfold.app.intake.schema_faults import faults_of
+from fanfold.app.intake.schema_faults import each_once, faults_of
 from fanfold.app.intake.schema_language import validator_of
 from fanfold.app.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.contract import json_values
@@ -69,7 +69,7 @@ class ItemSchema:
         are_rows: bool = False,
     ) -> Iterator[Fault]:
         try:
-            errors = sorted(self._validator.iter_errors(item), key=_place_of)
+            errors = sorted(each_once(self._validator.iter_errors(item)), key=_place_of)
         except (RecursionError, OverflowError):
             what = "is nested too deep, or holds too large a number, to be checked"
             yield Fault(pointer(*path), before() + what)

@@ -72,9 +72,14 @@ def _checked(lines: list[bytes], checker: ItemCheck, index: int, line_count: int
 
 
 def _with_hint(error: InvalidJob, first: bytes) -> InvalidJob:
-    """The error; where it is of the first line, and that begins an array, with what to do."""
+    """The error; where it is of the first line, and that is no whole item, with what to do."""
     fault, *others = error.errors
-    if others or fault.pointer != item(0) or not first.startswith(_ARRAY):
+    if others or fault.pointer != item(0):
         return error
-    message = f"{fault.message}; the line begins an array: {_AS_JSON}"
+    if first.startswith(_ARRAY):
+        message = f"{fault.message}; the line begins an array: {_AS_JSON}"
+    elif first == b"{":
+        message = f"{fault.message}; in NDJSON each line is one whole item"
+    else:
+        return error
     return InvalidJob(error.code, f"{fault.pointer}: {message}", (Fault(fault.pointer, message),))

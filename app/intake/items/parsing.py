@@ -1,7 +1,9 @@
 """From bytes as they arrive to chunks, in whichever format."""
 
 from collections.abc import Iterator
+from typing import Final
 
+from fanfold.app.intake.faults import ITEMS, refuse
 from fanfold.app.intake.items import csv_table, json_array, ndjson
 from fanfold.app.intake.items.cutting import Cut, chunks
 from fanfold.app.intake.items.decompression import decompressed
@@ -10,6 +12,17 @@ from fanfold.app.intake.items.item_check import ItemCheck
 from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.records import NewChunk
+
+_UTF_16: Final = "the text is in UTF-16: send it in UTF-8"
+_NO_TEXT: Final = {
+    b"\x1f\x8b": "the data is compressed with gzip, and nothing says so: send it with "
+    "Content-Encoding: gzip; a file, with a name that ends in .gz",
+    b"PK\x03\x04": "the data is a ZIP archive, as workbooks of spreadsheets are: send the text "
+    "itself, as NDJSON, CSV or JSON",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+}
+"""By their first bytes, what people send instead of text in UTF-8."""
 
 
 def chunks_of(
@@ -27,8 +40,18 @@ def chunks_of(
     have to fit that too.
     """
     plain = decompressed(blocks, is_gzip=encoded.is_gzip, max_bytes=limits.max_upload_bytes)
-    items = _items(plain, encoded.format, limits, schema, is_whole=is_whole)
+    items = _items(_text(plain), encoded.format, limits, schema, is_whole=is_whole)
     return chunks(items, cut, limits)
+
+
+def _text(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks; refused where they begin like something that is no text in UTF-8."""
+    first = next(blocks, b"")
+    what = next((what for begins, what in _NO_TEXT.items() if first.startswith(begins)), None)
+    if what is not None:
+        refuse("invalid_item", ITEMS, what)
+    yield first
+    yield from blocks
 
 
 def _items(

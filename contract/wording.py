@@ -34,6 +34,12 @@ def one_of(names: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def one_of_kinds(kinds: Iterable[str]) -> str:
+    """`an array or a number`, each once; an integer is a number."""
+    once = dict.fromkeys(kinds)
+    return one_of(kind for kind in once if kind != "an integer" or "a number" not in once)
+
+
 def not_one_of(choices: Sequence[object], given: object) -> str:
     """What is wrong with a value that is none of the choices."""
     words = [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
@@ -46,8 +52,15 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     if not isinstance(word, str) or len(word) > _LONGEST_COMPARED:
         return ""
     by_lower_case = {name.lower(): name for name in known}
-    near = get_close_matches(word.lower(), by_lower_case, n=_MOST_SUGGESTED, cutoff=_NEAR)
+    word = word.lower()
+    near = get_close_matches(word, by_lower_case, n=_MOST_SUGGESTED, cutoff=_NEAR)
+    near = near or [name for name in by_lower_case if _is_part(word, name)][:_MOST_SUGGESTED]
     return f"; did you mean {one_of(by_lower_case[name] for name in near)}?" if near else ""
+
+
+def _is_part(word: str, name: str) -> bool:
+    """Whether a name says all that the word says, and more: `timeout`, `chunk_timeout_seconds`."""
+    return set(word.split("_")) < set(name.split("_"))
 
 
 def suggested(word: object, known: Iterable[str], what: str) -> str:
@@ -55,7 +68,8 @@ def suggested(word: object, known: Iterable[str], what: str) -> str:
     names = sorted(known)
     if not names:
         return ""
-    return did_you_mean(word, names) or f"; the {what} are {', '.join(names)}"
+    all_of_them = f"the {what} are" if len(names) > 1 else f"the only {what.removesuffix('s')} is"
+    return did_you_mean(word, names) or f"; {all_of_them} {', '.join(names)}"
 
 
 def counted(count: int, what: str) -> str:
