@@ -50,7 +50,8 @@ def _message(fault: ErrorDetails) -> str:
     """What is wrong; of an unknown field, which one may have been meant."""
     if fault["type"] != "extra_forbidden":
         return message_of(fault)
-    *above, name = fault["loc"]
+    *above, last = fault["loc"]
+    name = str(last)
     home = next((field for field in fields_at(above) if name in fields_at([*above, field])), None)
     if home is not None:
         return f"unknown field here; it is a field of {home}"
