@@ -42,7 +42,7 @@ class NoSuchJob(Exception):
     """The ledger has no job of this id (any more)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ending:
     """What an attempt came to, and the script that records it."""
 
@@ -108,9 +108,10 @@ class Attempts:
             outcome = await self._outcome(attempt, stage, terms)
             is_last_stage = terms.spec.is_last_stage(attempt.stage)
             ending = _ending(attempt, stage, outcome, is_last_stage=is_last_stage)
+            ending.seconds = time.monotonic() - started
             if outcome.failed_here is not None:
                 _log.warning("%s", _in_words(attempt, stage, outcome, ending))
-        return replace(ending, seconds=time.monotonic() - started)
+        return ending
 
     async def record(self, work: Work, attempt: Attempt, script: Script) -> Failure | None:
         """Record what became of an attempt, however long the ledger is away.

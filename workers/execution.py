@@ -37,7 +37,7 @@ class End(Enum):
     """Nothing of the chunk goes on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Task:
     """An attempt, and how its stage is to be run."""
 
@@ -269,6 +269,9 @@ async def _run_items(
 
 def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
     texts, attempt = _item_texts(run), task.attempt
+    if not (run.errors or attempt.earlier_errors):  # as of most chunks
+        body = _array(texts[place] for place in range(len(run.values)))
+        return _outcome(End.DONE, ChunkOutput(body=body, by_item=not run.is_derived), task)
     here = tuple(error for _, error in sorted(run.errors.items()))
     failed = [error for error in here if not error.is_dropped]
     errors, by_item = attempt.earlier_errors + here, not run.is_derived
