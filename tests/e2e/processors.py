@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from fanfold.processing import ProcessorContext
 
@@ -45,4 +46,11 @@ def picky(
     return item * 2
 
 
-NAMES = ",".join(f"{__name__}:{name}" for name in ("gated", "endless", "deadly", "picky"))
+def flattened(chunk: list[list[Any]]) -> list[Any]:
+    """Makes one list of all the lists in the chunk."""
+    return [each for given in chunk for each in given]
+
+
+NAMES = ",".join(
+    f"{__name__}:{name}" for name in ("gated", "endless", "deadly", "picky", "flattened")
+)

@@ -164,6 +164,46 @@ def test_what_fails_at_one_stage_holds_nothing_back_at_the_next(
     ]
 
 
+@EXECUTIONS
+def test_what_a_chunk_processor_makes_of_items_keeps_its_places_through_later_stages(
+    api: httpx.Client, execution: str
+) -> None:
+    job = run(
+        api,
+        items=[[{"text": "a"}, {"text": ""}], [{"text": "b"}, {"text": "c"}]],
+        stages=[
+            {"processor": "flattened"},
+            {
+                "processor": "validate",
+                "options": {"rules": [{"field": "text", "required": True}], "on_invalid": "drop"},
+            },
+            {
+                "processor": "validate",
+                "options": {"rules": [{"field": "text", "choices": ["a", "c"]}]},
+            },
+            {"processor": "transform", "options": {"fields": ["text"], "upper": True}},
+        ],
+        reducer="merge",
+        execution=execution,
+    )
+    assert job["result"] == [{"text": "A"}, {"text": "C"}]
+    (child,) = results(api, job["id"])
+    assert child["result"] == [{"text": "A"}, None, {"text": "C"}]
+    told = [(one["item"], one["stage"], one["type"]) for one in child["item_errors"]]
+    assert told == [(1, 1, "ItemDropped"), (2, 2, "ValidationError")]
+    # Nobody can say which item the bad one came of.
+    assert job["items"] == {"total": 2, "succeeded": 0, "failed": 2}
+    assert [group["count"] for group in job["errors"]] == [2]
+    assert [one["error"] for one in items(api, job["id"])] == [child["error"]] * 2
+    text = api.get(f"/jobs/{job['id']}/results", params={"format": "csv", "columns": "text"}).text
+    table = list(csv.reader(io.StringIO(text)))[1:]
+    assert [(item, state, value) for _, item, state, _, value in table] == [
+        ("0", "succeeded", "A"),
+        ("2", "failed", ""),
+        ("3", "succeeded", "C"),
+    ]
+
+
 def test_items_left_out_fail_nothing_and_are_counted(api: httpx.Client) -> None:
     job = run(
         api,

@@ -17,7 +17,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from fanfold.devstack import temporal_server
 from fanfold.devstack.running import free_ports
-from tests.e2e.processors import NAMES
 from tests.upgrade.releases import Release
 from tests.waiting import eventually
 
@@ -100,7 +99,7 @@ class SideBySide:
             "TEMPORAL_NAMESPACE": "default",
             "FANFOLD_DATA_DIR": str(directory),
             "FANFOLD_LEDGER_URL": f"sqlite:///{self._ledger}",
-            "FANFOLD_PROCESSORS": NAMES,
+            "FANFOLD_PROCESSORS": "tests.e2e.processors:gated,tests.e2e.processors:picky",
             "FANFOLD_RECONCILE_INTERVAL_SECONDS": "0.2",
         }
         server = temporal_server.command(
