@@ -5,11 +5,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from fanfold.contract import json_values
 from fanfold.processing import ProcessorContext
 from fanfold.workers.processor import Processor
+from fanfold.workers.results import Unusable, encode
 
 
 def run(
@@ -51,13 +50,6 @@ def _key(item: Any, name: str | None) -> Any:  # noqa: ANN401 - any JSON value
 
 def _as_json(result: Any) -> Any:  # noqa: ANN401 - what user code returned
     try:
-        try:
-            text = json_values.encode(result)
-        except TypeError:
-            text = json_values.encode(to_jsonable_python(result))
-    except json_values.UnstorableValue as error:
-        place = "".join(f"[{step!r}]" for step in error.path)
-        raise TypeError(f"the result{place} {error}") from error
-    except Exception as error:
-        raise TypeError(f"the result is not JSON: {error}") from error
-    return json_values.decode(text)
+        return json_values.decode(encode(result))
+    except Unusable as error:
+        raise TypeError(str(error)) from error

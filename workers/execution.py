@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import StageSpec
 from fanfold.ledger.records import Attempt, ChunkOutput, ItemError, placed
 from fanfold.processing import ItemDropped, ProcessorContext
 from fanfold.workers.processor import Processor
+from fanfold.workers.results import Unusable, encode
 from fanfold.workers.threads import OutOfTime, run_in_thread, within
 from fanfold.workers.user_errors import USER_ERRORS, failure_of, wait_asked_for
 
@@ -125,8 +124,8 @@ async def _execute_chunk(
             result = await run_in_thread(
                 lambda: processor.function(chunk, **arguments), timeout_seconds=limit
             )
-        body = _encode(result)
-    except _Unusable as error:
+        body = encode(result)
+    except Unusable as error:
         failure = Failure(type=FailureType.INVALID_RESULT, message=str(error))
         return failed_whole(task, failure)
     except OutOfTime:
@@ -329,8 +328,8 @@ def _item_texts(run: _ItemRun) -> dict[int, bytes]:
     texts: dict[int, bytes] = {}
     for place, result in run.results.items():
         try:
-            texts[place] = _encode(result)
-        except _Unusable as error:
+            texts[place] = encode(result)
+        except Unusable as error:
             run.fail(place, Failure(type=FailureType.INVALID_RESULT, message=str(error)))
     return texts
 
@@ -340,24 +339,6 @@ def _array(texts: Iterable[bytes]) -> bytes:
 
 
 # --- in both ------------------------------------------------------------------------------
-
-
-class _Unusable(Exception):
-    """A result that is not JSON; the message says why."""
-
-
-def _encode(result: Any) -> bytes:  # noqa: ANN401 - what user code returned
-    try:
-        try:
-            return json_values.encode(result)
-        except TypeError:
-            # Dates, dataclasses, pydantic models and such have one obvious JSON form.
-            return json_values.encode(to_jsonable_python(result))
-    except json_values.UnstorableValue as error:
-        place = "".join(f"[{step!r}]" for step in error.path)
-        raise _Unusable(f"the result{place} {error}") from None
-    except Exception as error:  # noqa: BLE001 - user objects may raise anything when serialized
-        raise _Unusable(f"the result is not JSON: {error}") from None
 
 
 def _too_large(size: int, limit: int) -> Failure:

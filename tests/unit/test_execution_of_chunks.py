@@ -15,6 +15,7 @@ from fanfold.contract.job_spec import RetrySpec
 from fanfold.ledger.records import ChunkOutput, ItemError
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
 from fanfold.workers.execution import End
+from fanfold.workers.results import MAX_DEPTH
 from tests.unit.attempted import an_attempt, attempted, failure_of, outcome_of, result_of
 
 
@@ -171,6 +172,19 @@ def test_a_result_that_is_no_json_is_not_tried_again() -> None:
     assert outcome.failure is not None
     assert not outcome.failure.retryable
     assert outcome.end is End.FAILED
+
+
+@pytest.mark.parametrize("opened", ["[", '{"a":'])
+def test_a_result_that_not_every_reader_could_parse_is_refused(opened: str) -> None:
+    closed = "]" if opened == "[" else "}"
+
+    def nested(depth: int) -> Any:
+        return json.loads(opened * depth + "1" + closed * depth)
+
+    assert attempted(giving(nested(MAX_DEPTH)), [1]).failure is None
+    failure = attempted(giving(nested(MAX_DEPTH + 1)), [1]).failure
+    assert failure is not None
+    assert failure.message == f"the result is nested more than {MAX_DEPTH} levels deep"
 
 
 def test_a_result_may_be_just_as_large_as_is_allowed() -> None:
