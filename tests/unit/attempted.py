@@ -50,6 +50,7 @@ async def outcome_of(
     max_result_bytes: int = 1024 * 1024,
     is_last_stage: bool = True,
     keys: Sequence[Any] | None = None,
+    keeps_tracebacks: bool = False,
     **options: Any,
 ) -> Outcome:
     processor = Processor(function)
@@ -62,7 +63,7 @@ async def outcome_of(
         is_last_stage=is_last_stage,
         keys=keys,
         max_result_bytes=max_result_bytes,
-        keeps_tracebacks=False,
+        keeps_tracebacks=keeps_tracebacks,
     )
     return await execute(processor, processor.check_options(options), task)
 

@@ -299,3 +299,23 @@ def test_the_text_can_be_stored() -> None:
 
     assert text.endswith("ValueError: nul \\x00, surrogate \\ud800\n")
     assert text.encode()
+
+
+@pytest.mark.parametrize("function", [in_item, in_item_async])
+def test_the_first_items_that_failed_keep_where(function: Callable[..., Any]) -> None:
+    attempt = an_attempt([0, *[1] * 9])
+    outcome = asyncio.run(outcome_of(function, attempt, keeps_tracebacks=True))
+    kept = ["in plain\n" in error.traceback for error in outcome.output.item_errors]
+    assert kept == [True] * execution.MAX_TRACEBACKS + [False] * (9 - execution.MAX_TRACEBACKS)
+    assert outcome.failure is not None
+    assert outcome.failure.traceback == outcome.output.item_errors[0].traceback
+
+
+@pytest.mark.parametrize("function", [in_item, in_chunk])
+def test_where_user_code_failed_is_not_kept_where_it_must_not_be(
+    function: Callable[..., Any],
+) -> None:
+    outcome = asyncio.run(outcome_of(function, an_attempt([1]), keeps_tracebacks=False))
+    assert outcome.failure is not None
+    assert outcome.failure.traceback == ""
+    assert [error.traceback for error in outcome.output.item_errors if error.traceback] == []
