@@ -31,7 +31,7 @@ MAX_DIFFERENT = 10_000
 HAS_FAILED_ITEMS = (
     f"{UNSUCCESSFUL} AND {in_states([ChunkState.FAILED])}",
     f"{UNSUCCESSFUL} AND {in_states([ChunkState.PARTIALLY_SUCCEEDED])}",
-    f"{in_states([ChunkState.SUCCEEDED])} AND items_failed > 0",
+    f"{UNSUCCESSFUL} AND {in_states([ChunkState.SUCCEEDED])}",
 )
 """Conditions that together find the chunks of which items failed or were left out."""
 

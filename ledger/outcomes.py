@@ -57,14 +57,11 @@ def _ended(
     *,
     items_failed: int,
 ) -> Script:
-    changes = (
-        f"{move.change}, finished_at = ?, result_bytes = ?, items_failed = ?, items_dropped = ?, "
-        f"by_item = ?{_uncounted(attempt)}"
-    )
-    parameters: tuple[Value, ...] = (
-        *(now_ms(), len(output.body), items_failed, _count_dropped(output)),
-        _flag(output.by_item),
-    )
+    changes = f"{move.change}, finished_at = ?, result_bytes = ?, by_item = ?{_uncounted(attempt)}"
+    parameters: tuple[Value, ...] = (now_ms(), len(output.body), _flag(output.by_item))
+    if items_failed:
+        changes += ", items_failed = ?, items_dropped = ?"
+        parameters += (items_failed, _count_dropped(output))
     if failure is not None:
         changes += ", error_type = ?, error_message = ?, error_retryable = ?, error_traceback = ?"
         parameters += failure_columns(failure)
@@ -133,7 +130,7 @@ def _uncounted(attempt: Attempt) -> str:
 
 def _count_failed(output: ChunkOutput) -> int:
     """How many of the chunk's items failed or were left out."""
-    return sum(not error.is_derived for error in output.item_errors)
+    return sum(not error.is_derived for error in output.item_errors) if output.item_errors else 0
 
 
 def _count_dropped(output: ChunkOutput) -> int:
@@ -156,7 +153,7 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
     return Statement(
         "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
         "SELECT job_id, idx, tenant, ?, ? FROM chunks "
-        "WHERE job_id = ? AND idx = ? AND state = ? AND fence = ? AND tenant = ? "
+        "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND fence = ? AND tenant = ? "
         "ON CONFLICT (job_id, idx) DO UPDATE "
         "SET body = excluded.body, item_errors = excluded.item_errors",
         (
@@ -165,6 +162,7 @@ def _keep_output(attempt: Attempt, output: ChunkOutput, *, state: ChunkState) ->
             attempt.job_id,
             attempt.index,
             state,
+            attempt.stage,
             attempt.fence,
             attempt.tenant,
         ),

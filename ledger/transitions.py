@@ -132,8 +132,12 @@ JUDGED_CHUNK = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState
 """The states of a chunk whose items have succeeded or failed."""
 
 UNSUCCESSFUL_CHUNK = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.CANCELLED)
-UNSUCCESSFUL = in_states(UNSUCCESSFUL_CHUNK)
-"""The condition of the index of such chunks. SQLite takes it where it stands word for word."""
+UNSUCCESSFUL = f"(items_failed > 0 OR {in_states([ChunkState.CANCELLED])})"
+"""The condition of the index of chunks of which something went wrong.
+
+SQLite takes the index where this stands word for word.
+"""
+
 _RUNNING_CHUNK = (ChunkState.RUNNING,)
 
 BEGIN = Move(

@@ -176,3 +176,18 @@ async def test_that_is_taken_away_while_it_writes(
         await writing
         assert other.execute("SELECT stage FROM inputs").fetchall() == [(0,)]
         assert other.execute("SELECT body FROM results").fetchall() == []
+
+
+async def test_an_attempt_that_was_passed_leaves_nothing_at_the_next_one_s(ledger: Ledger) -> None:
+    """Both are at the same stage, the later one with the fence that advancing would have given."""
+    job_id = await running(ledger, [3], spec=a_spec(stages=2))
+    first, second = await begun(ledger, job_id), await begun(ledger, job_id)
+    dropped = ItemError(item=0, type="ItemDropped", message="empty", is_dropped=True)
+    stale = ChunkOutput(body=b'["stale"]', item_errors=(dropped,), by_item=True)
+
+    await ours(ledger).work.record(outcomes.advanced(first, stale))
+    done = ChunkOutput(body=b'["a","b","c"]', by_item=True)
+    await ours(ledger).work.record(outcomes.advanced(second, done))
+
+    at_the_next = await begun(ledger, job_id, stage=1)
+    assert (at_the_next.input, at_the_next.earlier_errors) == (done.body, ())

@@ -192,7 +192,7 @@ async def test_chunks_that_fall_due_share_the_window_with_all_others(fanfold: Fa
         inside += 1
         most_inside = max(most_inside, inside)
         slots_used.append(inside)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         inside -= 1
         if context.attempt == 1 and item % 3 == 0:
             raise ConnectionError("not now")
