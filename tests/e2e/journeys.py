@@ -43,7 +43,8 @@ def finish(api: httpx.Client, job_id: str, *, timeout_seconds: float = 60) -> di
     assert [line["index"] for line in lines] == list(range(job["chunks"]["total"]))
     assert {line["state"] for line in lines} <= TERMINAL_CHUNK_STATES
     for state in TERMINAL_CHUNK_STATES:
-        assert job["chunks"][state] == sum(line["state"] == state for line in lines)
+        # The release before knows fewer of them.
+        assert job["chunks"].get(state, 0) == sum(line["state"] == state for line in lines)
     assert job["chunks"]["pending"] == job["chunks"]["running"] == 0
     assert job["finished_at"] is not None
     return job
