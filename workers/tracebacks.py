@@ -47,6 +47,8 @@ def user_frames(error: BaseException) -> str:
     Raises nothing, whatever the error's own class does.
     """
     try:
+        if _is_surely_ours(error):
+            return ""
         found = TracebackException.from_exception(error, lookup_lines=False)
         each_has_frames = [_cut_to_user_code(each) for each in _all_of(found)]
         if not any(each_has_frames):
@@ -60,6 +62,20 @@ def user_frames(error: BaseException) -> str:
         return _last_of(parts, is_cut=len(chain) > _MAX_CHAIN)
     except Exception:  # noqa: BLE001 - user classes may raise anything when they are looked at
         return ""
+
+
+def _is_surely_ours(error: BaseException) -> bool:
+    """Whether no user code ran: a short look, since built-in processors may fail often."""
+    if error.__cause__ is not None or error.__context__ is not None:
+        return False
+    if isinstance(error, BaseExceptionGroup):
+        return False
+    frame = error.__traceback__
+    while frame is not None:
+        if not frame.tb_frame.f_code.co_filename.startswith(_ABOVE_USER_CODE):
+            return False
+        frame = frame.tb_next
+    return True
 
 
 def _chain(last: TracebackException) -> list[tuple[TracebackException, str]]:

@@ -112,6 +112,7 @@ async def test_what_waits_for_its_next_attempt_is_offered_again(fanfold: Fanfold
     stage = StageSpec(processor="double", options={"fail_attempts": 3}, retry=retry)
     job = await fanfold.record([[n] for n in range(8)], stage, max_concurrency=4)
     async with fanfold.working():
-        row = await fanfold.run(job)
+        # A history of some events for each of 32 attempts: half a minute on a busy machine.
+        row = await fanfold.finished(await fanfold.start(job), patience_seconds=100)
     assert row.state is JobState.SUCCEEDED
     assert [chunk.attempts for chunk in await fanfold.chunks(job)] == [4] * 8
