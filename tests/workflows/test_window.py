@@ -11,7 +11,7 @@ from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput
 from fanfold.processing import ProcessorContext
-from fanfold.workers.workflows.window import Window
+from fanfold.workers.workflows.window import Running, Window
 from tests.workflows.gate import Gate
 from tests.workflows.running import (
     BLOCKS,
@@ -239,3 +239,22 @@ class TestWindow:
         assert window.free == 1
         window.resize(4)
         assert window.free == 3
+
+
+async def test_what_runs_is_cancelled_in_the_order_of_its_start() -> None:
+    """A replay gives the same commands in the same order, or the workflow is stuck for ever."""
+    running, cancelled = Running(), list[int]()
+
+    async def work(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(number)
+
+    for number in range(100):
+        running.start(work(number))
+    await asyncio.sleep(0)
+
+    await running.cancel()
+
+    assert cancelled == list(range(100))

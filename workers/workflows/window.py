@@ -68,7 +68,8 @@ class Running:
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        # In the order of their start, never a set: a replay cancels them in the same order.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._changed = asyncio.Event()
         self._failed: list[asyncio.Task[None]] = []
 
@@ -79,7 +80,7 @@ class Running:
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this beside all else."""
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     def changed(self) -> None:
@@ -112,7 +113,7 @@ class Running:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self._failed.append(task)
         self._changed.set()
