@@ -16,6 +16,10 @@ from typing import Any
 
 from fanfold.contract.reading import known_fields
 
+DEFAULT_PRIORITY = 3
+MOST_CONCURRENT = 500
+"""The highest `max_concurrency`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySpec:
@@ -40,24 +44,48 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToleranceSpec:
-    """How many failed items a job bears; past either limit it fails.
+    """How many failed items a job bears; past any of the limits it fails.
 
     `percent` is of the items finished so far. While the job runs it is compared
-    only once `min_sample` items have finished; at the end always.
+    only once `min_sample` items have finished; at the end always. `consecutive` is how many
+    may fail one after another, in the order in which their chunks were recorded.
     """
 
     count: int | None = None
     percent: float | None = None
     min_sample: int = 100
+    consecutive: int | None = None
 
-    def is_exceeded(self, *, succeeded: int, failed: int, final: bool) -> bool:
-        """Whether these counts are past what the job bears."""
+    def exceeded_rule(
+        self, *, succeeded: int, failed: int, in_a_row: int, final: bool
+    ) -> "ToleranceRule | None":
+        """The first rule that these counts are past; None where the job bears them."""
         if self.count is not None and failed > self.count:
-            return True
+            return ToleranceRule.COUNT
+        if self.consecutive is not None and in_a_row > self.consecutive:
+            return ToleranceRule.CONSECUTIVE
         finished = succeeded + failed
         if self.percent is None or not finished or (finished < self.min_sample and not final):
-            return False
-        return failed * 100 > self.percent * finished
+            return None
+        is_past = failed * 100 > self.percent * finished
+        return ToleranceRule.PERCENT if is_past else None
+
+
+class ToleranceRule(StrEnum):
+    """A limit of `tolerated_failures`."""
+
+    COUNT = "count"
+    PERCENT = "percent"
+    CONSECUTIVE = "consecutive"
+
+
+class OnFailure(StrEnum):
+    """What becomes of a chunk of which items failed for good."""
+
+    RECORD = "record"
+    """It is finished."""
+    HOLD = "hold"
+    """It is held for a person, who decides."""
 
 
 class Execution(StrEnum):
@@ -79,13 +107,23 @@ class Controls:
     labels: Mapping[str, str] = field(default_factory=dict)
     max_concurrency: int = 50
     tolerated_failures: ToleranceSpec | None = None
+    max_per_second: float | None = None
+    """How many chunks may start a second."""
+    priority: int = DEFAULT_PRIORITY
+    """From 1, which goes first, to 5."""
+    start_at: int | None = None
+    """Not before then, in milliseconds since 1970-01-01 UTC."""
+    deadline_seconds: float | None = None
+    """So long after its start the job fails."""
+    retention_hours: float | None = None
+    """So long after its end the job is deleted; None where the gateway decides."""
 
     def to_json(self, spec: "JobSpec") -> str:
         """The controls as JSON text.
 
         What release 0.1.0 would refuse to read in the spec stands here, where it does not look.
         """
-        fixed = {name: value for name, value in asdict(spec).items() if name in _SINCE_0_1}
+        fixed = {name: value for name, value in asdict(spec).items() if name in _FIXED_SINCE_0_1}
         return _text(asdict(self) | {_FIXED: fixed})
 
     @classmethod
@@ -120,6 +158,9 @@ class JobSpec:
     """Whether data that arrives after the job is checked by the item schema of its processor."""
     is_upload: bool = False
     """Whether its data comes in parts, after it."""
+    on_failure: OnFailure = OnFailure.RECORD
+    hold_timeout_seconds: float | None = None
+    """How long a job may wait with held chunks only; None for ever."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -133,6 +174,8 @@ class JobSpec:
         would refuse, stands with them: see `Controls.to_json`.
         """
         given = asdict(self) | asdict(controls)
+        if controls.tolerated_failures is not None:
+            del given["tolerated_failures"]["consecutive"]
         return _text({name: value for name, value in given.items() if name not in _SINCE_0_1})
 
     @classmethod
@@ -147,12 +190,36 @@ class JobSpec:
                 "stages": tuple(_stage(stage) for stage in raw["stages"]),
                 "execution": _execution(raw.get("execution", Execution.WORKFLOW)),
                 "retry": _retry(raw["retry"]) if raw.get("retry") else None,
+                "on_failure": _on_failure(raw.get("on_failure", OnFailure.RECORD)),
             }
         )
 
 
-_SINCE_0_1 = ("item_key", "retry", "chunk_timeout_seconds", "check_items", "is_upload")
+_FIXED_SINCE_0_1 = (
+    "item_key",
+    "retry",
+    "chunk_timeout_seconds",
+    "check_items",
+    "is_upload",
+    "on_failure",
+    "hold_timeout_seconds",
+)
+_SINCE_0_1 = (
+    *_FIXED_SINCE_0_1,
+    "max_per_second",
+    "priority",
+    "start_at",
+    "deadline_seconds",
+    "retention_hours",
+)
 _FIXED = "fixed"
+
+
+def _on_failure(text: str) -> OnFailure:
+    try:
+        return OnFailure(text)
+    except ValueError:
+        return OnFailure.RECORD  # of a later release
 
 
 def _execution(text: str) -> Execution:

@@ -18,11 +18,16 @@ RUN_BLOCK = "run_block"
 RECORD_LOST = "record_lost"
 CLOSE_JOB = "close_job"
 END_REPLACED = "end_replaced"
+LOOK_AT_JOB = "look_at_job"
+NARROW_BLOCKS = "narrow_blocks"
+TAKE_TURNS = "take_turns"
 
 SLOTS_RETURNED = "slots_returned"
 SLOTS_LENT = "slots_lent"
 BLOCK_SLOTS_RETURNED = "block_slots_returned"
 STOP = "stop"
+CHANGED = "changed"
+SLOTS_RECALLED = "slots_recalled"
 
 DEFAULT_TENANT = TenantId("default")
 
@@ -54,6 +59,14 @@ def job_task_queue(ledger_id: str) -> str:
 def chunk_task_queue(ledger_id: str) -> str:
     """The queue of chunks and blocks of one ledger."""
     return f"fanfold-chunks-{ledger_id}"
+
+
+def job_workflow_id(job_id: str, run: int) -> str:
+    """The id of the workflow of a job's run: each run has one of its own.
+
+    So a start that arrives late cannot start an earlier run again.
+    """
+    return job_id if run == 1 else f"{job_id}/r{run}"
 
 
 def shard_workflow_id(job_id: str, number: int) -> str:

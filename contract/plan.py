@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fanfold.contract.job_spec import Execution
-from fanfold.contract.names import chunk_workflow_id, shard_workflow_id
+from fanfold.contract.names import chunk_workflow_id, job_workflow_id, shard_workflow_id
 
 Range = tuple[int, int]
 """Consecutive chunks: the index of the first, and how many they are."""
@@ -89,15 +89,18 @@ def block_id(shard: int, number: int) -> int:
     return shard << _BLOCK_BITS | number
 
 
-def workflow_id_of(job_id: str, execution: Execution, index: int, block: int | None) -> str:
+def workflow_id_of(
+    job_id: str, execution: Execution, index: int, block: int | None, run: int
+) -> str:
     """The id of the workflow that runs a chunk: its own, or in activity mode that of its block.
 
-    A chunk in activity mode that no block has begun yet belongs to its job's workflow.
+    A chunk in activity mode that no block has begun yet belongs to the workflow of its
+    job's run.
     """
     if execution is not Execution.ACTIVITY:
         return chunk_workflow_id(job_id, index)
     shard = NO_SHARD if block is None else block >> _BLOCK_BITS
-    return job_id if shard == NO_SHARD else shard_workflow_id(job_id, shard)
+    return job_workflow_id(job_id, run) if shard == NO_SHARD else shard_workflow_id(job_id, shard)
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)

@@ -23,12 +23,13 @@ class State(StrEnum):
 
 
 class JobState(State):
-    """Where a job stands; the last four are terminal and never change again."""
+    """Where a job stands; the last four are terminal: only a redrive changes them."""
 
     RECEIVING = "receiving"
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
+    WAITING = "waiting"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     PARTIALLY_SUCCEEDED = "partially_succeeded"
@@ -37,15 +38,16 @@ class JobState(State):
 
     @property
     def is_terminal(self) -> bool:
-        """True once nothing about the job can change any more."""
+        """True once nothing about the job changes any more by itself."""
         return self in _TERMINAL_JOB_STATES
 
 
 class ChunkState(State):
-    """Where a chunk stands; the last four are terminal and never change again."""
+    """Where a chunk stands; the last four are terminal: only a redrive changes them."""
 
     PENDING = "pending"
     RUNNING = "running"
+    HELD = "held"
     SUCCEEDED = "succeeded"
     PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
@@ -67,6 +69,7 @@ class ItemState(State):
 
     PENDING = "pending"
     RUNNING = "running"
+    HELD = "held"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"

@@ -22,6 +22,8 @@ class JobRef:
     tenant: TenantId
     ledger: str
     """The ledger's own id: part of the names of its task queues."""
+    run: int = 1
+    """The job's run. What is still under way of an earlier one has no effect on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,17 @@ from fanfold.ledger.database import Row, placeholders
 from fanfold.ledger.error_groups import HAS_FAILED_ITEMS, LAST_INDEX, found_by_index
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, failure_of, item_errors_of
 from fanfold.ledger.tenancy import OfTenant
-from fanfold.ledger.transitions import UNSUCCESSFUL, UNSUCCESSFUL_CHUNK, in_states
+from fanfold.ledger.transitions import (
+    FINISHED_CHUNK,
+    UNSUCCESSFUL,
+    UNSUCCESSFUL_CHUNK,
+    in_states,
+)
 
 _COLUMNS = (
     "idx, state, item_count, items_failed, attempts, error_type, error_message, "
-    "error_retryable, error_traceback, started_at, finished_at, result_bytes, by_item, block"
+    "error_retryable, error_traceback, started_at, finished_at, result_bytes, by_item, block, "
+    "stage, stage_attempts, run, resolved_by, kept_from"
 )
 # Of a chunk: found by its key, since a join would leave the choice to the database.
 _SUBMITTED = (
@@ -23,6 +29,8 @@ _SUBMITTED = (
 # What a page of results may hold in memory at once, but for a single larger result.
 _PAGE_BYTES = 1024 * 1024
 _PAGE_ROWS = 500
+HAS_OUTPUT = (*FINISHED_CHUNK, ChunkState.HELD)
+"""States of a chunk whose output is shown."""
 _ITEM_ERROR_BYTES = 500
 """What the error of an item takes, more or less."""
 
@@ -182,7 +190,7 @@ class Chunks(OfTenant):
     async def _outputs_of(
         self, job_id: JobId, records: Sequence[ChunkRecord]
     ) -> dict[int, ChunkOutput]:
-        by_item = {record.index: record.by_item for record in records if record.state.is_terminal}
+        by_item = {record.index: record.by_item for record in records if record.state in HAS_OUTPUT}
         if not by_item:
             return {}
         rows = await self._database.read(
@@ -230,10 +238,15 @@ def _record(row: Row) -> ChunkRecord:
         item_count=row["item_count"],
         items_failed=row["items_failed"],
         attempts=row["attempts"],
-        error=failure_of(row),
+        # One that runs again has the error of its last run until it has an outcome in this one.
+        error=failure_of(row) if row["kept_from"] is None else None,
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         result_bytes=row["result_bytes"],
         by_item=None if row["by_item"] is None else bool(row["by_item"]),
         block=row["block"],
+        stage=row["stage"],
+        stage_attempts=row["stage_attempts"],
+        run=row["run"],
+        resolved_by=row["resolved_by"],
     )

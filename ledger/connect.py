@@ -14,9 +14,12 @@ from fanfold.ledger.database import Database
 from fanfold.ledger.error_groups import RunningErrorGroups
 from fanfold.ledger.jobs import Jobs
 from fanfold.ledger.migrate import migrate
+from fanfold.ledger.pacing import Pacing
 from fanfold.ledger.recording import Recording
+from fanfold.ledger.redriving import Redriving
 from fanfold.ledger.retention import Retention
 from fanfold.ledger.starting import Starting
+from fanfold.ledger.steering import Steering
 from fanfold.ledger.uploads import Uploads
 from fanfold.ledger.work import Work
 
@@ -34,6 +37,9 @@ class TenantLedger:
     recording: Recording
     closing: Closing
     uploads: Uploads
+    steering: Steering
+    redriving: Redriving
+    pacing: Pacing
 
 
 class Ledger:
@@ -66,6 +72,9 @@ class Ledger:
                 Recording(self.database, tenant),
                 Closing(self.database, tenant),
                 Uploads(self.database, tenant),
+                Steering(self.database, tenant),
+                Redriving(self.database, tenant),
+                Pacing(self.database, tenant),
             )
         return self._tenants[tenant]
 

@@ -12,7 +12,7 @@ from fanfold.ledger.records import ChunkCounts
 from fanfold.ledger.tenancy import JOB_IS_OURS
 from fanfold.ledger.transitions import JUDGED_CHUNK
 
-_COUNTED_STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled")
+_COUNTED_STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled", "held")
 _COUNTED = (*_COUNTED_STATES, "items_succeeded", "items_failed", "items_dropped")
 _SUMS = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTED)
 

@@ -32,6 +32,7 @@ HAS_FAILED_ITEMS = (
     f"{UNSUCCESSFUL} AND {in_states([ChunkState.FAILED])}",
     f"{UNSUCCESSFUL} AND {in_states([ChunkState.PARTIALLY_SUCCEEDED])}",
     f"{UNSUCCESSFUL} AND {in_states([ChunkState.SUCCEEDED])}",
+    f"{UNSUCCESSFUL} AND {in_states([ChunkState.HELD])}",
 )
 """Conditions that together find the chunks of which items failed or were left out."""
 

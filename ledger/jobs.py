@@ -12,7 +12,7 @@ from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Database, Row, Statement
 from fanfold.ledger.error_groups import RunningErrorGroups
-from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, now_ms
+from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, Stop, now_ms
 from fanfold.ledger.retention import remove
 from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import CANCEL, OPEN
@@ -32,6 +32,7 @@ class Terms:
     revision: int
     """The job's revision that these are of."""
     run: int
+    state: JobState
 
 
 class Jobs(OfTenant):
@@ -70,6 +71,18 @@ class Jobs(OfTenant):
         )
         return rows[0]["revision"] if rows else None
 
+    async def earlier_run(self, job_id: JobId, run: int) -> JobRecord | None:
+        """The job as an earlier run of it ended; None where it has had no such run."""
+        rows = await self._database.read(
+            "SELECT jobs.id, job_runs.state, job_runs.run, jobs.revision, job_runs.spec, "
+            "job_runs.controls, total_chunks, total_items, created_at, job_runs.started_at, "
+            "job_runs.finished_at, job_runs.summary FROM job_runs "
+            "JOIN jobs ON jobs.id = job_runs.job_id "
+            "WHERE job_runs.job_id = ? AND job_runs.run = ? AND jobs.tenant = ?",
+            (job_id, run, self._tenant),
+        )
+        return _finished(rows[0]) if rows else None
+
     async def result(self, job_id: JobId) -> bytes | None:
         """The folded result as JSON text, or None where the job has none."""
         rows = await self._database.read(
@@ -106,17 +119,28 @@ class Jobs(OfTenant):
         )
         return await self._records(rows)
 
-    async def request_cancel(self, job_id: JobId) -> bool:
+    async def request_cancel(self, job_id: JobId, *, is_draining: bool = False) -> bool:
         """Mark an unfinished job as cancelling, which no chunk starts after.
 
-        Returns whether it was this call that did so.
+        Returns whether it was this call that did so. With `is_draining`, chunks that have
+        begun go on to their end; asked for without it, they are told to stop after all.
         """
+        if not is_draining:
+            await self._database.write(
+                Statement(
+                    "UPDATE jobs SET is_draining = 0, checked_at = 0 WHERE id = ? AND tenant = ? "
+                    f"AND state = '{CANCEL.after}' AND is_draining = 1",
+                    (job_id, self._tenant),
+                )
+            )
         (rows,) = await self._database.write(
             Statement(
                 # Never compared in this state: that its workflow hears of it comes first.
-                f"UPDATE jobs SET {CANCEL.change}, checked_at = 0 WHERE id = ? AND tenant = ? "
+                # Nor does it wait any more for its time to start.
+                f"UPDATE jobs SET {CANCEL.change}, checked_at = 0, claimed_until = 0, "
+                "is_draining = ?, changes = changes + 1 WHERE id = ? AND tenant = ? "
                 f"AND {CANCEL.condition} RETURNING id",
-                (job_id, self._tenant),
+                (int(is_draining), job_id, self._tenant),
             )
         )
         return bool(rows)
@@ -134,27 +158,30 @@ class Jobs(OfTenant):
     async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
-            "SELECT spec, controls, revision, run FROM jobs WHERE id = ? AND tenant = ?",
+            "SELECT spec, controls, revision, run, state FROM jobs WHERE id = ? AND tenant = ?",
             (job_id, self._tenant),
         )
         if not rows:
             return None
         return _terms(rows[0])
 
-    async def open(self, job_id: JobId) -> tuple[bool, JobState | None]:
-        """Mark a pending job as running.
+    async def open(self, job_id: JobId, run: int) -> tuple[bool, JobState | None]:
+        """Mark a pending job as running, in this run.
 
         Whether it was this call that did so, and the state the job has then, None where
-        there is no such job.
+        there is no such job, or it is in another run.
         """
         opened, rows = await self._database.write(
             Statement(
                 f"UPDATE jobs SET {OPEN.change}, started_at = ?, "
                 "workflow_started_at = COALESCE(workflow_started_at, ?) "
-                f"WHERE id = ? AND tenant = ? AND {OPEN.condition} RETURNING id",
-                (now := now_ms(), now, job_id, self._tenant),
+                f"WHERE id = ? AND tenant = ? AND run = ? AND {OPEN.condition} RETURNING id",
+                (now := now_ms(), now, job_id, self._tenant, run),
             ),
-            Statement("SELECT state FROM jobs WHERE id = ? AND tenant = ?", (job_id, self._tenant)),
+            Statement(
+                "SELECT state FROM jobs WHERE id = ? AND tenant = ? AND run = ?",
+                (job_id, self._tenant, run),
+            ),
         )
         return bool(opened), JobState.read(rows[0]["state"]) if rows else None
 
@@ -174,7 +201,9 @@ class Jobs(OfTenant):
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row["id"]: row["total_chunks"] for row in rows if row["summary"] is None}
         counts = await counting.running_counts(self._database, unfinished)
-        errors = await self._error_groups.of({id_: counts[id_].items_failed for id_ in unfinished})
+        errors = await self._error_groups.of(
+            {id_: counts[id_].items_failed + counts[id_].held for id_ in unfinished}
+        )
         return [
             _finished(row)
             if row["summary"] is not None
@@ -192,11 +221,16 @@ def _finished(row: Row) -> JobRecord:
         ChunkCounts(**known_fields(ChunkCounts, summary["counts"])),
         tuple(ErrorGroup(**known_fields(ErrorGroup, group)) for group in summary["errors"]),
         Failure(**known_fields(Failure, error)) if error else None,
+        Stop(**known_fields(Stop, summary["stop"])) if summary.get("stop") else None,
     )
 
 
 def _record(
-    row: Row, counts: ChunkCounts, errors: tuple[ErrorGroup, ...], error: Failure | None = None
+    row: Row,
+    counts: ChunkCounts,
+    errors: tuple[ErrorGroup, ...],
+    error: Failure | None = None,
+    stop: Stop | None = None,
 ) -> JobRecord:
     terms = _terms(row)
     return JobRecord(
@@ -212,6 +246,7 @@ def _record(
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         error=error,
+        stop=stop,
         counts=counts,
         errors=errors,
     )
@@ -225,4 +260,5 @@ def _terms(row: Row) -> Terms:
         controls=Controls.from_json(controls or spec),
         revision=row["revision"],
         run=row["run"],
+        state=JobState.read(row["state"]),
     )

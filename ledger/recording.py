@@ -13,6 +13,8 @@ from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Batch, Statement, UniqueViolation, Value
+from fanfold.ledger.idempotency import raise_key_taken
+from fanfold.ledger.pacing import pace_of
 from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import RECEIVE, RECORD, SEAL
@@ -25,16 +27,6 @@ _IS_SEALED = (
     "AND EXISTS (SELECT 1 FROM jobs "
     f"WHERE jobs.id = uploads.job_id AND jobs.state = '{SEAL.after}')"
 )
-
-
-class KeyTaken(Exception):
-    """The idempotency key belongs to another job already, which is named."""
-
-    def __init__(self, job_id: JobId, body_hash: bytes) -> None:
-        """Keep the job that has the key, and the hash of the body it came with."""
-        super().__init__(job_id)
-        self.job_id = job_id
-        self.body_hash = body_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,7 @@ class Recording(OfTenant):
             *_, last = await self._database.write(*_script(job, self._tenant, data))
         except UniqueViolation:
             if job.key is not None:
-                await self._raise_key_taken(job.key)
+                await raise_key_taken(self._database, self._tenant, job.key)
             raise
         if isinstance(data, Upload) and not last:
             raise UploadGone
@@ -93,14 +85,6 @@ class Recording(OfTenant):
         )
         return bool(sealed)
 
-    async def _raise_key_taken(self, key: IdempotencyKey) -> None:
-        rows = await self._database.read(
-            "SELECT job_id, body_hash FROM idempotency_keys WHERE tenant = ? AND name = ?",
-            (self._tenant, key.key),
-        )
-        for job_id, body_hash in rows:
-            raise KeyTaken(job_id, bytes(body_hash)) from None
-
 
 def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
     now, move = now_ms(), RECORD if data is not None else RECEIVE
@@ -124,12 +108,19 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
     script += [
         Statement(
             "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
-            "keep_ms, total_chunks, total_items) "
-            f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), {totals} {source}",
+            "keep_ms, claimed_until, total_chunks, total_items) "
+            f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
+            f"{totals} {source}",
             (
                 *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json(job.spec)),
-                *(now, now, job.keep_ms, *sums, *upload),
+                # Until its time no gateway takes it for its own to start.
+                *(now, now, job.keep_ms, job.controls.start_at or 0, *sums, *upload),
             ),
+        ),
+        *(
+            pace_of(job.id, job.controls, "EXISTS (SELECT 1 FROM jobs WHERE id = ?)", (job.id,))
+            if job.controls.max_per_second is not None
+            else ()
         ),
         Batch(
             f"INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? {source}",

@@ -37,11 +37,17 @@ class ChunkCounts:
     partially_succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    held: int = 0
     items_succeeded: int = 0
     items_failed: int = 0
     """Those that were left out on purpose among them."""
     items_dropped: int = 0
     """Left out on purpose, which fails no chunk and no job."""
+
+    @property
+    def open(self) -> int:
+        """Chunks that are still to be run, or run."""
+        return self.pending + self.running
 
     @property
     def items_at_fault(self) -> int:
@@ -77,6 +83,14 @@ class IdempotencyKey:
     body_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Which rule stopped a job while it ran, and at which chunk."""
+
+    rule: str
+    index: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """A job as recorded, with its counts as of one moment."""
@@ -94,6 +108,8 @@ class JobRecord:
     started_at: int | None
     finished_at: int | None
     error: Failure | None
+    stop: Stop | None
+    """Of a job that failed because of its tolerance."""
     counts: ChunkCounts
     errors: tuple[ErrorGroup, ...]
 
@@ -150,6 +166,13 @@ class ChunkRecord:
     """Whether each place of the result is an item's; None where that is not known."""
     block: int | None
     """In activity mode, the block that it ran in last."""
+    stage: int
+    stage_attempts: int
+    """How many attempts there were at its stage, in its run."""
+    run: int
+    """The job's run in which it ran last, or is to run."""
+    resolved_by: str | None
+    """Who has given its result, where it was no processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +199,17 @@ class ChunkOutput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOutput:
+    """What a chunk that runs again has given before, by item: some of these do not run again."""
+
+    output: ChunkOutput
+    items_again: frozenset[int] | None
+    """The positions of the items that run again; None for those that did not succeed."""
+    failure: Failure | None
+    """Of the chunk: that of items that have none of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """The right to run a stage of a chunk once; only its holder may record the outcome."""
 
@@ -197,6 +231,11 @@ class Attempt:
     """Items that failed, or were left out, at earlier stages."""
     checkpoint: ChunkOutput = field(default_factory=ChunkOutput)
     """What the items gave in an earlier attempt at this stage."""
+    run: int = 1
+    """The job's."""
+    begun_at: int = 0
+    kept: "KeptOutput | None" = None
+    """Of a chunk that runs again: what it has given before."""
     is_one_too_many: bool = False
     """Whether it runs nothing, and does not count: the last one allowed ended without a word."""
 

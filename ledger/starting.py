@@ -34,7 +34,9 @@ _TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL"
 _UNDER_WAY = (
     "SELECT COUNT(*) AS jobs, "
     f"COUNT(CASE WHEN total_chunks > {LARGE_JOB_CHUNKS} THEN 1 END) AS large "
-    "FROM jobs WHERE workflow_started_at IS NOT NULL AND finished_at IS NULL"
+    "FROM jobs WHERE workflow_started_at IS NOT NULL AND finished_at IS NULL "
+    # One that rests holds no place: it may do so for weeks.
+    "AND state NOT IN ('paused', 'waiting')"
 )
 
 
@@ -44,6 +46,7 @@ class PendingStart:
 
     id: JobId
     tenant: TenantId
+    run: int
     total_chunks: int
     spec_text: str
     controls_text: str | None
@@ -65,6 +68,13 @@ class UnfinishedJob(NamedTuple):
     id: JobId
     tenant: TenantId
     state: JobState
+    run: int
+    changes: int
+    """How often a control has changed what its workflow goes by."""
+    is_told: bool
+    """Whether its workflow knows of all of these."""
+    is_draining: bool
+    """Of a job that is being cancelled: whether chunks that have begun go on to their end."""
 
 
 class _Waiting(NamedTuple):
@@ -146,7 +156,7 @@ class Starting:
                 "UPDATE jobs SET workflow_started_at = ?, claimed_until = ? "
                 "WHERE id IN (SELECT id FROM taken) AND EXISTS (SELECT 1 FROM turn) "
                 "AND EXISTS (SELECT 1 FROM under_way WHERE jobs <= ? AND large <= ?) "
-                "RETURNING id, tenant, total_chunks, spec, controls",
+                "RETURNING id, tenant, run, total_chunks, spec, controls",
                 (
                     *(job.id for job in chosen),
                     now,
@@ -166,6 +176,7 @@ class Starting:
             PendingStart(
                 id=row["id"],
                 tenant=row["tenant"],
+                run=row["run"],
                 total_chunks=row["total_chunks"],
                 spec_text=row["spec"],
                 controls_text=row["controls"],
@@ -204,12 +215,20 @@ class Starting:
                 f"AND (workflow_started_at IS NOT NULL OR state = '{CANCEL.after}') "
                 f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "
                 "UPDATE jobs SET claimed_until = ? WHERE id IN (SELECT id FROM taken) "
-                "RETURNING checked_at, id, tenant, state",
+                "RETURNING checked_at, id, tenant, state, run, changes, changes_told, is_draining",
                 (unchecked_since, now, limit, now + CLAIM_MS),
             )
         )
         return [
-            UnfinishedJob(row["id"], row["tenant"], JobState.read(row["state"]))
+            UnfinishedJob(
+                id=row["id"],
+                tenant=row["tenant"],
+                state=JobState.read(row["state"]),
+                run=row["run"],
+                changes=row["changes"],
+                is_told=row["changes"] == row["changes_told"],
+                is_draining=bool(row["is_draining"]),
+            )
             for row in sorted(rows, key=lambda row: (row["checked_at"], row["id"]))
         ]
 
@@ -217,9 +236,19 @@ class Starting:
         """Note that these were compared in the states they were claimed in, and release them."""
         now = now_ms()
         await self._write_each(
-            # One that was cancelled meanwhile is to be looked at again, at once.
-            "claimed_until = 0, checked_at = CASE WHEN state = ? THEN ? ELSE checked_at END",
-            [(job.state, now, job.id) for job in sorted(jobs)],
+            # One that was cancelled or changed meanwhile is to be looked at again, at once.
+            "claimed_until = 0, "
+            "checked_at = CASE WHEN state = ? AND changes = ? THEN ? ELSE checked_at END",
+            [(job.state, job.changes, now, job.id) for job in sorted(jobs)],
+        )
+
+    async def mark_told(self, job: UnfinishedJob) -> None:
+        """Note that the workflow of this job's run has been told of its changes so far."""
+        await self._database.write(
+            Statement(
+                "UPDATE jobs SET changes_told = ? WHERE id = ? AND run = ? AND changes_told < ?",
+                (job.changes, job.id, job.run, job.changes),
+            )
         )
 
     async def _write_each(self, changes: str, rows: Sequence[Sequence[Value]]) -> None:

@@ -54,9 +54,21 @@ def in_states(states: Iterable[State]) -> str:
     return f"state = {texts[0]}" if len(texts) == 1 else f"state IN ({', '.join(texts)})"
 
 
-UNFINISHED = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING)
+UNFINISHED = (
+    JobState.PENDING,
+    JobState.RUNNING,
+    JobState.PAUSED,
+    JobState.WAITING,
+    JobState.CANCELLING,
+)
 """The states of a job that has a workflow, or is to get one."""
-_BEFORE_CANCEL = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED)
+FINISHED = (
+    JobState.SUCCEEDED,
+    JobState.PARTIALLY_SUCCEEDED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+)
+_BEFORE_CANCEL = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.WAITING)
 
 RECORD = Move(after=JobState.PENDING, by=(By.GATEWAY,), what="POST, committed")
 RECEIVE = Move(after=JobState.RECEIVING, by=(By.GATEWAY,), what="POST with a source")
@@ -76,6 +88,36 @@ OPEN = Move(
     by=(By.WORKER,),
     what="a worker opens it",
 )
+PAUSE = Move(
+    before=(JobState.PENDING, JobState.RUNNING),
+    after=JobState.PAUSED,
+    by=(By.GATEWAY,),
+    what="pause",
+)
+RESUME = Move(
+    before=(JobState.PAUSED,), after=JobState.RUNNING, by=(By.GATEWAY,), what="resume"
+)
+RESUME_UNBEGUN = Move(
+    before=(JobState.PAUSED,),
+    after=JobState.PENDING,
+    by=(By.GATEWAY,),
+    what="resume, where it never began",
+)
+WAIT = Move(
+    before=(JobState.RUNNING,),
+    after=JobState.WAITING,
+    by=(By.WORKER,),
+    what="only held chunks are left",
+)
+GO_ON = Move(
+    before=(JobState.WAITING,),
+    after=JobState.RUNNING,
+    by=(By.GATEWAY, By.WORKER),
+    what="release, redrive, or its last held chunk is resolved",
+)
+REDRIVE = Move(
+    before=FINISHED, after=JobState.PENDING, by=(By.GATEWAY,), what="redrive, in the next run"
+)
 CANCEL = Move(before=_BEFORE_CANCEL, after=JobState.CANCELLING, by=(By.GATEWAY,), what="DELETE")
 CLOSE_CANCELLED = Move(
     before=(JobState.CANCELLING,),
@@ -91,6 +133,12 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
     DISCARD,
     GIVE_UP,
     OPEN,
+    PAUSE,
+    RESUME,
+    RESUME_UNBEGUN,
+    WAIT,
+    GO_ON,
+    REDRIVE,
     Move(
         before=(JobState.RUNNING,),
         after=JobState.SUCCEEDED,
@@ -107,7 +155,13 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
         before=(JobState.RUNNING,),
         after=JobState.FAILED,
         by=(By.WORKER,),
-        what="no item succeeded, too many failed, or the fold failed",
+        what="no item succeeded, too many failed, the fold failed, or its deadline passed",
+    ),
+    Move(
+        before=(JobState.PAUSED, JobState.WAITING),
+        after=JobState.FAILED,
+        by=(By.WORKER,),
+        what="too many failed, or its deadline passed",
     ),
     CANCEL,
     CLOSE_CANCELLED,
@@ -131,7 +185,14 @@ OPEN_CHUNK = (ChunkState.PENDING, ChunkState.RUNNING)
 JUDGED_CHUNK = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED)
 """The states of a chunk whose items have succeeded or failed."""
 
-UNSUCCESSFUL_CHUNK = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.CANCELLED)
+FINISHED_CHUNK = (*JUDGED_CHUNK, ChunkState.CANCELLED)
+
+UNSUCCESSFUL_CHUNK = (
+    ChunkState.PARTIALLY_SUCCEEDED,
+    ChunkState.FAILED,
+    ChunkState.CANCELLED,
+    ChunkState.HELD,
+)
 UNSUCCESSFUL = f"(items_failed > 0 OR {in_states([ChunkState.CANCELLED])})"
 """The condition of the index of chunks of which something went wrong.
 
@@ -183,6 +244,59 @@ SETTLE = Move(
     what="its job is stopped",
 )
 
+HOLD = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.HELD,
+    by=(By.WORKER,),
+    what="no attempt is left, or none would help, and the job holds",
+)
+GIVE_UP_HELD = Move(
+    before=(ChunkState.HELD,),
+    after=ChunkState.FAILED,
+    by=(By.GATEWAY, By.WORKER),
+    what="released, or its job is stopped: no item succeeded",
+)
+GIVE_UP_HELD_IN_PART = Move(
+    before=(ChunkState.HELD,),
+    after=ChunkState.PARTIALLY_SUCCEEDED,
+    by=(By.GATEWAY, By.WORKER),
+    what="released, or its job is stopped: some items succeeded",
+)
+RESOLVE = Move(
+    before=(ChunkState.HELD,),
+    after=ChunkState.SUCCEEDED,
+    by=(By.GATEWAY,),
+    what="a client gives the result",
+)
+CANCEL_CHILD = Move(
+    before=(ChunkState.PENDING, ChunkState.HELD),
+    after=ChunkState.CANCELLED,
+    by=(By.GATEWAY,),
+    what="DELETE of this child",
+)
+CANCEL_RUNNING_CHILD = Move(
+    before=_RUNNING_CHUNK,
+    after=ChunkState.CANCELLED,
+    by=(By.WORKER,),
+    what="DELETE of this child, heard",
+)
+RUN_AGAIN = Move(
+    before=(*FINISHED_CHUNK, ChunkState.HELD),
+    after=ChunkState.PENDING,
+    by=(By.GATEWAY,),
+    what="selected by a redrive",
+)
+RESTORE = tuple(
+    Move(
+        before=OPEN_CHUNK,
+        after=state,
+        by=(By.WORKER, By.GATEWAY),
+        what="stopped before it came to anything in this run: as it was",
+    )
+    for state in (*FINISHED_CHUNK, ChunkState.HELD)
+)
+"""A chunk that was selected by a redrive, and does not run after all, is again what it was."""
+
 CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
     Move(after=ChunkState.PENDING, by=(By.GATEWAY,), what="POST, committed"),
     BEGIN,
@@ -198,6 +312,14 @@ CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
     FAIL,
     LOSE,
     SETTLE,
+    HOLD,
+    GIVE_UP_HELD,
+    GIVE_UP_HELD_IN_PART,
+    RESOLVE,
+    CANCEL_CHILD,
+    CANCEL_RUNNING_CHILD,
+    RUN_AGAIN,
+    *RESTORE,
 )
 
 

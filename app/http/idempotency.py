@@ -4,7 +4,7 @@ import re
 
 from fanfold.app.http.errors import KeyReused, MalformedRequest
 from fanfold.contract.names import JobId
-from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.idempotency import KeyTaken
 from fanfold.ledger.records import IdempotencyKey
 
 _MOST_CHARACTERS = 255

@@ -24,7 +24,8 @@ from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.catalog import Catalog, Kind
 from fanfold.ledger.connect import TenantLedger
 from fanfold.ledger.database import LedgerUnavailable
-from fanfold.ledger.recording import KeyTaken, NewJob
+from fanfold.ledger.idempotency import KeyTaken
+from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import IdempotencyKey, NewChunk
 
 Check = Callable[[JobRequest], ItemSchema | None]

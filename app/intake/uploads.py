@@ -26,7 +26,8 @@ from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.connect import TenantLedger
 from fanfold.ledger.database import LedgerUnavailable
-from fanfold.ledger.recording import KeyTaken, NewJob
+from fanfold.ledger.idempotency import KeyTaken
+from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import IdempotencyKey, JobRecord, NewChunk
 from fanfold.ledger.transitions import SEAL
 from fanfold.ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone

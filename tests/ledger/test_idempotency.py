@@ -7,7 +7,7 @@ import pytest
 from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.database import LedgerFailure
-from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.idempotency import KeyTaken
 from fanfold.ledger.records import IdempotencyKey
 from tests.ledger.jobs_recorded import labelled, ours, record
 

@@ -11,7 +11,7 @@ from fanfold.contract.job_spec import Controls, Execution
 from fanfold.contract.names import JobId, TenantId, new_job_id
 from fanfold.contract.states import JobState
 from fanfold.ledger.connect import Ledger
-from fanfold.ledger.recording import KeyTaken
+from fanfold.ledger.idempotency import KeyTaken
 from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
 from fanfold.ledger.uploads import WHOLE, TooManyReceived, Upload, UploadGone
 from tests.ledger.jobs_recorded import a_spec, begun, claimed_starts, found, labelled, new_job, ours

@@ -1,0 +1,66 @@
+"""Chunks that a redrive has selected and that come to nothing this time: they are what they were.
+
+A redrive puts what such a chunk has given aside (`kept_outputs`), so that it is never lost: the
+chunk has its outcome back where its job is stopped before it ran again, or where it is lost.
+"""
+
+from collections.abc import Sequence
+
+from fanfold.contract.names import JobId, TenantId
+from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.transitions import OPEN_CHUNK, in_states
+
+_KEPT = "FROM kept_outputs AS kept WHERE kept.job_id = chunks.job_id AND kept.idx = chunks.idx"
+_COLUMNS = (
+    "run",
+    "by_item",
+    "result_bytes",
+    "stage",
+    "stage_attempts",
+    "started_at",
+    "finished_at",
+    "resolved_by",
+)
+
+
+def restore_chunk(job_id: JobId, index: int, tenant: TenantId) -> tuple[Statement, ...]:
+    """The script for one chunk, if it does not run."""
+    return _restore(job_id, tenant, "state = 'pending' AND idx = ?", (index,))
+
+
+def restore_lost(job_id: JobId, index: int | None, tenant: TenantId) -> tuple[Statement, ...]:
+    """The script for one chunk without an outcome, or for all of them."""
+    if index is None:
+        return _restore(job_id, tenant, in_states(OPEN_CHUNK), ())
+    return _restore(job_id, tenant, f"{in_states(OPEN_CHUNK)} AND idx = ?", (index,))
+
+
+def _restore(
+    job_id: JobId, tenant: TenantId, condition: str, parameters: Sequence[Value]
+) -> tuple[Statement, ...]:
+    # Of a job that was never redriven, the inner query finds nothing at once.
+    which = (
+        f"job_id = ? AND tenant = ? AND kept_from IS NOT NULL AND {condition} "
+        "AND idx IN (SELECT idx FROM kept_outputs WHERE job_id = ?)"
+    )
+    these = (job_id, tenant, *parameters, job_id)
+    of_these = f"idx IN (SELECT idx FROM chunks WHERE {which})"
+    columns = ", ".join(f"{name} = (SELECT kept.{name} {_KEPT})" for name in _COLUMNS)
+    return (
+        # First, so that the rows are locked, and no attempt at them writes any more.
+        Statement(f"UPDATE chunks SET fence = fence + 1 WHERE {which}", these),
+        Statement(
+            f"DELETE FROM results WHERE job_id = ? AND {of_these}", (job_id, *these)
+        ),
+        Statement(
+            "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
+            "SELECT job_id, idx, ?, body, item_errors FROM kept_outputs "
+            f"WHERE job_id = ? AND body IS NOT NULL AND {of_these}",
+            (tenant, job_id, *these),
+        ),
+        Statement(
+            f"UPDATE chunks SET state = kept_from, kept_from = NULL, due_at = NULL, {columns} "
+            f"WHERE {which}",
+            these,
+        ),
+    )
