@@ -15,14 +15,19 @@ from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.error_groups import error_groups
-from fanfold.ledger.records import ChunkCounts, ErrorGroup, now_ms
+from fanfold.ledger.records import ChunkCounts, ErrorGroup, Stop, now_ms
+from fanfold.ledger.restoring import restore_lost
+from fanfold.ledger.steering import GIVE_UP, IS_HELD
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import (
+    CANCEL_CHILD,
     CLOSE_CANCELLED,
     DISCARD,
     GIVE_UP,
     OPEN_CHUNK,
     SETTLE,
+    UNSUCCESSFUL,
+    WAIT,
     in_states,
     may_close,
 )
@@ -36,7 +41,16 @@ RECEIVES_NOTHING = (
     "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
 )
 _IS_CANCELLED = CLOSE_CANCELLED.condition
-_SINCE_0_1 = ("partially_succeeded", "items_dropped", "first_item")
+_SINCE_0_1 = ("partially_succeeded", "held", "items_dropped", "first_item")
+_OF_RUNNING = (
+    "block_runs",
+    "block_lanes",
+    "kept_outputs",
+    "child_cancels",
+    "job_paces",
+    "job_streaks",
+)
+_A_CHUNK_IS_HELD = "(chunks.items_failed > 0 OR chunks.state = 'cancelled') AND chunks.state = 'held'"
 _IS_CLOSED = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
     "AND jobs.finished_at IS NOT NULL)"
@@ -52,6 +66,7 @@ class _End:
     counts: ChunkCounts
     errors: Sequence[ErrorGroup] = ()
     result: bytes | None = None
+    stop: Stop | None = None
 
     @property
     def summary(self) -> str:
@@ -67,6 +82,8 @@ class _End:
             "errors": [_said(group) for group in self.errors],
             "error": error.as_json() if error else None,
         }
+        if error is not None and self.stop is not None:
+            summary["stop"] = asdict(self.stop)
         return json.dumps(summary, ensure_ascii=False)
 
 
@@ -87,9 +104,16 @@ class Closing(OfTenant):
     async def settle(self, job_id: JobId) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
 
-        For jobs that are stopped: cancelled, past their tolerance, closed outside Fanfold.
+        For jobs that are stopped: cancelled, past their tolerance or deadline, closed outside
+        Fanfold. Those that a redrive has selected are what they were before, and held ones
+        have failed.
         """
         await self._database.write(
+            *restore_lost(job_id, None, self._tenant),
+            Statement(
+                f"UPDATE chunks SET {GIVE_UP} WHERE job_id = ? AND tenant = ? AND {IS_HELD}",
+                (job_id, self._tenant),
+            ),
             Statement(
                 f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, due_at = NULL, "
                 f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition}",
@@ -98,16 +122,87 @@ class Closing(OfTenant):
         )
         return await self.counts(job_id)
 
+    async def stop(self, job_id: JobId, stop: Stop) -> None:
+        """Note the rule by which a running job is to be stopped, unless there is one already."""
+        await self._database.write(
+            Statement(
+                "UPDATE jobs SET stop_rule = ?, stop_index = ? WHERE id = ? AND tenant = ? "
+                "AND finished_at IS NULL AND stop_rule IS NULL",
+                (stop.rule, stop.index, job_id, self._tenant),
+            )
+        )
+
+    async def stopped_by(self, job_id: JobId) -> Stop | None:
+        """The rule that was noted by `stop`."""
+        rows = await self._database.read(
+            "SELECT stop_rule, stop_index FROM jobs WHERE id = ? AND tenant = ? "
+            "AND stop_rule IS NOT NULL",
+            (job_id, self._tenant),
+        )
+        return Stop(rows[0]["stop_rule"], rows[0]["stop_index"]) if rows else None
+
+    async def wait(self, job_id: JobId) -> int | None:
+        """Let a running job wait, of which only held chunks are left.
+
+        Since when it waits, in milliseconds since 1970; None where it does not.
+        """
+        _, rows = await self._database.write(
+            Statement(
+                f"UPDATE jobs SET {WAIT.change}, waiting_since = ? WHERE id = ? AND tenant = ? "
+                f"AND {WAIT.condition} AND NOT {_CHUNK_IS_OPEN} AND EXISTS "
+                f"(SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id AND {_A_CHUNK_IS_HELD})",
+                (now_ms(), job_id, self._tenant),
+            ),
+            Statement(
+                f"SELECT waiting_since FROM jobs WHERE id = ? AND tenant = ? "
+                f"AND state = '{WAIT.after}'",
+                (job_id, self._tenant),
+            ),
+        )
+        return rows[0]["waiting_since"] if rows else None
+
+    async def cancelled_by_nobody(self, job_id: JobId, run: int) -> int:
+        """How many chunks were cancelled in this run, though neither they nor the job were."""
+        ((count,),) = await self._database.read(
+            f"SELECT COUNT(*) FROM chunks WHERE job_id = ? AND tenant = ? AND {UNSUCCESSFUL} "
+            f"AND {in_states([SETTLE.after])} AND run = ? AND NOT EXISTS (SELECT 1 "
+            "FROM child_cancels WHERE child_cancels.job_id = chunks.job_id "
+            "AND child_cancels.idx = chunks.idx)",
+            (job_id, self._tenant, run),
+        )
+        return int(count)
+
+    async def cancel_children(self, job_id: JobId) -> None:
+        """Cancel what a client wants cancelled and nobody runs any more."""
+        wanted = "idx IN (SELECT idx FROM child_cancels WHERE job_id = ?)"
+        await self._database.write(
+            Statement(
+                f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
+                "fence = fence + 1 WHERE job_id = ? AND tenant = ? AND state = 'pending' "
+                f"AND {wanted}",
+                (now_ms(), job_id, self._tenant, job_id),
+            )
+        )
+
     async def close(
-        self, job_id: JobId, state: JobState, *, error: Failure | None, result: bytes | None = None
+        self,
+        job_id: JobId,
+        state: JobState,
+        *,
+        error: Failure | None,
+        result: bytes | None = None,
+        stop: Stop | None = None,
+        run: int | None = None,
     ) -> bool:
         """Give a job its terminal state, once; whether it has one now.
+
+        Only in this run, where one is named.
 
         Not while a chunk of it has no outcome. A second close changes nothing. A job whose
         cancellation was acknowledged ends cancelled, whatever else was reached.
         """
         counts = await self.counts(job_id)
-        if counts.pending or counts.running:
+        if counts.open or counts.held:
             return False
         end = _End(
             state=state,
@@ -115,9 +210,13 @@ class Closing(OfTenant):
             counts=counts,
             errors=await error_groups(self._database, job_id, self._tenant),
             result=result,
+            stop=stop,
         )
         which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN}"
-        _, is_closed = await self._end(job_id, which, (), end)
+        of_run = () if run is None else (run,)
+        if run is not None:
+            which += " AND run = ?"
+        _, is_closed = await self._end(job_id, which, of_run, end)
         return is_closed
 
     async def discard(self, job_id: JobId) -> bool:
@@ -167,8 +266,8 @@ class Closing(OfTenant):
                 (now, now, end.summary_if_cancelled, end.summary, end.state, *this),
             )
         )
-        # What stages gave on to the next, and which blocks were run again: of no use any more.
-        for table, rows in (("inputs", "AND stage > 0 "), ("block_runs", "")):
+        # What stages gave on to the next, and all that only a running job needs.
+        for table, rows in (("inputs", "AND stage > 0 "), *((name, "") for name in _OF_RUNNING)):
             script.append(
                 Statement(
                     f"DELETE FROM {table} WHERE job_id = ? {rows}AND {_IS_CLOSED}",

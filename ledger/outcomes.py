@@ -12,13 +12,31 @@ from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
-from fanfold.ledger.transitions import FAIL, SUCCEED, SUCCEED_PARTIALLY, TAKE_BACK, Move
+from fanfold.ledger.transitions import (
+    CANCEL_RUNNING_CHILD,
+    FAIL,
+    HOLD,
+    JUDGED_CHUNK,
+    SUCCEED,
+    SUCCEED_PARTIALLY,
+    TAKE_BACK,
+    Move,
+    in_states,
+)
 
 Script = tuple[Statement, ...]
 
+MAX_ATTEMPTS_KEPT = 100
+"""Of one stage of a chunk in one run, so many attempts are kept, the last ones."""
+
 _HOLDS_ATTEMPT = (
     f"WHERE job_id = ? AND idx = ? AND {TAKE_BACK.condition} AND fence = ? AND tenant = ?"
+)
+_HOLDS_ENDED = (
+    f"WHERE job_id = ? AND idx = ? AND {in_states((*JUDGED_CHUNK, ChunkState.HELD))} "
+    "AND fence = ? AND tenant = ?"
 )
 TAKEN_BACK = (
     f"{TAKE_BACK.change}, attempts = attempts - CASE WHEN stage_attempts > 0 "
@@ -39,14 +57,30 @@ def succeeded_partially(attempt: Attempt, output: ChunkOutput, failure: Failure)
 
     Items that a chunk processor has made something else of stand and fall together.
     """
-    is_derived = any(error.is_derived and not error.is_dropped for error in output.item_errors)
-    failed = attempt.item_count if is_derived else _count_failed(output)
+    failed = _count_failed_of(attempt, output)
     return _ended(attempt, SUCCEED_PARTIALLY, output, failure, items_failed=failed)
 
 
 def failed(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
     """The chunk failed for good: no item of it has succeeded."""
     return _ended(attempt, FAIL, output, failure, items_failed=attempt.item_count)
+
+
+def held(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
+    """Items of the chunk failed for good, and it is kept for a person, with what the others gave."""
+    failed = attempt.item_count if not output.body else _count_failed_of(attempt, output)
+    return _ended(attempt, HOLD, output, failure, items_failed=failed)
+
+
+def cancelled(attempt: Attempt) -> Script:
+    """A client has cancelled this chunk alone; one that has run before is what it was then."""
+    update = Statement(
+        f"UPDATE chunks SET {CANCEL_RUNNING_CHILD.change}, finished_at = ? {_HOLDS_ATTEMPT}",
+        (now_ms(), *_held(attempt)),
+    )
+    if attempt.kept is None and not attempt.is_again:
+        return (update,)
+    return *restore_attempt(attempt), update
 
 
 def _ended(
@@ -65,23 +99,40 @@ def _ended(
     if failure is not None:
         changes += ", error_type = ?, error_message = ?, error_retryable = ?, error_traceback = ?"
         parameters += failure_columns(failure)
+    if attempt.is_again:
+        # What there was before goes.
+        changes += ", kept_from = NULL"
+        if not items_failed:
+            changes += ", items_failed = 0, items_dropped = 0"
+        if failure is None:
+            changes += (
+                ", error_type = NULL, error_message = NULL, error_retryable = NULL, "
+                "error_traceback = NULL"
+            )
     update = Statement(
         f"UPDATE chunks SET {changes} {_HOLDS_ATTEMPT}", (*parameters, *_held(attempt))
     )
+    script: tuple[Statement, ...] = (update,)
     if output.body or output.item_errors or attempt.checkpoint.item_errors:
-        return update, _keep_output(attempt, output, state=move.after)
-    return (update,)
+        script = (update, _keep_output(attempt, output, state=move.after))
+    if failure is None and attempt.number == 1 and attempt.stage == 0 and not attempt.is_again:
+        return script  # the chunk's only attempt: its row says all of it
+    if attempt.is_one_too_many:
+        return script
+    return (*script, *_attempt_row(attempt, move.after, failure))
 
 
-def put_off(attempt: Attempt, output: ChunkOutput, *, seconds: float) -> Script:
+def put_off(attempt: Attempt, failure: Failure, output: ChunkOutput, *, seconds: float) -> Script:
     """The attempt failed, and another is due so much later; it goes on from what items gave."""
     due_at = now_ms() + round(seconds * 1000)
+    noted = _attempt_row(attempt, TAKE_BACK.after, failure)
     if not (output.body or output.item_errors):
         return (
             Statement(
                 f"UPDATE chunks SET {TAKE_BACK.change}, due_at = ? {_HOLDS_ATTEMPT}",
                 (due_at, *_held(attempt)),
             ),
+            *noted,
         )
     return (
         Statement(
@@ -89,6 +140,46 @@ def put_off(attempt: Attempt, output: ChunkOutput, *, seconds: float) -> Script:
             (due_at, len(output.body), *_held(attempt)),
         ),
         _keep_output(attempt, output, state=TAKE_BACK.after),
+        *noted,
+    )
+
+
+def counted_in_a_row(attempt: Attempt, output: ChunkOutput, *, is_failed: bool) -> Script:
+    """Of a job that bears so many failed items in a row: how this outcome goes on with them.
+
+    Items count in the order in which their chunks are recorded, and in a chunk in theirs.
+    To be recorded after the outcome, in the same transaction.
+    """
+    failed = {e.item for e in output.item_errors if not e.is_derived and not e.is_dropped}
+    dropped = {e.item for e in output.item_errors if not e.is_derived and e.is_dropped}
+    if is_failed or any(e.is_derived and not e.is_dropped for e in output.item_errors):
+        failed = {item for item in range(attempt.item_count) if item not in dropped}
+    first = last = longest = 0
+    has_success = False
+    for item in range(attempt.item_count):
+        if item in dropped:
+            continue
+        last = last + 1 if item in failed else 0
+        longest = max(longest, last)
+        has_success = has_success or item not in failed
+        if not has_success:
+            first = last
+    is_ended = f"EXISTS (SELECT 1 FROM chunks {_HOLDS_ENDED})"
+    ended = (attempt.job_id, attempt.index, attempt.fence, attempt.tenant)
+    streak = "excluded.streak" if has_success else "job_streaks.streak + excluded.streak"
+    joined = "job_streaks.streak + CAST(? AS BIGINT)"
+    return (
+        Statement(
+            "INSERT INTO job_streaks (job_id, streak, longest) "
+            f"SELECT ?, CAST(? AS BIGINT), CAST(? AS BIGINT) WHERE {is_ended} "
+            f"ON CONFLICT (job_id) DO UPDATE SET streak = {streak}, longest = CASE "
+            f"WHEN {joined} > job_streaks.longest AND {joined} > excluded.longest THEN {joined} "
+            "WHEN excluded.longest > job_streaks.longest THEN excluded.longest "
+            "ELSE job_streaks.longest END",
+            (attempt.job_id, last, longest, *ended, first, first, first),
+        ),
+        # Written twice it counts once: the fence that holds it goes on.
+        Statement(f"UPDATE chunks SET fence = fence + 1 {_HOLDS_ENDED}", ended),
     )
 
 
@@ -123,9 +214,53 @@ def failure_columns(failure: Failure) -> tuple[str, str, int, str | None]:
     return failure.type, failure.message, int(failure.retryable), failure.traceback or None
 
 
+def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -> Script:
+    """Notes an attempt, if it is this one that brought the chunk to this state.
+
+    Of one stage's attempts in one run the last MAX_ATTEMPTS_KEPT are kept.
+    """
+    state, error = "succeeded", (None, None, None)
+    if failure is not None:
+        state, error = "failed", (failure.type, failure.message, int(failure.retryable))
+    script: Script = (
+        Statement(
+            "INSERT INTO attempts (job_id, idx, run, stage, number, state, error_type, "
+            "error_message, error_retryable, started_at, finished_at) "
+            "SELECT job_id, idx, run, stage, CAST(? AS BIGINT), ?, ?, ?, CAST(? AS INTEGER), "
+            "CAST(? AS BIGINT), CAST(? AS BIGINT) FROM chunks "
+            "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND fence = ? AND tenant = ? "
+            "ON CONFLICT (job_id, idx, run, stage, number) DO NOTHING",
+            (
+                *(attempt.number, state, *error, attempt.begun_at, now_ms()),
+                *(attempt.job_id, attempt.index, after, attempt.stage, attempt.fence),
+                attempt.tenant,
+            ),
+        ),
+    )
+    if attempt.number <= MAX_ATTEMPTS_KEPT:
+        return script
+    oldest = attempt.number - MAX_ATTEMPTS_KEPT
+    return (
+        *script,
+        Statement(
+            "DELETE FROM attempts WHERE job_id = ? AND idx = ? AND run = ? AND stage = ? "
+            "AND number <= ?",
+            (attempt.job_id, attempt.index, attempt.run, attempt.stage, oldest),
+        ),
+    )
+
+
 def _uncounted(attempt: Attempt) -> str:
     """The change that takes back an attempt that was one too many, and ran nothing."""
-    return ", attempts = attempts - 1" if attempt.is_one_too_many else ""
+    if not attempt.is_one_too_many:
+        return ""
+    return ", attempts = attempts - 1, stage_attempts = stage_attempts - 1"
+
+
+def _count_failed_of(attempt: Attempt, output: ChunkOutput) -> int:
+    """The same; items that a chunk processor has made something else of share one fate."""
+    is_derived = any(error.is_derived and not error.is_dropped for error in output.item_errors)
+    return attempt.item_count if is_derived else _count_failed(output)
 
 
 def _count_failed(output: ChunkOutput) -> int:

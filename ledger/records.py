@@ -234,8 +234,10 @@ class Attempt:
     run: int = 1
     """The job's."""
     begun_at: int = 0
+    is_again: bool = False
+    """Whether a redrive has selected the chunk, which has no outcome since."""
     kept: "KeptOutput | None" = None
-    """Of a chunk that runs again: what it has given before."""
+    """Of a chunk of which only some items run again: what they have given before."""
     is_one_too_many: bool = False
     """Whether it runs nothing, and does not count: the last one allowed ended without a word."""
 

@@ -7,7 +7,9 @@ chunk has its outcome back where its job is stopped before it ran again, or wher
 from collections.abc import Sequence
 
 from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.records import Attempt
 from fanfold.ledger.transitions import OPEN_CHUNK, in_states
 
 _KEPT = "FROM kept_outputs AS kept WHERE kept.job_id = chunks.job_id AND kept.idx = chunks.idx"
@@ -26,6 +28,12 @@ _COLUMNS = (
 def restore_chunk(job_id: JobId, index: int, tenant: TenantId) -> tuple[Statement, ...]:
     """The script for one chunk, if it does not run."""
     return _restore(job_id, tenant, "state = 'pending' AND idx = ?", (index,))
+
+
+def restore_attempt(attempt: Attempt) -> tuple[Statement, ...]:
+    """The script for the chunk of this attempt, as long as it holds."""
+    condition = f"{in_states([ChunkState.RUNNING])} AND idx = ? AND fence = ?"
+    return _restore(attempt.job_id, attempt.tenant, condition, (attempt.index, attempt.fence))
 
 
 def restore_lost(job_id: JobId, index: int | None, tenant: TenantId) -> tuple[Statement, ...]:
@@ -47,8 +55,8 @@ def _restore(
     of_these = f"idx IN (SELECT idx FROM chunks WHERE {which})"
     columns = ", ".join(f"{name} = (SELECT kept.{name} {_KEPT})" for name in _COLUMNS)
     return (
-        # First, so that the rows are locked, and no attempt at them writes any more.
-        Statement(f"UPDATE chunks SET fence = fence + 1 WHERE {which}", these),
+        # First, so that the rows are locked.
+        Statement(f"UPDATE chunks SET kept_from = kept_from WHERE {which}", these),
         Statement(
             f"DELETE FROM results WHERE job_id = ? AND {of_these}", (job_id, *these)
         ),
@@ -59,7 +67,8 @@ def _restore(
             (tenant, job_id, *these),
         ),
         Statement(
-            f"UPDATE chunks SET state = kept_from, kept_from = NULL, due_at = NULL, {columns} "
+            f"UPDATE chunks SET state = kept_from, kept_from = NULL, due_at = NULL, "
+            f"fence = fence + 1, {columns} "
             f"WHERE {which}",
             these,
         ),

@@ -27,9 +27,21 @@ _DATA = (
     ("inputs", ("idx", "stage"), "body"),
     ("received_chunks", ("upload", "place"), None),
     ("uploads", ("number",), None),
+    ("kept_outputs", ("idx",), "body"),
+    ("attempts", ("idx", "run", "stage", "number"), None),
 )
 # One row a job, or one a process that wrote: deleted with the last step.
-_FEW_ROWS = ("job_results", "job_counts", "block_runs", "purges")
+_FEW_ROWS = (
+    "job_results",
+    "job_counts",
+    "job_runs",
+    "job_paces",
+    "job_streaks",
+    "block_runs",
+    "block_lanes",
+    "child_cancels",
+    "purges",
+)
 
 
 @dataclass(slots=True)
@@ -104,7 +116,7 @@ class Retention:
         """Add the table's first rows; whether rows may be left for another step."""
         columns = ", ".join(order)
         # The length is in the row's head: the data itself is not read.
-        size = f"LENGTH({body})" if body else "0"
+        size = f"COALESCE(LENGTH({body}), 0)" if body else "0"
         limit = max(1, MAX_ROWS_A_STEP - step.rows)
         rows = await self._database.read(
             f"SELECT {columns}, {size} AS size FROM {table} WHERE job_id = ? "

@@ -9,6 +9,7 @@ A call that begins an attempt carries a token of the caller's. Made again with t
 token, because nobody knows whether the first was written, it gives the same attempt.
 """
 
+import json
 from dataclasses import dataclass
 
 from fanfold.contract.failures import Failure
@@ -17,14 +18,17 @@ from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.database import Database, Row, Statement, Value
 from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
 from fanfold.ledger.records import (
+    NO_ERRORS,
     Attempt,
     BlockRun,
     ChunkOutput,
+    KeptOutput,
     NoAttempt,
     failure_of,
     now_ms,
     output_of,
 )
+from fanfold.ledger.restoring import restore_lost
 from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
@@ -32,12 +36,19 @@ _BEGIN = (
     f"UPDATE chunks SET {BEGIN.change}, stage_attempts = stage_attempts + 1, "
     # A chunk's attempts are its runs from the client's view: moving on to the
     # next stage is no further attempt, repeating a stage is.
-    "attempts = attempts + CASE WHEN attempts = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
+    "attempts = attempts + CASE WHEN stage = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
     "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, token = ?, "
     "block = ? "
 )
 _END_OF_TIME = 2**62
-_JOB_RUNS = "(SELECT jobs.state FROM jobs WHERE jobs.id = ?) = 'running'"
+_JOB_RUNS = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.state = 'running' AND jobs.run = ?)"
+)
+# A chunk in flight of a job that lets these finish goes through all its stages.
+_JOB_LETS_GO_ON = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND (jobs.state = 'running' "
+    "OR jobs.state = 'cancelling' AND jobs.is_draining = 1) AND jobs.run = ?)"
+)
 _BLOCK_IS_FENCED = (
     "EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = ? AND block_runs.block = ? "
     "AND block_runs.number > ?)"
@@ -45,7 +56,8 @@ _BLOCK_IS_FENCED = (
 # Each of the subqueries finds one row by its key. A join would leave the choice to the
 # database, which reads all of a job's inputs while it has no statistics.
 _ATTEMPT = (
-    "SELECT idx, stage, stage_attempts, fence, item_count, by_item, "
+    "SELECT idx, stage, stage_attempts, fence, item_count, by_item, run, kept_from, "
+    "error_type, error_message, error_retryable, error_traceback, "
     "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
     "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
     "AND inputs.stage = chunks.stage) AS input, "
@@ -130,25 +142,35 @@ class Work(OfTenant):
     # --- in activity mode -------------------------------------------------------------
 
     async def claim(
-        self, job_id: JobId, run: BlockRun, *, token: int, above: int = -1, after: Script = ()
+        self,
+        job_id: JobId,
+        run: BlockRun,
+        *,
+        token: int,
+        above: int = -1,
+        after: Script = (),
+        job_run: int = 1,
     ) -> Attempt | None:
         """Begin an attempt at the next chunk that may run, if there is one.
 
         Chunks whose wait is over come first, then those with an index above `above`, in
         order. `after` is what became of the attempt before, recorded in the same
-        transaction. None as well where the job is not running, or where the block was
-        taken over by a later run.
+        transaction. None as well where the job is not running, or is in another run than
+        `job_run`, or where the block was taken over by a later one.
         """
         now = now_ms()
         claimed: tuple[Value, ...] = (now, token, run.block, job_id, self._tenant)
         found: tuple[Value, ...] = (job_id, now, job_id, above)
-        allowed: tuple[Value, ...] = (job_id, job_id, str(run.block), run.number, job_id, token)
+        allowed: tuple[Value, ...] = (
+            *(job_id, job_run, job_id, str(run.block), run.number),
+            *(job_id, token),
+        )
         *_, rows = await self._database.write(
             *after,
             Statement(self._claim, (*claimed, *found, *allowed)),
             Statement(_ATTEMPT, (job_id, token, self._tenant)),
         )
-        return self._attempt(job_id, rows[0]) if rows else None
+        return await self._attempt(job_id, rows[0], now) if rows else None
 
     async def outlook(self, job_id: JobId, run: BlockRun, *, limit: int) -> Outlook:
         """What a block that found nothing to claim may hope for.
@@ -217,12 +239,13 @@ class Work(OfTenant):
         is_due: bool = False,
         within: BlockRun | None = None,
         after: Script = (),
+        job_run: int = 1,
     ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
         Also where an attempt is running: whoever calls knows that it has ended. Not before
         its time where it was put off, unless the caller knows that it `is_due`. `within`
-        and `after` as for `claim`. None where there is no such chunk.
+        `after` and `job_run` as for `claim`. None where there is no such chunk.
         """
         condition, fence = "", tuple[Value, ...]()
         if within is not None:
@@ -235,11 +258,11 @@ class Work(OfTenant):
                 f"{_BEGIN} WHERE job_id = ? AND tenant = ? AND idx = ? AND stage = ? "
                 "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
                 "AND (token IS NULL OR token <> ?) "
-                f"AND {_JOB_RUNS}{condition}",
+                f"AND {_JOB_LETS_GO_ON if stage else _JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
                     *(job_id, self._tenant, index, stage),
-                    *(_END_OF_TIME if is_due else now, token, job_id),
+                    *(_END_OF_TIME if is_due else now, token, job_id, job_run),
                     *fence,
                 ),
             ),
@@ -253,7 +276,7 @@ class Work(OfTenant):
             ),
         )
         if begun:
-            return self._attempt(job_id, begun[0])
+            return await self._attempt(job_id, begun[0], now)
         if not found:
             return None
         (chunk,) = found
@@ -264,6 +287,23 @@ class Work(OfTenant):
             stage=chunk["stage"],
             error=failure_of(chunk),
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
+        )
+
+    async def _kept(self, job_id: JobId, chunk: Row) -> KeptOutput | None:
+        """What a chunk that runs again has given before, where some of its items do not."""
+        rows = await self._database.read(
+            "SELECT body, item_errors, by_item, items_again FROM kept_outputs "
+            "WHERE job_id = ? AND idx = ? AND is_resumed = 1 AND by_item = 1",
+            (job_id, chunk["idx"]),
+        )
+        if not rows:
+            return None
+        (kept,) = rows
+        again = kept["items_again"]
+        return KeptOutput(
+            output=output_of(kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]),
+            items_again=None if again is None else frozenset(json.loads(again)),
+            failure=failure_of(chunk),
         )
 
     async def record(self, outcome: Script) -> None:
@@ -279,7 +319,9 @@ class Work(OfTenant):
         if index is not None:
             which, chosen = f"{which}AND idx = ? ", (*chosen, index)
         await self._database.write(
-            # First, so that the rows are locked: a success on its way keeps its result.
+            # What runs again is what it was before: no redrive loses a result.
+            *restore_lost(job_id, index, self._tenant),
+            # Then, so that the rows are locked: a success on its way keeps its result.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE job_id = ? {which}AND {LOSE.condition}",
                 (job_id, *chosen),
@@ -300,7 +342,7 @@ class Work(OfTenant):
             ),
         )
 
-    def _attempt(self, job_id: JobId, row: Row) -> Attempt:
+    async def _attempt(self, job_id: JobId, row: Row, begun_at: int) -> Attempt:
         kept, stage = ChunkOutput(), row["stage"]
         if row["kept_body"] is not None:
             kept = output_of(row["kept_body"], row["kept_errors"], row["by_item"])
@@ -314,6 +356,10 @@ class Work(OfTenant):
             item_count=row["item_count"],
             input=bytes(row["input"]),
             revision=row["job_revision"],
+            run=row["run"],
+            begun_at=begun_at,
+            is_again=row["kept_from"] is not None,
+            kept=await self._kept(job_id, row) if row["kept_from"] is not None else None,
             by_item=None if row["by_item"] is None else bool(row["by_item"]),
             earlier_errors=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(
