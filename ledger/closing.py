@@ -17,7 +17,7 @@ from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.error_groups import error_groups
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, Stop, now_ms
 from fanfold.ledger.restoring import restore_lost
-from fanfold.ledger.steering import GIVE_UP, IS_HELD
+from fanfold.ledger.steering import END_HELD, IS_HELD
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import (
     CANCEL_CHILD,
@@ -50,7 +50,9 @@ _OF_RUNNING = (
     "job_paces",
     "job_streaks",
 )
-_A_CHUNK_IS_HELD = "(chunks.items_failed > 0 OR chunks.state = 'cancelled') AND chunks.state = 'held'"
+_A_CHUNK_IS_HELD = (
+    "(chunks.items_failed > 0 OR chunks.state = 'cancelled') AND chunks.state = 'held'"
+)
 _IS_CLOSED = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
     "AND jobs.finished_at IS NOT NULL)"
@@ -111,14 +113,14 @@ class Closing(OfTenant):
         await self._database.write(
             *restore_lost(job_id, None, self._tenant),
             Statement(
-                f"UPDATE chunks SET {GIVE_UP} WHERE job_id = ? AND tenant = ? AND {IS_HELD}",
+                f"UPDATE chunks SET {END_HELD} WHERE job_id = ? AND tenant = ? AND {IS_HELD}",
                 (job_id, self._tenant),
             ),
             Statement(
                 f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, due_at = NULL, "
                 f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition}",
                 (now_ms(), job_id, self._tenant),
-            )
+            ),
         )
         return await self.counts(job_id)
 

@@ -165,7 +165,7 @@ class Jobs(OfTenant):
             return None
         return _terms(rows[0])
 
-    async def open(self, job_id: JobId, run: int) -> tuple[bool, JobState | None]:
+    async def open(self, job_id: JobId, run: int = 1) -> tuple[bool, JobState | None]:
         """Mark a pending job as running, in this run.
 
         Whether it was this call that did so, and the state the job has then, None where

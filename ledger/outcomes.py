@@ -12,8 +12,8 @@ from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Statement, Value
-from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
+from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.transitions import (
     CANCEL_RUNNING_CHILD,
     FAIL,
@@ -67,7 +67,7 @@ def failed(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
 
 
 def held(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
-    """Items of the chunk failed for good, and it is kept for a person, with what the others gave."""
+    """Items of the chunk failed for good; it is kept for a person, with what the others gave."""
     failed = attempt.item_count if not output.body else _count_failed_of(attempt, output)
     return _ended(attempt, HOLD, output, failure, items_failed=failed)
 
@@ -219,7 +219,8 @@ def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -
 
     Of one stage's attempts in one run the last MAX_ATTEMPTS_KEPT are kept.
     """
-    state, error = "succeeded", (None, None, None)
+    state = "succeeded"
+    error: tuple[str | None, str | None, int | None] = (None, None, None)
     if failure is not None:
         state, error = "failed", (failure.type, failure.message, int(failure.retryable))
     script: Script = (

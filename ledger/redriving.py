@@ -6,8 +6,9 @@ job's last end goes to `job_runs`. All of it is one transaction.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
@@ -34,6 +35,8 @@ from fanfold.ledger.transitions import (
     UNSUCCESSFUL_CHUNK,
     in_states,
 )
+
+One = TypeVar("One")
 
 _CHUNKS_A_QUERY = 10_000
 _CHUNKS_A_STATEMENT = 500
@@ -110,11 +113,12 @@ class Redriving(OfTenant):
 
     async def _candidates(
         self, job_id: JobId, states: Sequence[ChunkState], indexes: Collection[int] | None
-    ) -> "AsyncRows":
+    ) -> AsyncIterator[list[Row]]:
         columns = (
             "SELECT idx, state, item_count, items_failed, error_type, "
             "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
-            "AND results.idx = chunks.idx) AS item_errors FROM chunks WHERE job_id = ? AND tenant = ?"
+            "AND results.idx = chunks.idx) AS item_errors FROM chunks "
+            "WHERE job_id = ? AND tenant = ?"
         )
         this = (job_id, self._tenant)
         if indexes is not None:
@@ -138,7 +142,9 @@ class Redriving(OfTenant):
 
     async def _missing_counts(self, job_id: JobId) -> list[Statement]:
         """Of a job that ended before the ledger kept counts: the statement that counts it."""
-        if await self._database.read("SELECT 1 FROM job_counts WHERE job_id = ? LIMIT 1", (job_id,)):
+        if await self._database.read(
+            "SELECT 1 FROM job_counts WHERE job_id = ? LIMIT 1", (job_id,)
+        ):
             return []
         judged = in_states([state for state in FINISHED_CHUNK if state is not ChunkState.CANCELLED])
         counted = {
@@ -201,10 +207,7 @@ class Redriving(OfTenant):
                 "UPDATE inputs SET body = ? WHERE job_id = ? AND stage = 0 AND idx = (SELECT "
                 "COALESCE(chunks.input_at, chunks.idx) FROM chunks WHERE chunks.job_id = ? "
                 f"AND chunks.idx = ?) AND {is_ours}",
-                [
-                    (body, job.id, job.id, index, *this)
-                    for index, body in redrive.corrected.items()
-                ],
+                [(body, job.id, job.id, index, *this) for index, body in redrive.corrected.items()],
             ),
             *(
                 Statement(f"DELETE FROM {table} WHERE job_id = ? AND {is_ours}", (job.id, *this))
@@ -212,7 +215,9 @@ class Redriving(OfTenant):
             ),
             *pace_of(job.id, redrive.controls, is_ours, this),
         ]
-        changes = "spec = ?, controls = ?, waiting_since = NULL, stop_rule = NULL, stop_index = NULL"
+        changes = (
+            "spec = ?, controls = ?, waiting_since = NULL, stop_rule = NULL, stop_index = NULL"
+        )
         if is_next_run:
             changes += (
                 f", {REDRIVE.change}, run = run + 1, started_at = NULL, finished_at = NULL, "
@@ -290,10 +295,7 @@ class Redriving(OfTenant):
         )
 
 
-AsyncRows = Iterable[list[Row]]
-
-
-def _batches(values: Sequence[Selected] | Sequence[int]) -> Iterator[Sequence]:
+def _batches(values: Sequence[One]) -> Iterator[Sequence[One]]:
     for start in range(0, len(values), _CHUNKS_A_STATEMENT):
         yield values[start : start + _CHUNKS_A_STATEMENT]
 

@@ -57,9 +57,7 @@ def _restore(
     return (
         # First, so that the rows are locked.
         Statement(f"UPDATE chunks SET kept_from = kept_from WHERE {which}", these),
-        Statement(
-            f"DELETE FROM results WHERE job_id = ? AND {of_these}", (job_id, *these)
-        ),
+        Statement(f"DELETE FROM results WHERE job_id = ? AND {of_these}", (job_id, *these)),
         Statement(
             "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
             "SELECT job_id, idx, ?, body, item_errors FROM kept_outputs "

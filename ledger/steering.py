@@ -29,7 +29,7 @@ from fanfold.ledger.transitions import (
 CHANGED = "changes = changes + 1, checked_at = 0"
 """The assignments that have the gateways tell the job's workflow."""
 
-GIVE_UP = (
+END_HELD = (
     # A chunk has a result, be it an empty one, where some of its items succeeded.
     f"state = CASE WHEN result_bytes > 0 THEN '{GIVE_UP_HELD_IN_PART.after}' "
     f"ELSE '{GIVE_UP_HELD.after}' END"
@@ -65,7 +65,7 @@ class Steering(OfTenant):
 
         `spec` is the job's, whose newer fields are stored with them.
         """
-        text, now = controls.to_json(spec), now_ms()
+        text = controls.to_json(spec)
         is_written = (
             "EXISTS (SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND revision = ? "
             "AND controls = ?)"
@@ -78,16 +78,19 @@ class Steering(OfTenant):
                 "WHERE id = ? AND tenant = ? AND revision = ?",
                 (text, keep_ms, keep_ms, job_id, self._tenant, revision),
             ),
-            Statement(f"DELETE FROM job_labels WHERE job_id = ? AND {is_written}", (job_id, *written)),
+            Statement(
+                f"DELETE FROM job_labels WHERE job_id = ? AND {is_written}", (job_id, *written)
+            ),
             Batch(
-                f"INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? WHERE {is_written}",
+                "INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? "
+                f"WHERE {is_written}",
                 [
                     (self._tenant, name, value, job_id, *written)
                     for name, value in controls.labels.items()
                 ],
             ),
             *pace_of(job_id, controls, is_written, written),
-            Statement(f"SELECT {now} WHERE {is_written}", written),
+            Statement(f"SELECT 1 WHERE {is_written}", written),
         )
         return bool(rows)
 
@@ -125,9 +128,7 @@ class Steering(OfTenant):
 
         Whether it was this call that did so.
         """
-        is_waiting = (
-            f"EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.{GO_ON.condition})"
-        )
+        is_waiting = f"EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.{GO_ON.condition})"
         this: tuple[Value, ...] = (job_id, self._tenant)
         *_, rows = await self._database.write(
             # First, so that no other release does it at the same time.
@@ -136,7 +137,7 @@ class Steering(OfTenant):
                 this,
             ),
             Statement(
-                f"UPDATE chunks SET {GIVE_UP} WHERE job_id = ? AND tenant = ? AND {IS_HELD} "
+                f"UPDATE chunks SET {END_HELD} WHERE job_id = ? AND tenant = ? AND {IS_HELD} "
                 f"AND {is_waiting}",
                 (*this, job_id),
             ),
@@ -156,7 +157,9 @@ class Steering(OfTenant):
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         _, resolved, *_ = await self._database.write(
             # First, so that the row is locked: what follows asks for its state.
-            Statement(f"UPDATE chunks SET fence = fence + 1 WHERE {_CHILD} AND {RESOLVE.condition}", this),
+            Statement(
+                f"UPDATE chunks SET fence = fence + 1 WHERE {_CHILD} AND {RESOLVE.condition}", this
+            ),
             Statement(
                 "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
                 f"SELECT job_id, idx, tenant, ?, '{NO_ERRORS}' FROM chunks "
@@ -178,7 +181,8 @@ class Steering(OfTenant):
     async def _move(self, job_id: JobId, change: str, condition: str) -> bool:
         (rows,) = await self._database.write(
             Statement(
-                f"UPDATE jobs SET {change} WHERE id = ? AND tenant = ? AND {condition} RETURNING id",
+                f"UPDATE jobs SET {change} WHERE id = ? AND tenant = ? AND {condition} "
+                "RETURNING id",
                 (job_id, self._tenant),
             )
         )

@@ -94,9 +94,7 @@ PAUSE = Move(
     by=(By.GATEWAY,),
     what="pause",
 )
-RESUME = Move(
-    before=(JobState.PAUSED,), after=JobState.RUNNING, by=(By.GATEWAY,), what="resume"
-)
+RESUME = Move(before=(JobState.PAUSED,), after=JobState.RUNNING, by=(By.GATEWAY,), what="resume")
 RESUME_UNBEGUN = Move(
     before=(JobState.PAUSED,),
     after=JobState.PENDING,

@@ -301,7 +301,9 @@ class Work(OfTenant):
         (kept,) = rows
         again = kept["items_again"]
         return KeptOutput(
-            output=output_of(kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]),
+            output=output_of(
+                kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]
+            ),
             items_again=None if again is None else frozenset(json.loads(again)),
             failure=failure_of(chunk),
         )

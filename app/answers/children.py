@@ -82,7 +82,7 @@ def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes
         error=failure_view(chunk.error),
         traceback=(chunk.error.traceback or None) if chunk.error else None,
         item_errors=[_item_error(error) for error in output.item_errors],
-        workflow_id=workflow_id_of(job.id, job.spec.execution, chunk.index, chunk.block),
+        workflow_id=workflow_id_of(job.id, job.spec.execution, chunk.index, chunk.block, chunk.run),
         started_at=moment(chunk.started_at) if chunk.started_at is not None else None,
         finished_at=moment(chunk.finished_at) if chunk.finished_at is not None else None,
         duration_seconds=duration_ms / 1000 if duration_ms is not None else None,

@@ -187,7 +187,7 @@ class Life:
         elif what == "give up" and attempt.number > 1:
             script = outcomes.failed(replace(attempt, is_one_too_many=True), BROKEN, output)
         elif what == "put off":
-            script = outcomes.put_off(attempt, output, seconds=5 * (number % 2))
+            script = outcomes.put_off(attempt, BROKEN, output, seconds=5 * (number % 2))
         elif what == "advance" and attempt.stage < STAGES - 1:
             script = outcomes.advanced(attempt, output)
         else:

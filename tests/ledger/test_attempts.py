@@ -143,12 +143,12 @@ async def test_the_only_attempt_handed_back_leaves_a_chunk_never_tried(ledger: L
 async def test_a_checkpoint_is_there_for_the_next_attempt(ledger: Ledger) -> None:
     job_id = await running(ledger, [3])
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, PARTIAL, seconds=0)
     )
     second = await begun(ledger, job_id)
     assert second.checkpoint == PARTIAL
     better = ChunkOutput(body=b"[1,2,3]")
-    await ours(ledger).work.record(outcomes.put_off(second, better, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(second, BROKEN, better, seconds=0))
     third = await begun(ledger, job_id)
     assert third.checkpoint == better
 
@@ -156,7 +156,7 @@ async def test_a_checkpoint_is_there_for_the_next_attempt(ledger: Ledger) -> Non
 async def test_a_checkpoint_is_no_output_while_the_chunk_runs(ledger: Ledger) -> None:
     job_id = await running(ledger, [3])
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, PARTIAL, seconds=0)
     )
     assert await output_of(ledger, job_id) == ChunkOutput()
 
@@ -252,7 +252,7 @@ async def test_what_an_earlier_stage_dropped_stays_beside_a_later_checkpoint(
     failed = ItemError(item=1, type="Broken", message="b", stage=1)
     reached = ChunkOutput(body=b'["A",null]', item_errors=(DROPPED, failed))
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id, stage=1), reached, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id, stage=1), BROKEN, reached, seconds=0)
     )
     again = await begun(ledger, job_id, stage=1)
     assert again.earlier_errors == (DROPPED,)
@@ -299,7 +299,7 @@ async def test_a_stage_that_is_done_does_not_begin_again(ledger: Ledger) -> None
 async def test_a_checkpoint_of_one_stage_is_not_the_next_ones(ledger: Ledger) -> None:
     job_id = await running(ledger, [3], spec=a_spec(stages=2))
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), PARTIAL, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, PARTIAL, seconds=0)
     )
     await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))

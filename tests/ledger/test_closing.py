@@ -100,7 +100,9 @@ async def test_a_job_with_an_open_chunk_is_not_closed(ledger: Ledger, state: str
     if state != ChunkState.PENDING:
         attempt = await begun(ledger, job_id, 1)
         if state == "waiting":
-            await ours(ledger).work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=60))
+            await ours(ledger).work.record(
+                outcomes.put_off(attempt, BROKEN, ChunkOutput(), seconds=60)
+            )
     before = await found(ledger, job_id)
 
     assert not await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")

@@ -53,7 +53,7 @@ async def live(url: str, seed: str, *job_ids: JobId) -> None:
                         [
                             outcomes.succeeded(attempt, output),
                             outcomes.failed(attempt, BROKEN, ChunkOutput()),
-                            outcomes.put_off(attempt, ChunkOutput(), seconds=0),
+                            outcomes.put_off(attempt, BROKEN, ChunkOutput(), seconds=0),
                             outcomes.handed_back(attempt),
                         ]
                     )

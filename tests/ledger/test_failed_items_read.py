@@ -64,7 +64,7 @@ async def test_a_chunk_that_is_put_off_meanwhile_is_listed_once(ledger: Ledger) 
 
     async def put_off() -> None:
         attempt = await begun(ledger, job_id, 0)
-        await ours(ledger).work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=0))
+        await ours(ledger).work.record(outcomes.put_off(attempt, BROKEN, ChunkOutput(), seconds=0))
 
     chunks = Chunks(Interrupted(ledger.database, put_off), DEFAULT_TENANT)
     listed = await chunks.page(job_id, states=[ChunkState.PENDING], after=-1, limit=10)

@@ -22,7 +22,7 @@ WAITS_FOR_A_LOCK = (
 async def test_a_result_recorded_at_the_same_time_is_kept(ledger: Ledger, ledger_url: str) -> None:
     job_id = await running(ledger, [2])
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), REACHED, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, REACHED, seconds=0)
     )
     await begun(ledger, job_id)
     with psycopg.connect(ledger_url) as worker, psycopg.connect(ledger_url, autocommit=True) as see:

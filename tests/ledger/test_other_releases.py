@@ -188,7 +188,9 @@ async def test_new_fields_of_an_items_error_are_passed_over(
     job_id = await running(ledger, [2])
     error = ItemError(item=1, type="T", message="m")
     output = ChunkOutput(body=b"[1,null]", item_errors=(error,))
-    await ours(ledger).work.record(outcomes.put_off(await begun(ledger, job_id), output, seconds=0))
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, output, seconds=0)
+    )
     item = {"item": 1, "type": "T", "message": "m", "stage": 0, "is_dropped": False}
     rows(ledger_url, f"UPDATE results SET item_errors = '{json.dumps([with_a_new_field(item)])}'")
     assert (await begun(ledger, job_id)).checkpoint == output

@@ -76,7 +76,7 @@ async def test_of_a_chunk_without_an_outcome_nothing_is_streamed_as_its_output(
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), partial, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, partial, seconds=0)
     )
     assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput()]
     await ours(ledger).jobs.request_cancel(job_id)
@@ -115,7 +115,7 @@ async def test_what_cancelled_chunks_had_reached_is_bounded_in_bytes_too(ledger:
     for index in range(8):
         reached = ChunkOutput(body=b"1" * 600 * KIB, item_errors=error)
         await ours(ledger).work.record(
-            outcomes.put_off(await begun(ledger, job_id, index), reached, seconds=0)
+            outcomes.put_off(await begun(ledger, job_id, index), BROKEN, reached, seconds=0)
         )
     await ours(ledger).closing.settle(job_id)
     counted = Counted(ledger.database)
@@ -129,7 +129,7 @@ async def test_a_chunk_that_fails_whole_after_a_checkpoint_shows_no_items_result
     job_id = await running(ledger, [2])
     partial = ChunkOutput(body=b"[1,null]", item_errors=(ItemError(item=1, type="T", message="m"),))
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id), partial, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, partial, seconds=0)
     )
     await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id), BROKEN, ChunkOutput())

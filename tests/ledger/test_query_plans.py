@@ -23,7 +23,7 @@ from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
 from fanfold.ledger.transitions import UNSUCCESSFUL
 from fanfold.ledger.work import Work
-from tests.ledger.jobs_recorded import a_spec, fail, new_token, running
+from tests.ledger.jobs_recorded import BROKEN, a_spec, fail, new_token, running
 
 CHUNKS = 3_000
 OUTPUT = ChunkOutput(body=b"[1]")
@@ -65,7 +65,7 @@ async def run_some_chunks(ledger: Ledger) -> dict[str, Sequence[Value]]:
         claimed = await work.claim(job_id, THIS_BLOCK, token=new_token(), after=after)
         assert claimed is not None
         if chunk == 0:
-            after = outcomes.put_off(claimed, OUTPUT, seconds=0)
+            after = outcomes.put_off(claimed, BROKEN, OUTPUT, seconds=0)
             continue
         begun = await work.begin(
             job_id,

@@ -28,7 +28,7 @@ async def _fail_late(ledger: Ledger, attempt: Attempt) -> None:
 
 
 async def _checkpoint_late(ledger: Ledger, attempt: Attempt) -> None:
-    await ours(ledger).work.record(outcomes.put_off(attempt, STALE, seconds=0))
+    await ours(ledger).work.record(outcomes.put_off(attempt, BROKEN, STALE, seconds=0))
 
 
 async def _advance_late(ledger: Ledger, attempt: Attempt) -> None:
@@ -65,7 +65,9 @@ async def test_while_a_newer_attempt_runs(ledger: Ledger, late: Late) -> None:
 async def test_while_a_newer_attempt_goes_on_from_a_checkpoint(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     stale = await begun(ledger, job_id)
-    await ours(ledger).work.record(outcomes.put_off(await begun(ledger, job_id), FRESH, seconds=0))
+    await ours(ledger).work.record(
+        outcomes.put_off(await begun(ledger, job_id), BROKEN, FRESH, seconds=0)
+    )
     await late(ledger, stale)
     assert (await begun(ledger, job_id)).checkpoint == FRESH
 
@@ -130,7 +132,7 @@ async def test_after_the_next_stage_kept_a_checkpoint(ledger: Ledger, late: Late
     stale, fresh = await begun(ledger, job_id), await begun(ledger, job_id)
     await ours(ledger).work.record(outcomes.advanced(fresh, FRESH))
     await ours(ledger).work.record(
-        outcomes.put_off(await begun(ledger, job_id, stage=1), FRESH, seconds=0)
+        outcomes.put_off(await begun(ledger, job_id, stage=1), BROKEN, FRESH, seconds=0)
     )
     await late(ledger, stale)
     assert (await begun(ledger, job_id, stage=1)).checkpoint == FRESH

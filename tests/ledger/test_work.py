@@ -63,7 +63,7 @@ async def claimed_indexes(ledger: Ledger, job_id: JobId, count: int, above: int 
 
 async def put_off(ledger: Ledger, job_id: JobId, index: int, seconds: float) -> None:
     attempt = await begun(ledger, job_id, index)
-    await ours(ledger).work.record(outcomes.put_off(attempt, NOTHING, seconds=seconds))
+    await ours(ledger).work.record(outcomes.put_off(attempt, BROKEN, NOTHING, seconds=seconds))
 
 
 async def state_of(ledger: Ledger, job_id: JobId, index: int = 0) -> ChunkState:
@@ -114,7 +114,7 @@ async def test_a_begin_made_again_after_its_attempt_ended_begins_nothing(
     assert isinstance(attempt, Attempt)
     scripts = {
         "handed back": outcomes.handed_back(attempt),
-        "put off": outcomes.put_off(attempt, NOTHING, seconds=0),
+        "put off": outcomes.put_off(attempt, BROKEN, NOTHING, seconds=0),
         "succeeded": outcomes.succeeded(attempt, DONE),
         "advanced": outcomes.advanced(attempt, DONE),
     }

@@ -10,8 +10,7 @@ _STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled",
 _COUNTED = (*_STATES, "items_succeeded", "items_failed", "items_dropped")
 _UNFINISHED = "state IN ('pending', 'running', 'paused', 'waiting', 'cancelling')"
 _UNDER_WAY = (
-    "workflow_started_at IS NOT NULL AND finished_at IS NULL "
-    "AND state NOT IN ('paused', 'waiting')"
+    "workflow_started_at IS NOT NULL AND finished_at IS NULL AND state NOT IN ('paused', 'waiting')"
 )
 
 
