@@ -21,6 +21,7 @@ from fanfold.ledger.retention import Retention
 from fanfold.ledger.starting import Starting
 from fanfold.ledger.steering import Steering
 from fanfold.ledger.uploads import Uploads
+from fanfold.ledger.watch import Watch
 from fanfold.ledger.work import Work
 
 SQLITE_SCHEME = "sqlite:///"
@@ -40,6 +41,7 @@ class TenantLedger:
     steering: Steering
     redriving: Redriving
     pacing: Pacing
+    watch: Watch
 
 
 class Ledger:
@@ -75,6 +77,7 @@ class Ledger:
                 Steering(self.database, tenant),
                 Redriving(self.database, tenant),
                 Pacing(self.database, tenant),
+                Watch(self.database, tenant),
             )
         return self._tenants[tenant]
 

@@ -52,7 +52,7 @@ def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
     return _ended(attempt, SUCCEED, output, items_failed=_count_failed(output))
 
 
-def succeeded_partially(attempt: Attempt, output: ChunkOutput, failure: Failure) -> Script:
+def succeeded_partially(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
     """The chunk's last stage gave its result, though some items failed: `failure` is the first's.
 
     Items that a chunk processor has made something else of stand and fall together.
