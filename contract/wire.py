@@ -204,8 +204,12 @@ class TurnsInput:
 class Turns:
     """When chunks may start: output of the activity that takes turns."""
 
-    in_seconds: list[float] | None
-    """Soonest first. None where they need no turns any more."""
+    in_seconds: list[float]
+    """Soonest first."""
+    more_in_seconds: float = 0.0
+    """When to ask for more."""
+    is_unlimited: bool = False
+    """Whether they need no turns any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

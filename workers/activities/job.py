@@ -101,7 +101,10 @@ class JobActivities:
     async def take_turns(self, given: TurnsInput) -> Turns:
         """The job's next turns to start chunks."""
         pacing = self._ledger.of(given.job.tenant).pacing
-        return Turns(in_seconds=await pacing.take_turns(given.job.id, given.wanted))
+        turns = await pacing.take_turns(given.job.id, given.wanted)
+        if turns is None:
+            return Turns(in_seconds=[], is_unlimited=True)
+        return Turns(in_seconds=turns.in_seconds, more_in_seconds=turns.more_in_seconds)
 
     @activity.defn(name=PLAN_PAGE)
     async def plan_page(self, given: PageInput) -> Page:
