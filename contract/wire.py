@@ -147,6 +147,8 @@ class ShardInput:
     """Its chunks in workflow mode. In activity mode its blocks claim theirs in the ledger."""
     pace: Pace = field(default_factory=Pace)
     tuning: Tuning = field(default_factory=Tuning)
+    is_paced: bool = False
+    """See JobTerms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ class ShardOutcome:
 
     pace: Pace
     is_tolerance_exceeded: bool = False
+    is_refused: bool = False
+    """Whether it ended since the job is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +181,15 @@ class SlotsLent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlotsRecalled:
-    """From a job to its shard: so many slots are to be returned, as they come free."""
+class ShardChange:
+    """From a job to its shard: what controls have changed."""
 
-    slots: int
+    slots_recalled: int = 0
+    """So many slots more are to be returned, as they come free."""
+    is_paced: bool = False
+    """See JobTerms."""
+    is_over: bool = False
+    """See JobTerms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +251,8 @@ class BlockOutcome:
     more_in_seconds: float | None = None
     """When there is something to do for another block; None where nothing is left for one."""
     is_tolerance_exceeded: bool = False
+    is_refused: bool = False
+    """Whether it ended since the job is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,7 @@ class BlockActivities:
         return BlockOutcome(
             more_in_seconds=run.more_in_seconds,
             is_tolerance_exceeded=run.is_tolerance_exceeded,
+            is_refused=run.is_refused,
         )
 
     async def _lane(self, run: RunningBlock, pacer: Pacer) -> None:
@@ -307,6 +308,7 @@ class BlockActivities:
             run.end()
             return
         if not is_going:
+            run.is_refused = standing.job_state in _RESTING
             run.stop()
         if standing.lanes is not None:
             run.narrow(standing.lanes)
@@ -318,7 +320,10 @@ class BlockActivities:
             await ledger.closing.cancel_children(run.job_id)
 
     async def _return_slots(self, run: RunningBlock) -> None:
-        """Of a block that makes way, or has too many lanes, give back the slots of lanes that ended before the last."""
+        """Give back the slots of lanes that ended before the last one of the block.
+
+        Of one that makes way, or has too many lanes.
+        """
         info, returned = activity.info(), 0
         assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
         starter = activity.client().get_workflow_handle(

@@ -36,6 +36,8 @@ class RunningBlock:
     is_broken_off: bool = False
     """Whether those that run are not to be finished: the job is cancelled, say."""
     is_making_way: bool = False
+    is_refused: bool = False
+    """Whether no chunk may start since the job is paused."""
     is_tolerance_exceeded: bool = False
     defect: Exception | None = None
     """What ended the block though the ledger and the job's code did all they should."""
@@ -57,6 +59,7 @@ class RunningBlock:
 
     @property
     def job_id(self) -> JobId:
+        """The job's."""
         return self.given.job.id
 
     @property
