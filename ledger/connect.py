@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fanfold.contract.names import TenantId
 from fanfold.ledger.abandoned import Abandoned
+from fanfold.ledger.attempts import Attempts
 from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.closing import Closing
@@ -34,6 +35,7 @@ class TenantLedger:
     tenant: TenantId
     jobs: Jobs
     chunks: Chunks
+    attempts: Attempts
     work: Work
     recording: Recording
     closing: Closing
@@ -70,6 +72,7 @@ class Ledger:
                 tenant,
                 Jobs(self.database, tenant, self._error_groups),
                 Chunks(self.database, tenant),
+                Attempts(self.database, tenant),
                 Work(self.database, tenant),
                 Recording(self.database, tenant),
                 Closing(self.database, tenant),
