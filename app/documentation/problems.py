@@ -22,6 +22,9 @@ _CURSOR: Final = errors.MalformedRequest(
     "with the same filters.",
 )
 _NO_JOB: Final = errors.NotFound("job_not_found", "There is no job of this id.")
+_NO_CHILD: Final = errors.NotFound(
+    "child_not_found", "The job has no child of this index: they go from 0 to 4."
+)
 _LEDGER: Final = errors.Unavailable(
     "ledger_unavailable", "The ledger cannot be reached. Try again in a moment."
 )
@@ -151,16 +154,13 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
     ),
     "list_children": (*_LISTING, _NO_JOB),
     "list_items": (*_LISTING, _NO_JOB),
-    "get_child": (
-        *_READING,
-        errors.NotFound(
-            "child_not_found", "The job has no child of this index: they go from 0 to 4."
-        ),
-    ),
+    "get_child": (*_READING, _NO_CHILD),
+    "list_attempts": (*_READING, _NO_CHILD),
     "stream_results": (
         invalid_parameter("columns", "goes with format=csv: add that, or leave it out"),
         *_READING,
     ),
+    "stream_failures": (invalid_parameter("format", "must be ndjson or csv"), *_READING),
     "list_processors": (_LEDGER, _STOPPING),
     "list_reducers": (_LEDGER, _STOPPING),
     "readyz": (
