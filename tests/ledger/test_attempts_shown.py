@@ -8,7 +8,7 @@ from fanfold.contract.states import AttemptState
 from fanfold.ledger import outcomes
 from fanfold.ledger.attempts import MAX_KEPT, AttemptHistory, AttemptRecord
 from fanfold.ledger.connect import Ledger
-from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
+from fanfold.ledger.records import BlockRun, ChunkOutput
 from tests.ledger.jobs_recorded import (
     BROKEN,
     a_spec,
@@ -52,11 +52,16 @@ def keep(
     )
 
 
-async def put_off(ledger: Ledger, job_id: JobId) -> Attempt:
+async def put_off(ledger: Ledger, job_id: JobId) -> None:
     """An attempt that failed, and is followed by another."""
     attempt = await begun(ledger, job_id)
     await ours(ledger).work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=0))
-    return attempt
+
+
+async def fail_once(ledger: Ledger, url: str, job_id: JobId) -> None:
+    """The first attempt, failed and kept."""
+    await put_off(ledger, job_id)
+    keep(url, job_id, 1)
 
 
 async def lose(ledger: Ledger, job_id: JobId, block: int = 1) -> None:
@@ -93,8 +98,7 @@ async def test_what_is_kept_is_shown_with_its_error_and_times(
     ledger: Ledger, ledger_url: str
 ) -> None:
     job_id = await running(ledger)
-    await put_off(ledger, job_id)
-    keep(ledger_url, job_id, 1)
+    await fail_once(ledger, ledger_url, job_id)
     await succeed(ledger, job_id, 0)
     keep(ledger_url, job_id, 2, succeeded=True)
     failed, last = (await history(ledger, job_id)).attempts
@@ -123,8 +127,7 @@ async def test_an_attempt_that_no_worker_could_write_down_was_lost_with_it(
     ledger: Ledger, ledger_url: str
 ) -> None:
     job_id = await running(ledger)
-    await put_off(ledger, job_id)
-    keep(ledger_url, job_id, 1)
+    await fail_once(ledger, ledger_url, job_id)
     await lose(ledger, job_id)
     # Told from the chunk alone, since nothing came after it.
     assert await shown(ledger, job_id) == [
@@ -169,8 +172,7 @@ async def test_an_attempt_that_was_stopped_with_its_job_is_not_taken_for_lost(
     ledger: Ledger, ledger_url: str
 ) -> None:
     job_id = await running(ledger)
-    await put_off(ledger, job_id)
-    keep(ledger_url, job_id, 1)
+    await fail_once(ledger, ledger_url, job_id)
     await begun(ledger, job_id)
     await ours(ledger).closing.settle(job_id)
     assert await shown(ledger, job_id) == [(1, 0, 1, "failed", "T")]
@@ -200,8 +202,7 @@ async def test_a_chunk_that_was_closed_from_outside_tells_how_its_last_attempt_e
     ledger: Ledger, ledger_url: str
 ) -> None:
     job_id = await running(ledger)
-    await put_off(ledger, job_id)
-    keep(ledger_url, job_id, 1)
+    await fail_once(ledger, ledger_url, job_id)
     await begun(ledger, job_id)
     await ours(ledger).work.record_lost(
         job_id, 0, Failure(type="ChunkClosedOutside", message="it was terminated")
