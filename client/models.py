@@ -282,7 +282,7 @@ class Attempt(Answer):
     run: int = 1
     stage: int = 0
     number: int
-    """Counts from 1 in each stage."""
+    """Counts from 1 at each stage of each run."""
     state: str
     """succeeded or failed."""
     error: Failure | None

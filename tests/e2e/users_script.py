@@ -80,7 +80,7 @@ def show(job: Job) -> None:
     assert_type(job.created_at, datetime)
     assert_type(job.errors, list[ErrorGroup])
     if job.state == "failed":
-        assert_type(job.error, Failure | None)
+        assert_type(job.error, JobFailure | None)
     if job.state is JobState.CANCELLED:
         assert_type(job.finished_at, datetime | None)
 
