@@ -3,7 +3,7 @@
 FanfoldError
 ├── Refused       the gateway answered with a problem; `code` names it
 ├── Unreachable   there was no answer, or none of a gateway
-└── WaitTimeout   the job had not finished in time; it goes on
+└── WaitTimeout   the job had not finished in time, and is not stopped by that
 """
 
 from typing import Any
