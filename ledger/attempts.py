@@ -24,9 +24,8 @@ _LOST = Failure(type=FailureType.WORKER_LOST, message="the worker was lost", ret
 _ENDED_WITHOUT_A_WORD = (ChunkState.RUNNING, ChunkState.CANCELLED)
 """The states of a chunk whose newest attempt is under way, or was stopped with its job."""
 
-# Every chunk is in its first run yet.
 _CHUNK = (
-    "SELECT state, 1 AS run, stage, stage_attempts, error_type, error_message, error_retryable, "
+    "SELECT state, run, stage, stage_attempts, error_type, error_message, error_retryable, "
     "error_traceback, started_at, finished_at FROM chunks "
     "WHERE job_id = ? AND tenant = ? AND idx = ?"
 )
@@ -103,7 +102,7 @@ class _Series:
         self.ended = number
         if not number or number in self.kept:
             return
-        is_judged = state in JUDGED_CHUNK
+        is_judged = state in (*JUDGED_CHUNK, ChunkState.HELD)
         error = failure_of(chunk) if is_judged else None
         if state in _ENDED_WITHOUT_A_WORD or (error and error.type == FailureType.WORKER_LOST):
             # Nothing ran after the last one allowed was lost: the number is of no attempt.
