@@ -20,7 +20,15 @@ from fanfold.app.http.serving import Server
 from fanfold.app.intake.uploads import Uploads
 from fanfold.app.loops.housekeeping import Housekeeping
 from fanfold.app.loops.orchestration import Orchestration
-from fanfold.app.routes import catalog, children, health, items, jobs
+from fanfold.app.routes import (
+    catalog,
+    children,
+    health,
+    items,
+    jobs,
+    redrives,
+    steering,
+)
 from fanfold.app.services import Services
 from fanfold.contract import settings, temporal
 from fanfold.contract.json_values import allow_long_integers
@@ -92,8 +100,8 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    for router in (jobs.router, items.router, children.router, catalog.router, health.router):
-        app.include_router(router, dependencies=[Depends(only_known_parameters)])
+    for module in (jobs, steering, redrives, items, children, catalog, health):
+        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
     problems.install(app)
     openapi.install(app)
     swagger_ui.install(app)

@@ -54,15 +54,16 @@ def item_outcomes(
     Items that a chunk processor has made something else of have no result of their own, and
     share the chunk's failure where one of what was made of them failed.
     """
+    if chunk.state is ChunkState.HELD:
+        yield from _held_items(chunk, output)
+        return
     if chunk.state not in {*WITH_RESULT, ChunkState.FAILED}:
         state = ItemState.read(chunk.state)
         for item in range(chunk.item_count):
             yield ItemOutcome(item, state)
         return
     errors = {error.item: error for error in output.item_errors if not error.is_derived}
-    falls = chunk.state is ChunkState.FAILED or any(
-        error.is_derived and not error.is_dropped for error in output.item_errors
-    )
+    falls = chunk.state is ChunkState.FAILED or _has_derived_failures(output)
     has_results = result.is_by_item and isinstance(result.value, list)
     results = iter(result.value if has_results else ())
     for item in range(chunk.item_count):
@@ -74,6 +75,20 @@ def item_outcomes(
             yield ItemOutcome(item, ItemState.FAILED, error=chunk.error)
         else:
             yield ItemOutcome(item, ItemState.SUCCEEDED, given)
+
+
+def _held_items(chunk: ChunkRecord, output: ChunkOutput) -> Iterator[ItemOutcome]:
+    """The items of a chunk that is held: with the error that it is held for where they failed."""
+    errors = {error.item: error for error in output.item_errors if not error.is_derived}
+    # Without an output it has failed as a whole.
+    falls = not output.body or _has_derived_failures(output)
+    for item in range(chunk.item_count):
+        error = failure_of(errors[item]) if item in errors else chunk.error if falls else None
+        yield ItemOutcome(item, ItemState.HELD, error=error)
+
+
+def _has_derived_failures(output: ChunkOutput) -> bool:
+    return any(error.is_derived and not error.is_dropped for error in output.item_errors)
 
 
 def failure_of(error: ItemError) -> Failure:
