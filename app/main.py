@@ -21,8 +21,10 @@ from fanfold.app.intake.uploads import Uploads
 from fanfold.app.loops.housekeeping import Housekeeping
 from fanfold.app.loops.orchestration import Orchestration
 from fanfold.app.routes import (
+    attempts,
     catalog,
     children,
+    failures,
     health,
     items,
     jobs,
@@ -100,8 +102,18 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    for module in (jobs, steering, redrives, items, children, catalog, health):
-        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
+    for routes in (
+        jobs,
+        steering,
+        redrives,
+        items,
+        children,
+        attempts,
+        failures,
+        catalog,
+        health,
+    ):
+        app.include_router(routes.router, dependencies=[Depends(only_known_parameters)])
     problems.install(app)
     openapi.install(app)
     swagger_ui.install(app)

@@ -27,7 +27,8 @@ def connected(url: str) -> Iterator["Fanfold"]:
             sys.stdout.flush()
     except Refused as error:
         first, *faults = str(error).splitlines()
-        die(Exit.REFUSED, "\n".join([f"fanfold: {first} ({error.code})", *faults]))
+        notes = getattr(error, "__notes__", [])
+        die(Exit.REFUSED, "\n".join([f"fanfold: {first} ({error.code})", *faults, *notes]))
     except Unreachable as error:
         die(Exit.UNREACHABLE, f"fanfold: {error}")
     except FanfoldError as error:

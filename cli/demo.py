@@ -71,11 +71,11 @@ def run_demo() -> int:
                 f"[bold]1. Real data:[/] {len(items)} airports, validated, counted by country, "
                 f"in chunks of {CHUNK_SIZE}."
             )
-            counted = output.watch(fanfold, fanfold.submit(airports_job(items)))
+            counted = output.watch(fanfold, fanfold.submit(airports_job(items)), stack.url)
             tables.print_job(counted, stack.url)
             _print_countries(counted)
             output.out.print("\n[bold]2. Partial failure:[/] five chunks, the even ones fail.")
-            lab = output.watch(fanfold, fanfold.submit(LAB_5))
+            lab = output.watch(fanfold, fanfold.submit(LAB_5), stack.url)
             tables.print_job(lab, stack.url)
             tables.print_children(fanfold.children(lab.id))
     output.out.print(

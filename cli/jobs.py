@@ -1,7 +1,5 @@
-"""The commands on whole jobs: get, watch, list, cancel, purge."""
+"""The commands on whole jobs: get, watch, list, purge."""
 
-import os
-import shlex
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +7,16 @@ import typer
 
 from fanfold.cli.connection import connected, die
 from fanfold.cli.exits import BY_STATE, Exit
-from fanfold.cli.options import DEFAULT_URL, AsJson, JobId, Limit, Url, labels_of, state_of
+from fanfold.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    JobId,
+    Limit,
+    Url,
+    labels_of,
+    state_of,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from fanfold import Fanfold, Job
@@ -21,10 +28,19 @@ app = typer.Typer()
 
 
 @app.command()
-def get(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+def get(
+    job_id: JobId,
+    *,
+    run: Annotated[
+        int | None,
+        typer.Option(parser=whole_number(1), metavar="N", help="As this run of it ended."),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
     """Show a job as it is now."""
     with connected(url) as fanfold:
-        show(fanfold.get(job_id), url, as_json=as_json)
+        show(fanfold.get(job_id, run=run), url, as_json=as_json)
 
 
 @app.command()
@@ -62,13 +78,6 @@ def list_jobs(
 
 
 @app.command()
-def cancel(job_id: JobId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
-    """Cancel a job; what has finished is kept."""
-    with connected(url) as fanfold:
-        show(fanfold.cancel(job_id), url, as_json=as_json)
-
-
-@app.command()
 def purge(job_id: JobId, *, url: Url = DEFAULT_URL) -> None:
     """Remove a finished job with all its data."""
     with connected(url) as fanfold:
@@ -77,14 +86,14 @@ def purge(job_id: JobId, *, url: Url = DEFAULT_URL) -> None:
 
 def see_to_the_end(fanfold: "Fanfold", job: "Job", url: str, *, as_json: bool) -> None:
     """Wait for the job's end, show it, and exit as its state says."""
-    from fanfold.cli import output
+    from fanfold.cli import hints, output
 
     try:
-        job = output.watch(fanfold, job)
+        job = output.watch(fanfold, job, url)
     except KeyboardInterrupt:
         die(
             Exit.INTERRUPTED,
-            f"fanfold: the job goes on; to watch it again: {_watch_command(job.id, url)}",
+            f"fanfold: the job goes on; to watch it again: {hints.command(url, 'watch', job.id)}",
         )
     show(job, url, as_json=as_json)
     raise typer.Exit(BY_STATE.get(job.state, Exit.FAILED))
@@ -98,10 +107,3 @@ def show(job: "Job", url: str, *, as_json: bool) -> None:
         output.print_objects([job])
     else:
         tables.print_job(job, url)
-
-
-def _watch_command(job_id: str, url: str) -> str:
-    command = ["fanfold", "watch", job_id]
-    if url != os.environ.get("FANFOLD_URL", DEFAULT_URL):
-        command += ["--url", url]
-    return shlex.join(command)

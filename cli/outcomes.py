@@ -1,14 +1,12 @@
 """The commands on what became of a job's data: children, child, items, results."""
 
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fanfold.cli.connection import connected, die
-from fanfold.cli.exits import Exit
-from fanfold.cli.options import DEFAULT_URL, AsJson, JobId, Limit, Url, state_of, whole_number
+from fanfold.cli.connection import connected
+from fanfold.cli.options import DEFAULT_URL, AsJson, ChildIndex, JobId, Limit, Output, Url, state_of
 from fanfold.contract.formats import ResultFormat
 
 ChildStateOption = Annotated[
@@ -44,9 +42,7 @@ def children(
 @app.command()
 def child(
     job_id: JobId,
-    index: Annotated[
-        int, typer.Argument(parser=whole_number(0), help="The child's index.", show_default=False)
-    ],
+    index: ChildIndex,
     *,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -99,14 +95,11 @@ def results(
     columns: Annotated[
         str | None, typer.Option(help="Of CSV: the fields to give, separated by commas.")
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="A file to write to; it is there once it is whole.", dir_okay=False),
-    ] = None,
+    output: Output = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Stream the finished children's results, in index order."""
-    from fanfold.cli.whole_file import writing
+    from fanfold.cli.whole_file import write
 
     with connected(url) as fanfold:
         pieces = fanfold.result_bytes(
@@ -115,11 +108,4 @@ def results(
             format=format_.value,
             columns=columns.split(",") if columns else (),
         )
-        try:
-            with writing(output) as file:
-                for piece in pieces:
-                    file.write(piece)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            die(Exit.REFUSED, f"fanfold results: {output}: {error.strerror}")
+        write(pieces, output, "fanfold results")

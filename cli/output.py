@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from fanfold import Fanfold, Job, JobState
+from fanfold.cli import hints
 from fanfold.client.transfer import OnProgress
 
 out = Console(highlight=False)
@@ -40,8 +41,13 @@ def tell_of_more(more: int | None, *, limit: int, is_least: bool = False) -> Non
     else:
         number = f"At least {more}" if is_least else f"{more}"
         text = f"{number} more not shown; see them with --limit {limit + more}."
+    remark(text)
+
+
+def remark(text: str) -> None:
+    """Say something beside what is printed, after it."""
     sys.stdout.flush()
-    err.print(text, soft_wrap=True)
+    err.print(escape(text), soft_wrap=True)
 
 
 @contextmanager
@@ -61,8 +67,11 @@ def sending(items: Path) -> Iterator[OnProgress]:
         yield lambda sent: progress.update(task, completed=sent)
 
 
-def watch(fanfold: Fanfold, job: Job) -> Job:
-    """Show a progress bar, on standard error, until the job is finished."""
+def watch(fanfold: Fanfold, job: Job, url: str) -> Job:
+    """Show a progress bar, on standard error, until the job is finished.
+
+    Where the job goes on only once somebody says so, it is said how, once.
+    """
     columns = (
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
@@ -72,8 +81,13 @@ def watch(fanfold: Fanfold, job: Job) -> Job:
     )
     with Progress(*columns, console=err, transient=False) as progress:
         task = progress.add_task(escape(job.name or job.id), total=job.items.total, note="")
+        last_state: str | None = None
 
         def update(job: Job) -> None:
+            nonlocal last_state
+            if job.state != last_state and (hint := hints.what_to_do(job, url)):
+                remark(hint)
+            last_state = job.state
             finished = job.items.succeeded + job.items.failed
             progress.update(task, completed=finished, total=job.items.total, note=_note(job))
 
@@ -84,9 +98,13 @@ def watch(fanfold: Fanfold, job: Job) -> Job:
 def _note(job: Job) -> str:
     # Its items may never come, and until then nothing moves.
     waits = ", waits for its items and the seal" if job.state == JobState.RECEIVING else ""
+    if job.state == JobState.PENDING and job.start_at is not None:
+        waits = f", starts at {job.start_at:%Y-%m-%d %H:%M:%SZ}"
     parts = [f"{job.state}{waits}"]
     if job.items.failed:
         parts.append(f"{job.items.failed} failed")
+    if job.chunks.held:
+        parts.append(f"{job.chunks.held} held")
     if job.progress.chunks_per_second is not None:
         parts.append(f"{job.progress.chunks_per_second:g} chunks/s")
     if job.progress.eta_seconds is not None:

@@ -1,7 +1,6 @@
 """`fanfold submit`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from fanfold.cli.exits import Exit
 from fanfold.cli.items_input import STANDARD_INPUT, ItemsFormat, UnknownFormat, items_input
 from fanfold.cli.jobs import see_to_the_end, show
 from fanfold.cli.options import DEFAULT_URL, AsJson, Url
+from fanfold.cli.whole_file import name_of, read
 
 if TYPE_CHECKING:
     from fanfold import Fanfold, Job
@@ -40,21 +40,26 @@ def submit(
             help="What the items are, where the name does not tell; standard input is NDJSON."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check the job; nothing is submitted.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Submit a job."""
     if file == "-" and items == STANDARD_INPUT:
         die(Exit.USAGE, "fanfold submit: the job and its items cannot both be standard input")
+    if dry_run and items is not None:
+        die(Exit.USAGE, "fanfold submit: --dry-run checks a job with its items in it, not --items")
     if items is None and items_format is not None:
         die(Exit.USAGE, "fanfold submit: --items-format goes with --items, and there is none")
-    try:
-        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        die(Exit.USAGE, f"fanfold submit: {file}: {error.strerror}")
+    body = read(file, "fanfold submit")
     if items is None:
-        _refuse_without_items(body, "standard input" if file == "-" else file, wait=wait)
+        _refuse_without_items(body, name_of(file), wait=wait and not dry_run)
     with connected(url) as fanfold:
+        if dry_run:
+            _show_dry_run(fanfold, body, as_json=as_json)
+            return
         try:
             if items is None:
                 job = fanfold.submit(body, idempotency_key=key)
@@ -70,6 +75,16 @@ def submit(
             see_to_the_end(fanfold, job, url, as_json=as_json)
         else:
             show(job, url, as_json=as_json)
+
+
+def _show_dry_run(fanfold: "Fanfold", body: bytes, *, as_json: bool) -> None:
+    from fanfold.cli import output, tables
+
+    found = fanfold.validate(body)
+    if as_json:
+        output.print_objects([found])
+    else:
+        tables.print_dry_run(found)
 
 
 def _refuse_without_items(body: bytes, place: str, *, wait: bool) -> None:

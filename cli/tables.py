@@ -7,7 +7,17 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from fanfold import CatalogEntry, Child, Failure, Item, ItemError, Job
+from fanfold import (
+    Attempt,
+    CatalogEntry,
+    Child,
+    DryRun,
+    Failure,
+    Item,
+    ItemError,
+    Job,
+    JobFailure,
+)
 from fanfold.cli.output import err, out
 
 MAX_SHOWN_RESULT = 2000
@@ -20,13 +30,18 @@ _COLORS = {
     "failed": "red",
     "cancelled": "magenta",
     "running": "cyan",
+    "paused": "yellow",
+    "waiting": "yellow",
+    "held": "yellow",
     "cancelling": "magenta",
 }
 
 
 def print_job(job: Job, base_url: str) -> None:
     """A job: its items, its chunks, why what failed did, the result, addresses."""
-    _line(f"[bold]{job.id}[/] {_colored(job.state)}  {escape(_printable(job.name or ''))}".rstrip())
+    run = f", run {job.run}" if job.run > 1 else ""
+    name = escape(_printable(job.name or ""))
+    _line(f"[bold]{job.id}[/] {_colored(job.state)}{run}  {name}".rstrip())
     items = f"{job.items.succeeded} of {job.items.total} succeeded"
     _line(f"  items:  {items}{f', {job.items.failed} failed' if job.items.failed else ''}")
     _line(f"  chunks: {_chunks(job)}")
@@ -38,7 +53,7 @@ def print_job(job: Job, base_url: str) -> None:
     if job.is_finished and (others := job.items.failed - sum(one.count for one in job.errors)) > 0:
         _line(f"  {others} more failed otherwise; all: fanfold items {job.id} --state failed")
     if job.error is not None:
-        _line(f"  {_failure(job.error)}")
+        _line(f"  {_failure(job.error)}{_where_stopped(job.error)}")
     if job.result is not None:
         _line(f"  result: {escape(_cut(_json(job.result), MAX_SHOWN_RESULT))}")
     _line(f"  {base_url.rstrip('/')}{job.links.self}")
@@ -97,7 +112,10 @@ def print_child(job_id: str, child: Child) -> None:
     """One child: its outcome, its items' errors, and where the processor's code failed."""
     _line(f"[bold]child {child.index}[/] of {escape(job_id)}: {_colored(child.state)}")
     seconds = "" if child.duration_seconds is None else f", seconds: {child.duration_seconds:.3f}"
-    _line(f"  items: {child.item_count}, attempts: {child.attempts}{seconds}")
+    run = f", run: {child.run}" if child.run > 1 else ""
+    _line(f"  items: {child.item_count}, attempts: {child.attempts}{run}{seconds}")
+    if child.resolved_by is not None:
+        _line(f"  result given by: {escape(_printable(child.resolved_by))}")
     if child.error is not None and not child.item_errors:
         _line(f"  {_failure(child.error)}")
     for error in child.item_errors[:MAX_ITEM_ERRORS]:
@@ -109,6 +127,41 @@ def print_child(job_id: str, child: Child) -> None:
     if child.traceback:
         for line in child.traceback.splitlines():
             _line(f"  {escape(_printable(line))}")
+
+
+def print_attempts(attempts: Iterable[Attempt]) -> None:
+    """A table of attempts at a child; the dates are left to JSON, so that errors have room."""
+    table = Table(
+        "run",
+        "stage",
+        "attempt",
+        _whole("state", 9),
+        _whole("started", 8),
+        "seconds",
+        _folded("error"),
+    )
+    cells = _Cells()
+    for attempt in attempts:
+        started, finished = attempt.started_at, attempt.finished_at
+        table.add_row(
+            str(attempt.run),
+            str(attempt.stage),
+            str(attempt.number),
+            _colored(attempt.state),
+            "" if started is None else f"{started:%H:%M:%S}",
+            f"{(finished - started).total_seconds():.3f}" if started and finished else "",
+            cells.outcome(attempt.error, None),
+        )
+    out.print(table)
+    cells.tell_of_cuts()
+
+
+def print_dry_run(found: DryRun) -> None:
+    """What would become of a job."""
+    _line(f"[green]valid[/]: {found.items} items in {found.chunks} chunks")
+    _line(f"  execution: {escape(_printable(found.execution))}")
+    _line(f"  largest chunk: {found.largest_chunk_bytes} bytes")
+    _line("  nothing was submitted")
 
 
 def print_catalog(entries: Iterable[CatalogEntry]) -> None:
@@ -173,6 +226,7 @@ def _chunks(job: Job) -> str:
         ("partially succeeded", chunks.partially_succeeded),
         ("failed", chunks.failed),
         ("cancelled", chunks.cancelled),
+        ("held", chunks.held),
         ("running", chunks.running),
         ("pending", chunks.pending),
     ):
@@ -183,6 +237,13 @@ def _chunks(job: Job) -> str:
 
 def _failure(failure: Failure) -> str:
     return _error(failure.type, failure.message)
+
+
+def _where_stopped(failure: JobFailure) -> str:
+    parts = [f"rule: {escape(_printable(failure.rule))}"] if failure.rule is not None else []
+    if failure.index is not None:
+        parts.append(f"at chunk {failure.index}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _error(kind: str, message: str) -> str:

@@ -1,24 +1,24 @@
-"""Every request to a gateway, and how its answer is read. No I/O happens here.
+"""The calls that submit jobs and read what became of them. No I/O happens here."""
 
-A shell sends a `Call`, hands `Call.read` what came back, and has the answer as the client's own
-type, or one of the errors of `errors.py`.
-"""
-
-import json
 import math
-import re
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, BinaryIO
 
-import pydantic
-
-from fanfold.client.errors import FanfoldError, Refused, Unreachable, WaitTimeout
-from fanfold.client.models import Answer, CatalogEntry, Child, Item, Job, Part
+from fanfold.client.errors import WaitTimeout
+from fanfold.client.exchange import (
+    Call,
+    Page,
+    given,
+    job_path,
+    list_reader,
+    listing,
+    reader,
+    sendable_key,
+    tries_of,
+)
+from fanfold.client.models import CatalogEntry, Child, DryRun, Item, Job, Part
 from fanfold.client.transfer import (
     FileBytes,
     Items,
@@ -35,82 +35,9 @@ JobBody = Mapping[str, Any] | str | bytes
 OnJob = Callable[[Job], object]
 """Told how the job is, whenever that was asked."""
 
-Read = TypeVar("Read")
-Model = TypeVar("Model", bound=Answer)
-
-_FIRST_ERROR_STATUS = 400
-_TRIES = 3
-_LONGEST_PAGE = 1000
 # How long one request of `wait` waits: short where somebody watches the progress.
 _LONGEST_WAIT_SECONDS = 30
 _WATCHING_SECONDS = 1
-
-
-class _NotOurs(Exception):
-    """An answer that no gateway gives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call(Generic[Read]):
-    """A request, and how its answer is read."""
-
-    method: str
-    path: str
-    reader: Callable[[bytes], Read]
-    parameters: tuple[tuple[str, str], ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content: bytes | Source | None = None
-    tries: int = 1
-    """How often it is sent where nobody answers: more than once if that cannot do harm."""
-
-    def read(self, url: str, status: int, content: bytes) -> Read:
-        """The answer; raises Refused, or Unreachable where it is none of a gateway."""
-        if status >= _FIRST_ERROR_STATUS:
-            raise refused(status, content)
-        try:
-            return self.reader(content)
-        except _NotOurs:
-            raise Unreachable(f"{url} is not a Fanfold gateway") from None
-
-
-_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
-"""Of the operating system; the words after it say the same."""
-
-
-@dataclass(frozen=True)
-class Page(Generic[Read]):
-    """Some of many, and how the next ones are asked for."""
-
-    entries: list[Read]
-    next: "Call[Page[Read]] | None"
-
-
-def connection(url: str, headers: Mapping[str, str] | None) -> tuple[str, dict[str, str]]:
-    """What goes for every call: address and headers; raises Unreachable where it is none."""
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise Unreachable(f"'{url}' is no address of a gateway, like http://localhost:8000")
-    # Only results are worth compressing, and ask for it.
-    return url, {"Accept-Encoding": "identity", **(headers or {})}
-
-
-def no_answer(url: str, error: Exception) -> Unreachable:
-    """The error for a gateway that cannot be reached, or does not speak HTTP."""
-    why = _ERROR_NUMBER.sub("", str(error))
-    return Unreachable(f"{url} does not answer: {why}")
-
-
-def refused(status: int, content: bytes) -> Refused:
-    """The error that an answer of this status is."""
-    try:
-        problem = json.loads(content)
-    except ValueError:
-        problem = {}
-    return Refused(status, problem if isinstance(problem, dict) else {})
 
 
 def submit(job: JobBody, items: Items | None, key: str | None) -> Call[Job]:
@@ -144,26 +71,29 @@ def _form(job: JobBody, items: Source, file_name: str, key: str | None) -> Call[
 
 def _submission(content: bytes | Source, media_type: str, key: str | None) -> Call[Job]:
     # The key makes it harmless to send it again: it cannot become a second job.
-    headers = {"Content-Type": media_type, "Idempotency-Key": _sendable(key)}
+    headers = {"Content-Type": media_type, "Idempotency-Key": sendable_key(key)}
     return Call(
         method="POST",
         path="/jobs",
-        reader=_reader(Job),
+        reader=reader(Job),
         headers=headers,
         content=content,
-        tries=_tries(content),
+        tries=tries_of(content),
     )
 
 
-def _sendable(key: str | None) -> str:
-    """The key, or a new one; raises FanfoldError for one that no header can hold."""
-    if key is None:
-        return uuid.uuid4().hex
-    if not (key.isascii() and key.isprintable() and key == key.strip() and key):
-        raise FanfoldError(
-            "an idempotency key has 1 to 255 printable ASCII characters, with no blank at its ends"
-        )
-    return key
+def validate(job: JobBody) -> Call[DryRun]:
+    """Ask what would become of a job; nothing is recorded, so it needs no key."""
+    content = _job_text(job)
+    return Call(
+        method="POST",
+        path="/jobs",
+        reader=reader(DryRun),
+        parameters=(("validate_only", "true"),),
+        headers={"Content-Type": "application/json"},
+        content=content,
+        tries=tries_of(content),
+    )
 
 
 def put_part(job_id: str, number: int, items: Items) -> Call[Part]:
@@ -171,36 +101,37 @@ def put_part(job_id: str, number: int, items: Items) -> Call[Part]:
     content = Ndjson(items)
     return Call(
         method="PUT",
-        path=f"{_job_path(job_id)}/items",
-        reader=_reader(Part),
+        path=f"{job_path(job_id)}/items",
+        reader=reader(Part),
         parameters=(("part", str(number)),),
         headers={"Content-Type": "application/x-ndjson"},
         content=content,
-        tries=_tries(content),
+        tries=tries_of(content),
     )
 
 
 def seal(job_id: str) -> Call[Job]:
     """Start a job whose items came in parts."""
-    return Call(method="POST", path=f"{_job_path(job_id)}/seal", reader=_reader(Job))
+    return Call(method="POST", path=f"{job_path(job_id)}/seal", reader=reader(Job))
 
 
-def get(job_id: str, wait_seconds: int | None = None) -> Call[Job]:
+def get(job_id: str, wait_seconds: int | None = None, run: int | None = None) -> Call[Job]:
     """The job; with `wait_seconds` as soon as it is finished, or then."""
     headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds is not None else {}
-    return Call(method="GET", path=_job_path(job_id), reader=_reader(Job), headers=headers)
-
-
-def cancel(job_id: str) -> Call[Job]:
-    """Cancel the job."""
-    return Call(method="DELETE", path=_job_path(job_id), reader=_reader(Job))
+    return Call(
+        method="GET",
+        path=job_path(job_id),
+        reader=reader(Job),
+        parameters=tuple(given(run=None if run is None else str(run))),
+        headers=headers,
+    )
 
 
 def purge(job_id: str) -> Call[None]:
     """Remove a finished job with all its data."""
     return Call(
         method="DELETE",
-        path=_job_path(job_id),
+        path=job_path(job_id),
         reader=lambda _: None,
         parameters=(("purge", "true"),),
     )
@@ -208,7 +139,7 @@ def purge(job_id: str) -> Call[None]:
 
 def child(job_id: str, index: int) -> Call[Child]:
     """One child of the job."""
-    return Call(method="GET", path=f"{_job_path(job_id)}/children/{index}", reader=_reader(Child))
+    return Call(method="GET", path=f"{job_path(job_id)}/children/{index}", reader=reader(Child))
 
 
 def jobs(
@@ -216,18 +147,18 @@ def jobs(
 ) -> Call[Page[Job]] | None:
     """Jobs, newest first."""
     asked = [("label", f"{name}:{value}") for name, value in (labels or {}).items()]
-    return _listing("/jobs", Job, "jobs", [*_given(state=state), *asked], limit)
+    return listing("/jobs", Job, "jobs", [*given(state=state), *asked], limit)
 
 
 def children(job_id: str, state: str | None, limit: int | None) -> Call[Page[Child]] | None:
     """The job's children in index order."""
-    path = f"{_job_path(job_id)}/children"
-    return _listing(path, Child, "children", _given(state=state), limit)
+    path = f"{job_path(job_id)}/children"
+    return listing(path, Child, "children", given(state=state), limit)
 
 
 def items(job_id: str, state: str | None, limit: int | None) -> Call[Page[Item]] | None:
     """The job's items in order."""
-    return _listing(f"{_job_path(job_id)}/items", Item, "items", _given(state=state), limit)
+    return listing(f"{job_path(job_id)}/items", Item, "items", given(state=state), limit)
 
 
 def results(
@@ -239,29 +170,21 @@ def results(
     """The results, compressed on the way; what comes back is streamed, not read at once."""
     return Call(
         method="GET",
-        path=f"{_job_path(job_id)}/results",
+        path=f"{job_path(job_id)}/results",
         reader=lambda _: None,
-        parameters=tuple(_given(format=format, state=state, columns=",".join(columns) or None)),
+        parameters=tuple(given(format=format, state=state, columns=",".join(columns) or None)),
         headers={"Accept-Encoding": "gzip"},
     )
 
 
-def read_result(url: str, line: bytes) -> Child:
-    """A line of the results."""
-    try:
-        return _reader(Child)(line)
-    except _NotOurs:
-        raise Unreachable(f"{url} is not a Fanfold gateway") from None
-
-
 def processors() -> Call[list[CatalogEntry]]:
     """What the workers can do with a chunk or an item."""
-    return Call(method="GET", path="/processors", reader=_list_reader("processors"))
+    return Call(method="GET", path="/processors", reader=list_reader("processors"))
 
 
 def reducers() -> Call[list[CatalogEntry]]:
     """What the workers can make of all results."""
-    return Call(method="GET", path="/reducers", reader=_list_reader("reducers"))
+    return Call(method="GET", path="/reducers", reader=list_reader("reducers"))
 
 
 class Waiting:
@@ -293,78 +216,7 @@ class Waiting:
         )
 
 
-def _listing(
-    path: str,
-    model: type[Model],
-    key: str,
-    asked: list[tuple[str, str]],
-    limit: int | None,
-    cursor: str | None = None,
-) -> Call[Page[Model]] | None:
-    """The call for the next page of at most `limit` entries; None where no more are wanted."""
-    if limit is not None and limit <= 0:
-        return None
-
-    def read(content: bytes) -> Page[Model]:
-        page = _json(content)
-        entries = [_as(model, entry) for entry in _entries(page, key)]
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            return Page(entries, None)
-        left = None if limit is None else limit - len(entries)
-        return Page(entries, _listing(path, model, key, asked, left, cursor))
-
-    size = str(min(limit or _LONGEST_PAGE, _LONGEST_PAGE))
-    parameters = (*asked, *_given(limit=size, cursor=cursor))
-    return Call(method="GET", path=path, reader=read, parameters=parameters)
-
-
-def _job_path(job_id: str) -> str:
-    if not job_id:
-        raise FanfoldError("the id of the job is empty")
-    return f"/jobs/{quote(job_id, safe='')}"
-
-
 def _job_text(job: JobBody) -> bytes:
     if isinstance(job, str):
         return job.encode()
     return job if isinstance(job, bytes) else json_text(job)
-
-
-def _tries(content: bytes | Source) -> int:
-    return _TRIES if isinstance(content, bytes) or content.is_repeatable else 1
-
-
-def _given(**parameters: str | None) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in parameters.items() if value is not None]
-
-
-def _reader(model: type[Model]) -> Callable[[bytes], Model]:
-    return lambda content: _as(model, _json(content))
-
-
-def _list_reader(key: str) -> Callable[[bytes], list[CatalogEntry]]:
-    return lambda content: [_as(CatalogEntry, entry) for entry in _entries(_json(content), key)]
-
-
-def _json(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise _NotOurs from None
-    except ValueError as error:  # an integer of more digits than Python takes, unless it is told to
-        raise FanfoldError(f"the answer cannot be read: {error}") from error
-
-
-def _as(model: type[Model], value: Any) -> Model:  # noqa: ANN401 - any JSON value
-    try:
-        return model.model_validate(value)
-    except pydantic.ValidationError:
-        raise _NotOurs from None
-
-
-def _entries(answer: Any, key: str) -> list[Any]:  # noqa: ANN401 - any JSON value
-    if not isinstance(answer, dict) or not isinstance(answer.get(key), list):
-        raise _NotOurs
-    entries: list[Any] = answer[key]
-    return entries

@@ -3,12 +3,12 @@
 FanfoldError
 ├── Refused       the gateway answered with a problem; `code` names it
 ├── Unreachable   there was no answer, or none of a gateway
-└── WaitTimeout   the job had not finished in time; it goes on
+└── WaitTimeout   the job had not finished in time, and is not stopped by that
 """
 
 from typing import Any
 
-from fanfold.client.models import Job
+from fanfold.client.models import Job, JobState
 
 
 class FanfoldError(Exception):
@@ -43,7 +43,7 @@ class Refused(FanfoldError):
 
 
 class WaitTimeout(FanfoldError, TimeoutError):
-    """The job had not finished when the time was up. It goes on, and can be waited for again."""
+    """The job had not finished when the time was up. It can be waited for again."""
 
     def __init__(self, job: Job) -> None:
         """Keep the job as it was last seen."""
@@ -51,8 +51,12 @@ class WaitTimeout(FanfoldError, TimeoutError):
         super().__init__(job)
 
     def __str__(self) -> str:
-        """How far the job was."""
+        """How far the job was, and what it takes for it to go on."""
+        goes_on = {
+            JobState.PAUSED: "and goes on once it is resumed",
+            JobState.WAITING: "and goes on once what is held is redriven, resolved or released",
+        }.get(self.job.state, "and goes on")
         return (
             f"{self.job.id} has not finished yet: it is {self.job.state}, "
-            f"{self.job.progress.percent:g} percent done, and goes on"
+            f"{self.job.progress.percent:g} percent done, {goes_on}"
         )

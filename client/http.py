@@ -3,17 +3,30 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar, Unpack
 
 import httpx
 
-from fanfold.client import calls
-from fanfold.client.calls import Call, JobBody, OnJob, Page
+from fanfold.client import calls, steering
+from fanfold.client.calls import JobBody, OnJob
 from fanfold.client.errors import Unreachable
-from fanfold.client.models import CatalogEntry, Child, Item, Job, Part
+from fanfold.client.exchange import Call, Page, connection, no_answer, read_line, refused
+from fanfold.client.models import (
+    Answer,
+    Attempts,
+    CatalogEntry,
+    Child,
+    DryRun,
+    FailedItem,
+    Item,
+    Job,
+    Part,
+)
+from fanfold.client.steering import Correction, JobChanges, RunChanges
 from fanfold.client.transfer import BrokenOff, Expander, Lines, OnProgress, Source
 
 Read = TypeVar("Read")
+Line = TypeVar("Line", bound=Answer)
 
 # Longer than the longest `Prefer: wait`, which the gateway answers in time by itself.
 TIMEOUT = httpx.Timeout(30.0, read=90.0)
@@ -31,7 +44,7 @@ class Fanfold:
 
         `headers` go with every request: what a proxy before the gateway asks for, say.
         """
-        base_url, all_headers = calls.connection(url, headers)
+        base_url, all_headers = connection(url, headers)
         self._http = httpx.Client(base_url=base_url, headers=all_headers, timeout=TIMEOUT)
         self._url = url
 
@@ -81,6 +94,10 @@ class Fanfold:
         """
         return self._send(calls.submit_file(job, items, file_name, idempotency_key, on_progress))
 
+    def validate(self, job: JobBody) -> DryRun:
+        """Check a job without submitting it; raises Refused where it would be refused."""
+        return self._send(calls.validate(job))
+
     def put_part(self, job_id: str, number: int, items: Iterable[Any]) -> Part:
         """Send a part, 1 to 100,000, of the items of a job with `"source": "upload"`.
 
@@ -92,9 +109,12 @@ class Fanfold:
         """Start a job whose items came in parts."""
         return self._send(calls.seal(job_id))
 
-    def get(self, job_id: str, *, wait_seconds: int | None = None) -> Job:
-        """The job; with `wait_seconds`, at most 60, as soon as it is finished, or then."""
-        return self._send(calls.get(job_id, wait_seconds))
+    def get(self, job_id: str, *, wait_seconds: int | None = None, run: int | None = None) -> Job:
+        """The job; with `wait_seconds`, at most 60, as soon as it is finished, or then.
+
+        With `run` as that run of it ended, without the result unless it is the last one.
+        """
+        return self._send(calls.get(job_id, wait_seconds, run))
 
     def wait(
         self, job_id: str, *, timeout: float | None = None, on_progress: OnJob | None = None
@@ -109,9 +129,67 @@ class Fanfold:
             pass
         return job
 
-    def cancel(self, job_id: str) -> Job:
-        """Cancel the job; what has finished is kept."""
-        return self._send(calls.cancel(job_id))
+    def pause(self, job_id: str) -> Job:
+        """Let no further attempt begin; those in flight finish, and count."""
+        return self._send(steering.pause(job_id))
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on."""
+        return self._send(steering.resume(job_id))
+
+    def update(self, job_id: str, **changes: Unpack[JobChanges]) -> Job:
+        """Change limits, priority, name or labels, of a running job too.
+
+        None takes a limit away, or goes back to the default. What is not named stays.
+        """
+        return self._send(steering.update(job_id, changes))
+
+    def cancel(self, job_id: str, *, drain: bool = False) -> Job:
+        """Cancel the job; what has finished is kept. With `drain` what is in flight finishes."""
+        return self._send(steering.cancel(job_id, drain=drain))
+
+    def cancel_child(self, job_id: str, index: int) -> Child:
+        """Cancel one chunk; the job goes on without it."""
+        return self._send(steering.cancel_child(job_id, index))
+
+    def redrive(
+        self,
+        job_id: str,
+        *,
+        states: Iterable[str] | None = None,
+        error_types: Iterable[str] | None = None,
+        indexes: Iterable[int] | None = None,
+        corrections: Iterable[Correction] | None = None,
+        idempotency_key: str | None = None,
+        **changes: Unpack[RunChanges],
+    ) -> Job:
+        """Run chunks of a finished job again, or held chunks of a waiting one.
+
+        Without a selection all that failed or were cancelled; `states`, `error_types` and
+        `indexes` narrow each other. `corrections` give items new values: mappings with `index`,
+        `item` and `value`. `changes`, a processor or options say, hold from this run on.
+
+        Tried again after a broken connection as a submission is: it makes no second run.
+        """
+        return self._send(
+            steering.redrive(
+                job_id,
+                states=states,
+                error_types=error_types,
+                indexes=indexes,
+                corrections=corrections,
+                key=idempotency_key,
+                changes=changes,
+            )
+        )
+
+    def release(self, job_id: str) -> Job:
+        """Give up the held chunks of a waiting job: they fail, and the job ends."""
+        return self._send(steering.release(job_id))
+
+    def resolve_child(self, job_id: str, index: int, result: Any) -> Child:  # noqa: ANN401 - any JSON value
+        """Give a held chunk its result by hand."""
+        return self._send(steering.resolve_child(job_id, index, result))
 
     def purge(self, job_id: str) -> None:
         """Remove a finished job with all its data."""
@@ -137,6 +215,10 @@ class Fanfold:
         """One child of the job."""
         return self._send(calls.child(job_id, index))
 
+    def attempts(self, job_id: str, index: int) -> Attempts:
+        """What became of the attempts at a chunk, oldest first."""
+        return self._send(steering.attempts(job_id, index))
+
     def items(
         self, job_id: str, *, state: str | None = None, limit: int | None = None
     ) -> Iterator[Item]:
@@ -145,12 +227,7 @@ class Fanfold:
 
     def results(self, job_id: str, *, state: str | None = None) -> Iterator[Child]:
         """The finished children in index order, streamed; with `state` those in that state."""
-        lines = Lines()
-        for piece in self.result_bytes(job_id, state=state):
-            for line in lines.feed(piece):
-                yield calls.read_result(self._url, line)
-        for line in lines.end():
-            yield calls.read_result(self._url, line)
+        return self._lines(Child, self.result_bytes(job_id, state=state))
 
     def result_bytes(
         self,
@@ -161,20 +238,20 @@ class Fanfold:
         columns: Sequence[str] = (),
     ) -> Iterator[bytes]:
         """The results as NDJSON or, with the format "csv", as CSV: bytes as they arrive."""
-        request = self._request(calls.results(job_id, state, format, columns))
-        try:
-            response = self._http.send(request, stream=True)
-            try:
-                if response.is_error:
-                    raise calls.refused(response.status_code, response.read())
-                expander = Expander(response.headers.get("Content-Encoding"))
-                for piece in response.iter_raw():
-                    yield from expander.feed(piece)
-                yield from expander.end()
-            finally:
-                response.close()
-        except (httpx.HTTPError, BrokenOff) as error:
-            raise Unreachable(f"{self._url} broke off: {error}") from error
+        return self._stream(calls.results(job_id, state, format, columns))
+
+    def failures(self, job_id: str) -> Iterator[FailedItem]:
+        """The items that failed or were left out, as they were submitted, streamed in order."""
+        return self._lines(FailedItem, self.failure_bytes(job_id))
+
+    def failure_bytes(
+        self,
+        job_id: str,
+        *,
+        format: str = "ndjson",  # noqa: A002 - the gateway's word for it
+    ) -> Iterator[bytes]:
+        """The failed items as NDJSON or, with the format "csv", as CSV: bytes as they arrive."""
+        return self._stream(steering.failures(job_id, format))
 
     def processors(self) -> list[CatalogEntry]:
         """What the workers can do with a chunk or an item."""
@@ -190,13 +267,36 @@ class Fanfold:
             yield from page.entries
             call = page.next
 
+    def _lines(self, model: type[Line], pieces: Iterator[bytes]) -> Iterator[Line]:
+        lines = Lines()
+        for piece in pieces:
+            for line in lines.feed(piece):
+                yield read_line(model, self._url, line)
+        for line in lines.end():
+            yield read_line(model, self._url, line)
+
+    def _stream(self, call: Call[None]) -> Iterator[bytes]:
+        try:
+            response = self._http.send(self._request(call), stream=True)
+            try:
+                if response.is_error:
+                    raise refused(response.status_code, response.read())
+                expander = Expander(response.headers.get("Content-Encoding"))
+                for piece in response.iter_raw():
+                    yield from expander.feed(piece)
+                yield from expander.end()
+            finally:
+                response.close()
+        except (httpx.HTTPError, BrokenOff) as error:
+            raise Unreachable(f"{self._url} broke off: {error}") from error
+
     def _send(self, call: Call[Read]) -> Read:
         try:
             response = self._http.send(self._request(call))
         except httpx.HTTPError as error:
             if call.tries > 1:
                 return self._send(replace(call, tries=call.tries - 1))
-            raise calls.no_answer(self._url, error) from error
+            raise no_answer(self._url, error) from error
         return call.read(self._url, response.status_code, response.content)
 
     def _request(self, call: Call[Any]) -> httpx.Request:

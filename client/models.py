@@ -40,6 +40,8 @@ class JobState(_State):
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
+    WAITING = "waiting"
+    """Only held chunks are left, and what becomes of them is for a person to say."""
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     PARTIALLY_SUCCEEDED = "partially_succeeded"
@@ -52,6 +54,8 @@ class ChildState(_State):
 
     PENDING = "pending"
     RUNNING = "running"
+    HELD = "held"
+    """It failed, and is kept for a person to decide on."""
     SUCCEEDED = "succeeded"
     PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
@@ -63,6 +67,7 @@ class ItemState(_State):
 
     PENDING = "pending"
     RUNNING = "running"
+    HELD = "held"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -89,6 +94,7 @@ class ChunkCounts(Answer):
     partially_succeeded: int = 0
     failed: int
     cancelled: int
+    held: int = 0
 
     @property
     def finished(self) -> int:
@@ -132,6 +138,15 @@ class Failure(Answer):
     retryable: bool
 
 
+class JobFailure(Failure):
+    """Why a job failed as a whole."""
+
+    rule: str | None = None
+    """Of `tolerated_failures` what was broken: count, percent or consecutive."""
+    index: int | None = None
+    """The chunk at which the job was stopped; None where it was told at the end only."""
+
+
 class ItemError(Answer):
     """An item that failed, or that the processor left out."""
 
@@ -162,6 +177,7 @@ class Job(Answer):
     name: str | None
     state: JobState
     run: int = 1
+    """Counts up with each redrive."""
     execution: str | None = None
     processor: str | None = None
     stages: list[Any] | None = None
@@ -169,6 +185,18 @@ class Job(Answer):
     reducer: str | None = None
     retry: dict[str, Any] | None = None
     max_concurrency: int | None = None
+    max_per_second: float | None = None
+    """Most starts of chunks a second."""
+    priority: int = 3
+    """1 goes first, 5 last."""
+    start_at: Moment | None = None
+    deadline_seconds: float | None = None
+    """From its start; then it fails."""
+    on_failure: str = "record"
+    """Or "hold": a chunk with no attempt left waits for a person."""
+    hold_timeout_seconds: float | None = None
+    retention_hours: float | None = None
+    """How long it is kept after its end; None where the gateway's setting holds."""
     chunk_size: int | None = None
     chunk_timeout_seconds: float | None = None
     tolerated_failures: dict[str, Any] | None = None
@@ -178,7 +206,7 @@ class Job(Answer):
     success_rate: float | None
     progress: Progress
     errors: list[ErrorGroup]
-    error: Failure | None
+    error: JobFailure | None
     labels: dict[str, str]
     created_at: Moment
     started_at: Moment | None
@@ -199,6 +227,11 @@ class Child(Answer):
     state: ChildState
     item_count: int
     attempts: int
+    """Over all runs."""
+    run: int = 1
+    """The job's run in which it ran last."""
+    resolved_by: str | None = None
+    """"client" where its result was given by hand."""
     error: Failure | None
     traceback: str | None = None
     """The last frames of the processor's code, where it raised an exception."""
@@ -226,6 +259,54 @@ class Item(Answer):
     """What it gave; None where a chunk processor has made one result of all."""
     error: Failure | None = None
     """Why it failed, or was left out."""
+
+
+class FailedItem(Answer):
+    """An item that failed or was left out, as it was submitted: ready to be corrected."""
+
+    index: int
+    """The chunk it is in."""
+    item: int
+    """Its position in the chunk."""
+    key: Any = None
+    """Its own key, where the job names one as `item_key`."""
+    value: Any
+    """The item as it was submitted."""
+    error: Failure | None = None
+    """Why it failed, or was left out."""
+
+
+class Attempt(Answer):
+    """One run of a stage of a chunk."""
+
+    run: int = 1
+    stage: int = 0
+    number: int
+    """Counts from 1 at each stage of each run."""
+    state: str
+    """succeeded or failed."""
+    error: Failure | None
+    started_at: Moment | None
+    """None where its worker was lost."""
+    finished_at: Moment | None
+
+
+class Attempts(Answer):
+    """What became of the attempts at a chunk, oldest first: all that failed, and the last one."""
+
+    attempts: list[Attempt]
+    omitted: int = 0
+    """Of a long series the oldest are not kept: how many."""
+
+
+class DryRun(Answer):
+    """What would become of a job: nothing of it was recorded."""
+
+    valid: bool
+    chunks: int
+    items: int
+    execution: str
+    largest_chunk_bytes: int
 
 
 class Part(Answer):

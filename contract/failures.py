@@ -32,6 +32,8 @@ class FailureType(StrEnum):
     """The job waited for its data, and was not sealed in time."""
     TOLERANCE_EXCEEDED = "ToleranceExceeded"
     """More items failed than the job's tolerated_failures allow."""
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """The job ran for longer than its deadline_seconds."""
     ALL_ITEMS_FAILED = "AllItemsFailed"
     """No item succeeded."""
     FOLD_FAILED = "FoldFailed"

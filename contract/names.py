@@ -27,7 +27,6 @@ SLOTS_LENT = "slots_lent"
 BLOCK_SLOTS_RETURNED = "block_slots_returned"
 STOP = "stop"
 CHANGED = "changed"
-SLOTS_RECALLED = "slots_recalled"
 
 DEFAULT_TENANT = TenantId("default")
 

@@ -75,6 +75,13 @@ class ItemState(State):
     CANCELLED = "cancelled"
 
 
+class AttemptState(State):
+    """How an attempt at a chunk ended."""
+
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
 WITH_RESULT = (ChunkState.SUCCEEDED, ChunkState.PARTIALLY_SUCCEEDED)
 """The states of a chunk that has a result."""
 _TERMINAL_CHUNK_STATES = frozenset({*WITH_RESULT, ChunkState.FAILED, ChunkState.CANCELLED})

@@ -8,7 +8,13 @@ some hundred bytes and another hundred a stage, whatever the size of the job.
 from dataclasses import dataclass, field
 from typing import Self
 
-from fanfold.contract.job_spec import Controls, Execution, JobSpec, StageSpec
+from fanfold.contract.job_spec import (
+    DEFAULT_PRIORITY,
+    Controls,
+    Execution,
+    JobSpec,
+    StageSpec,
+)
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.plan import Range, Tuning
 from fanfold.contract.states import ChunkState
@@ -101,12 +107,28 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobTerms:
+    """What a job's workflow goes by, as of now. Output of the activity that looks."""
+
+    max_concurrency: int
+    is_paced: bool = False
+    """Whether starts of chunks wait for their turns."""
+    deadline_in_seconds: float | None = None
+    priority: int = DEFAULT_PRIORITY
+    is_over: bool = False
+    """Whether nothing more is to be started: it drains, or no chunk is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedJob:
     """Output of the activity that opens a job."""
 
     may_run: bool
     """False where it was cancelled before it began."""
     page: Page
+    is_resting: bool = False
+    """Whether it is paused: the workflow waits until it is told of a change."""
+    terms: JobTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +147,8 @@ class ShardInput:
     """Its chunks in workflow mode. In activity mode its blocks claim theirs in the ledger."""
     pace: Pace = field(default_factory=Pace)
     tuning: Tuning = field(default_factory=Tuning)
+    is_paced: bool = False
+    """See JobTerms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +157,8 @@ class ShardOutcome:
 
     pace: Pace
     is_tolerance_exceeded: bool = False
+    is_refused: bool = False
+    """Whether it ended since the job is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +178,47 @@ class SlotsLent:
     """From a job to its shard: so many more chunks may be in flight."""
 
     slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardChange:
+    """From a job to its shard: what controls have changed."""
+
+    slots_recalled: int = 0
+    """So many slots more are to be returned, as they come free."""
+    is_paced: bool = False
+    """See JobTerms."""
+    is_over: bool = False
+    """See JobTerms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowedBlocks:
+    """Input of the activity that lets blocks have fewer lanes than they were started with."""
+
+    job: JobRef
+    lanes: list[tuple[int, int]]
+    """Blocks, and how many lanes each of them has from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsInput:
+    """Input of the activity that takes turns to start chunks."""
+
+    job: JobRef
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """When chunks may start: output of the activity that takes turns."""
+
+    in_seconds: list[float]
+    """Soonest first."""
+    more_in_seconds: float = 0.0
+    """When to ask for more."""
+    is_unlimited: bool = False
+    """Whether they need no turns any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +251,8 @@ class BlockOutcome:
     more_in_seconds: float | None = None
     """When there is something to do for another block; None where nothing is left for one."""
     is_tolerance_exceeded: bool = False
+    is_refused: bool = False
+    """Whether it ended since the job is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +278,8 @@ class ChunkOutcome:
     """`pending` where another attempt is due later."""
     seconds: float = 0.0
     """How long the processor ran; of several stages, the longest."""
+    is_refused: bool = False
+    """Whether no attempt may begin now, since the job is paused."""
     retry_seconds: float = 0.0
     """How much later another attempt is due."""
     stage: int = 0
@@ -247,6 +318,7 @@ class CloseJob:
     """How many chunks to plan where some have no outcome yet."""
     is_cancelled: bool = False
     is_tolerance_exceeded: bool = False
+    is_deadline_exceeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +329,10 @@ class ClosedJob:
     left: int = 0
     """How many chunks have no outcome."""
     page: Page | None = None
+    is_resting: bool = False
+    """Whether it is paused, or waits with held chunks only: see OpenedJob."""
+    again_in_seconds: float | None = None
+    """Of one that waits: when that is over by itself."""
 
 
 TOLERANCE_EXCEEDED = "tolerance exceeded"

@@ -18,20 +18,27 @@ if TYPE_CHECKING:
     from fanfold.client.errors import Unreachable as Unreachable
     from fanfold.client.errors import WaitTimeout as WaitTimeout
     from fanfold.client.http import Fanfold as Fanfold
+    from fanfold.client.models import Attempt as Attempt
+    from fanfold.client.models import Attempts as Attempts
     from fanfold.client.models import CatalogEntry as CatalogEntry
     from fanfold.client.models import Child as Child
     from fanfold.client.models import ChildState as ChildState
     from fanfold.client.models import ChunkCounts as ChunkCounts
+    from fanfold.client.models import DryRun as DryRun
     from fanfold.client.models import ErrorGroup as ErrorGroup
+    from fanfold.client.models import FailedItem as FailedItem
     from fanfold.client.models import Failure as Failure
     from fanfold.client.models import Item as Item
     from fanfold.client.models import ItemCounts as ItemCounts
     from fanfold.client.models import ItemError as ItemError
     from fanfold.client.models import ItemState as ItemState
     from fanfold.client.models import Job as Job
+    from fanfold.client.models import JobFailure as JobFailure
     from fanfold.client.models import JobState as JobState
     from fanfold.client.models import Part as Part
     from fanfold.client.models import Progress as Progress
+    from fanfold.client.steering import JobChanges as JobChanges
+    from fanfold.client.steering import RunChanges as RunChanges
     from fanfold.processing import ItemDropped as ItemDropped
     from fanfold.processing import ProcessorContext as ProcessorContext
     from fanfold.processing import Reducer as Reducer
@@ -41,11 +48,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncFanfold": "fanfold.client.async_http",
+    "Attempt": "fanfold.client.models",
+    "Attempts": "fanfold.client.models",
     "CatalogEntry": "fanfold.client.models",
     "Child": "fanfold.client.models",
     "ChildState": "fanfold.client.models",
     "ChunkCounts": "fanfold.client.models",
+    "DryRun": "fanfold.client.models",
     "ErrorGroup": "fanfold.client.models",
+    "FailedItem": "fanfold.client.models",
     "Failure": "fanfold.client.models",
     "Fanfold": "fanfold.client.http",
     "FanfoldError": "fanfold.client.errors",
@@ -55,6 +66,8 @@ _HOMES = {
     "ItemError": "fanfold.client.models",
     "ItemState": "fanfold.client.models",
     "Job": "fanfold.client.models",
+    "JobChanges": "fanfold.client.steering",
+    "JobFailure": "fanfold.client.models",
     "JobState": "fanfold.client.models",
     "Part": "fanfold.client.models",
     "ProcessorContext": "fanfold.processing",
@@ -62,6 +75,7 @@ _HOMES = {
     "Reducer": "fanfold.processing",
     "Refused": "fanfold.client.errors",
     "RetryLater": "fanfold.processing",
+    "RunChanges": "fanfold.client.steering",
     "Unreachable": "fanfold.client.errors",
     "ValidationError": "fanfold.processing",
     "WaitTimeout": "fanfold.client.errors",
@@ -70,11 +84,15 @@ _HOMES = {
 
 __all__ = [
     "AsyncFanfold",
+    "Attempt",
+    "Attempts",
     "CatalogEntry",
     "Child",
     "ChildState",
     "ChunkCounts",
+    "DryRun",
     "ErrorGroup",
+    "FailedItem",
     "Failure",
     "Fanfold",
     "FanfoldError",
@@ -84,6 +102,8 @@ __all__ = [
     "ItemError",
     "ItemState",
     "Job",
+    "JobChanges",
+    "JobFailure",
     "JobState",
     "Part",
     "ProcessorContext",
@@ -91,6 +111,7 @@ __all__ = [
     "Reducer",
     "Refused",
     "RetryLater",
+    "RunChanges",
     "Unreachable",
     "ValidationError",
     "WaitTimeout",

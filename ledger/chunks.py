@@ -43,6 +43,11 @@ class ChunkData:
     items: bytes
     output: ChunkOutput
 
+    @property
+    def size_bytes(self) -> int:
+        """How much there is to parse."""
+        return len(self.items) + len(self.output.body)
+
 
 class Chunks(OfTenant):
     """Operations on chunks. Every method raises LedgerUnavailable when the database is away."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fanfold.contract.names import TenantId
 from fanfold.ledger.abandoned import Abandoned
+from fanfold.ledger.attempts import Attempts
 from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.closing import Closing
@@ -21,6 +22,7 @@ from fanfold.ledger.retention import Retention
 from fanfold.ledger.starting import Starting
 from fanfold.ledger.steering import Steering
 from fanfold.ledger.uploads import Uploads
+from fanfold.ledger.watch import Watch
 from fanfold.ledger.work import Work
 
 SQLITE_SCHEME = "sqlite:///"
@@ -33,6 +35,7 @@ class TenantLedger:
     tenant: TenantId
     jobs: Jobs
     chunks: Chunks
+    attempts: Attempts
     work: Work
     recording: Recording
     closing: Closing
@@ -40,6 +43,7 @@ class TenantLedger:
     steering: Steering
     redriving: Redriving
     pacing: Pacing
+    watch: Watch
 
 
 class Ledger:
@@ -68,6 +72,7 @@ class Ledger:
                 tenant,
                 Jobs(self.database, tenant, self._error_groups),
                 Chunks(self.database, tenant),
+                Attempts(self.database, tenant),
                 Work(self.database, tenant),
                 Recording(self.database, tenant),
                 Closing(self.database, tenant),
@@ -75,6 +80,7 @@ class Ledger:
                 Steering(self.database, tenant),
                 Redriving(self.database, tenant),
                 Pacing(self.database, tenant),
+                Watch(self.database, tenant),
             )
         return self._tenants[tenant]
 

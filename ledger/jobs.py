@@ -19,7 +19,7 @@ from fanfold.ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
     "id, state, run, revision, spec, controls, total_chunks, total_items, "
-    "created_at, started_at, finished_at, summary"
+    "created_at, started_at, finished_at, summary, is_draining"
 )
 
 
@@ -33,6 +33,16 @@ class Terms:
     """The job's revision that these are of."""
     run: int
     state: JobState
+    started_at: int | None
+    is_draining: bool = False
+
+    @property
+    def deadline_in_seconds(self) -> float | None:
+        """How much later the job fails; None where it has no deadline, or has not begun."""
+        limit = self.controls.deadline_seconds
+        if limit is None or self.started_at is None:
+            return None
+        return max(0.0, limit - (now_ms() - self.started_at) / 1000)
 
 
 class Jobs(OfTenant):
@@ -76,7 +86,7 @@ class Jobs(OfTenant):
         rows = await self._database.read(
             "SELECT jobs.id, job_runs.state, job_runs.run, jobs.revision, job_runs.spec, "
             "job_runs.controls, total_chunks, total_items, created_at, job_runs.started_at, "
-            "job_runs.finished_at, job_runs.summary FROM job_runs "
+            "job_runs.finished_at, job_runs.summary, 0 AS is_draining FROM job_runs "
             "JOIN jobs ON jobs.id = job_runs.job_id "
             "WHERE job_runs.job_id = ? AND job_runs.run = ? AND jobs.tenant = ?",
             (job_id, run, self._tenant),
@@ -158,7 +168,8 @@ class Jobs(OfTenant):
     async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
-            "SELECT spec, controls, revision, run, state FROM jobs WHERE id = ? AND tenant = ?",
+            "SELECT spec, controls, revision, run, state, started_at, is_draining FROM jobs "
+            "WHERE id = ? AND tenant = ?",
             (job_id, self._tenant),
         )
         if not rows:
@@ -185,18 +196,20 @@ class Jobs(OfTenant):
         )
         return bool(opened), JobState.read(rows[0]["state"]) if rows else None
 
-    async def outcome_counts(self, job_id: JobId) -> tuple[int, int]:
+    async def outcome_counts(self, job_id: JobId) -> tuple[int, int, int]:
         """How many items of a running job have succeeded, and how many have failed, so far.
 
-        Those that were left out on purpose are neither.
+        Those that were left out on purpose are neither. And how many failed in a row at most,
+        where the job has a limit for that.
         """
-        ((succeeded, failed),) = await self._database.read(
+        ((succeeded, failed, in_a_row),) = await self._database.read(
             "SELECT COALESCE(SUM(items_succeeded), 0), "
-            "COALESCE(SUM(items_failed - items_dropped), 0) FROM job_counts "
+            "COALESCE(SUM(items_failed - items_dropped), 0), "
+            "(SELECT longest FROM job_streaks WHERE job_streaks.job_id = ?) FROM job_counts "
             f"WHERE job_id = ? AND {JOB_IS_OURS}",
-            (job_id, job_id, self._tenant),
+            (job_id, job_id, job_id, self._tenant),
         )
-        return int(succeeded), int(failed)
+        return int(succeeded), int(failed), int(in_a_row or 0)
 
     async def _records(self, rows: list[Row]) -> list[JobRecord]:
         unfinished = {row["id"]: row["total_chunks"] for row in rows if row["summary"] is None}
@@ -261,4 +274,6 @@ def _terms(row: Row) -> Terms:
         revision=row["revision"],
         run=row["run"],
         state=JobState.read(row["state"]),
+        started_at=row["started_at"],
+        is_draining=bool(row["is_draining"]),
     )

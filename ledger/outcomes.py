@@ -11,6 +11,7 @@ from dataclasses import replace
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
+from fanfold.ledger.attempts import MAX_KEPT
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
 from fanfold.ledger.restoring import restore_attempt
@@ -27,9 +28,6 @@ from fanfold.ledger.transitions import (
 )
 
 Script = tuple[Statement, ...]
-
-MAX_ATTEMPTS_KEPT = 100
-"""Of one stage of a chunk in one run, so many attempts are kept, the last ones."""
 
 _HOLDS_ATTEMPT = (
     f"WHERE job_id = ? AND idx = ? AND {TAKE_BACK.condition} AND fence = ? AND tenant = ?"
@@ -52,7 +50,7 @@ def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
     return _ended(attempt, SUCCEED, output, items_failed=_count_failed(output))
 
 
-def succeeded_partially(attempt: Attempt, output: ChunkOutput, failure: Failure) -> Script:
+def succeeded_partially(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
     """The chunk's last stage gave its result, though some items failed: `failure` is the first's.
 
     Items that a chunk processor has made something else of stand and fall together.
@@ -217,7 +215,7 @@ def failure_columns(failure: Failure) -> tuple[str, str, int, str | None]:
 def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -> Script:
     """Notes an attempt, if it is this one that brought the chunk to this state.
 
-    Of one stage's attempts in one run the last MAX_ATTEMPTS_KEPT are kept.
+    Of one stage's attempts in one run the last MAX_KEPT are kept.
     """
     state = "succeeded"
     error: tuple[str | None, str | None, int | None] = (None, None, None)
@@ -238,9 +236,9 @@ def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -
             ),
         ),
     )
-    if attempt.number <= MAX_ATTEMPTS_KEPT:
+    if attempt.number <= MAX_KEPT:
         return script
-    oldest = attempt.number - MAX_ATTEMPTS_KEPT
+    oldest = attempt.number - MAX_KEPT
     return (
         *script,
         Statement(
@@ -253,9 +251,7 @@ def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -
 
 def _uncounted(attempt: Attempt) -> str:
     """The change that takes back an attempt that was one too many, and ran nothing."""
-    if not attempt.is_one_too_many:
-        return ""
-    return ", attempts = attempts - 1, stage_attempts = stage_attempts - 1"
+    return ", attempts = attempts - 1" if attempt.is_one_too_many else ""
 
 
 def _count_failed_of(attempt: Attempt, output: ChunkOutput) -> int:

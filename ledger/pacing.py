@@ -7,6 +7,7 @@ was not used is lost. Jobs without a limit have no row, and ask for nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fanfold.contract.job_spec import Controls
 from fanfold.contract.names import JobId
@@ -19,15 +20,25 @@ HORIZON_MS = 500.0
 that."""
 
 
+LONGEST_WAIT_SECONDS = 1.0
+"""Who waits for a turn that is far off asks again so often: the rate may have changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """When chunks may start."""
+
+    in_seconds: list[float]
+    """From now, soonest first; fewer than were wanted where the next ones are too far off yet."""
+    more_in_seconds: float
+    """When to ask for more."""
+
+
 class Pacing(OfTenant):
     """Gives out turns. Every method raises LedgerUnavailable."""
 
-    async def take_turns(self, job_id: JobId, wanted: int) -> list[float] | None:
-        """Up to `wanted` of the next turns, as seconds from now, soonest first.
-
-        None where the job has no limit. Fewer, or none, where the next ones are too far off
-        yet: ask again after a while.
-        """
+    async def take_turns(self, job_id: JobId, wanted: int) -> Turns | None:
+        """Up to `wanted` of the next turns; None where the job has no limit."""
         now = float(now_ms())
         until = now + HORIZON_MS
         # From a turn that nobody took no time is saved up.
@@ -45,15 +56,18 @@ class Pacing(OfTenant):
                 "RETURNING next_at, given, per_second",
                 (*of_given, now, now, *of_given, *this, until),
             ),
-            Statement(f"SELECT 1 FROM job_paces WHERE job_id = ? AND {JOB_IS_OURS}", this),
+            Statement(f"SELECT next_at FROM job_paces WHERE job_id = ? AND {JOB_IS_OURS}", this),
         )
         if not found:
             return None
-        return [
-            max(0.0, row["next_at"] - now - left * 1000.0 / row["per_second"]) / 1000
-            for row in taken
-            for left in range(row["given"], 0, -1)
-        ]
+        return Turns(
+            in_seconds=[
+                max(0.0, row["next_at"] - now - left * 1000.0 / row["per_second"]) / 1000
+                for row in taken
+                for left in range(row["given"], 0, -1)
+            ],
+            more_in_seconds=min(max(0.0, found[0]["next_at"] - until) / 1000, LONGEST_WAIT_SECONDS),
+        )
 
 
 def pace_of(

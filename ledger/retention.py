@@ -23,6 +23,7 @@ MAX_BYTES_A_STEP = 4 * 1024 * 1024
 # The chunks first: without them nobody comes to look for the rest.
 _DATA = (
     ("chunks", ("idx",), None),
+    ("attempts", ("idx", "run", "stage", "number"), None),
     ("results", ("idx",), "body"),
     ("inputs", ("idx", "stage"), "body"),
     ("received_chunks", ("upload", "place"), None),

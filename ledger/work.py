@@ -49,7 +49,7 @@ _JOB_LETS_GO_ON = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND (jobs.state = 'running' "
     "OR jobs.state = 'cancelling' AND jobs.is_draining = 1) AND jobs.run = ?)"
 )
-_BLOCK_IS_FENCED = (
+BLOCK_IS_FENCED = (
     "EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = ? AND block_runs.block = ? "
     "AND block_runs.number > ?)"
 )
@@ -100,7 +100,7 @@ class Work(OfTenant):
             f"AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT 1 {skip_locked}), "
             "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
             f"AND due_at IS NULL AND idx > ? ORDER BY idx LIMIT 1 {skip_locked})) "
-            f"AND {_JOB_RUNS} AND NOT {_BLOCK_IS_FENCED} "
+            f"AND {_JOB_RUNS} AND NOT {BLOCK_IS_FENCED} "
             "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
             "AND claimed.state = 'running' AND claimed.token = ?)"
         )
@@ -180,7 +180,7 @@ class Work(OfTenant):
         rows = await self._database.read(
             "SELECT jobs.state, (SELECT MIN(due_at) FROM chunks WHERE chunks.job_id = jobs.id "
             "AND chunks.state = 'pending' AND due_at IS NOT NULL), "
-            f"CASE WHEN {_BLOCK_IS_FENCED} THEN 1 ELSE 0 END FROM jobs "
+            f"CASE WHEN {BLOCK_IS_FENCED} THEN 1 ELSE 0 END FROM jobs "
             "WHERE jobs.id = ? AND jobs.tenant = ?",
             (job_id, str(run.block), run.number, job_id, self._tenant),
         )
@@ -213,7 +213,7 @@ class Work(OfTenant):
             Statement(
                 f"UPDATE chunks SET {TAKE_BACK.change}, fence = fence + 1, block = NULL "
                 f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition} AND block = ? "
-                f"AND NOT {_BLOCK_IS_FENCED}",
+                f"AND NOT {BLOCK_IS_FENCED}",
                 (job_id, self._tenant, run.block, job_id, str(run.block), run.number - 1),
             ),
             Statement(
@@ -249,7 +249,7 @@ class Work(OfTenant):
         """
         condition, fence = "", tuple[Value, ...]()
         if within is not None:
-            condition = f" AND NOT {_BLOCK_IS_FENCED}"
+            condition = f" AND NOT {BLOCK_IS_FENCED}"
             fence = (job_id, str(within.block), within.number)
         now = now_ms()
         *_, begun, found = await self._database.write(

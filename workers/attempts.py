@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
-from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.job_spec import OnFailure, RetrySpec, StageSpec
 from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.contract.wire import JobRef
 from fanfold.ledger import outcomes
@@ -20,11 +20,14 @@ from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.outcomes import Script
-from fanfold.ledger.records import Attempt, ChunkOutput, key_of
+from fanfold.ledger.records import Attempt, ChunkOutput, Stop, key_of
+from fanfold.ledger.restoring import restore_attempt
+from fanfold.ledger.transitions import JUDGED_CHUNK
 from fanfold.ledger.work import Work
 from fanfold.processing import ValidationError
 from fanfold.workers import logs
-from fanfold.workers.execution import End, Outcome, Task, execute, not_executed
+from fanfold.workers.execution import End, Outcome, execute, not_executed
+from fanfold.workers.item_run import Task
 from fanfold.workers.processor import Processor
 
 Answer = TypeVar("Answer")
@@ -49,7 +52,8 @@ class Ending:
     script: Script
     state: ChunkState
     """`pending` where another attempt is due; of a stage that is done, `succeeded`, or where it
-    was the last one and items failed, `partially_succeeded`."""
+    was the last one and items failed, `partially_succeeded`; `held` for `failed` and
+    `partially_succeeded` of a job that holds."""
     failure: Failure | None = None
     """Of an attempt that failed."""
     retry_seconds: float = 0.0
@@ -107,7 +111,7 @@ class Attempts:
             started = time.monotonic()
             outcome = await self._outcome(attempt, stage, terms)
             is_last_stage = terms.spec.is_last_stage(attempt.stage)
-            ending = _ending(attempt, stage, outcome, is_last_stage=is_last_stage)
+            ending = _ending(attempt, stage, outcome, terms, is_last_stage=is_last_stage)
             ending.seconds = time.monotonic() - started
             if outcome.failed_here is not None:
                 _log.warning("%s", _in_words(attempt, stage, outcome, ending))
@@ -127,17 +131,29 @@ class Attempts:
             failure = Failure(type=FailureType.INVALID_RESULT, message=message)
             kept = ChunkOutput(item_errors=attempt.earlier_errors)
             given_up = outcomes.failed(attempt, failure, kept)
+            if attempt.kept is not None:
+                # What its items gave in an earlier run is in the ledger, and stays there.
+                given_up = restore_attempt(attempt)
             await persistently(work.record, given_up)
             return failure
         return None
 
-    async def is_tolerance_exceeded(self, job: JobRef, terms: Terms) -> bool:
-        """Whether the job bears no more failures, by the outcomes recorded so far."""
+    async def is_tolerance_exceeded(self, job: JobRef, terms: Terms, *, index: int) -> bool:
+        """Whether the job bears no more failures, by the outcomes recorded so far.
+
+        The first that finds it so, after the chunk `index`, notes that for the job's end.
+        """
         tolerance = terms.controls.tolerated_failures
         if tolerance is None:
             return False
-        succeeded, failed = await self._ledger.of(job.tenant).jobs.outcome_counts(job.id)
-        return tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=False)
+        ledger = self._ledger.of(job.tenant)
+        succeeded, failed, in_a_row = await ledger.jobs.outcome_counts(job.id)
+        rule = tolerance.exceeded_rule(
+            succeeded=succeeded, failed=failed, in_a_row=in_a_row, final=False
+        )
+        if rule is not None:
+            await ledger.closing.stop(job.id, Stop(rule, index))
+        return rule is not None
 
     async def _outcome(self, attempt: Attempt, stage: StageSpec, terms: Terms) -> Outcome:
         task = Task(
@@ -186,26 +202,52 @@ class Attempts:
         return [key_of(item, item_key) for item in json_values.decode(submitted)]
 
 
-def _ending(attempt: Attempt, stage: StageSpec, outcome: Outcome, *, is_last_stage: bool) -> Ending:
+def _ending(
+    attempt: Attempt, stage: StageSpec, outcome: Outcome, terms: Terms, *, is_last_stage: bool
+) -> Ending:
     """What the outcome means for the chunk."""
+    ending = _outcome_ending(attempt, stage, outcome, terms, is_last_stage=is_last_stage)
+    tolerance = terms.controls.tolerated_failures
+    if tolerance is None or tolerance.consecutive is None or ending.state not in JUDGED_CHUNK:
+        return ending
+    if ending.is_stage_done and not is_last_stage:
+        return ending
+    is_failed = ending.state is ChunkState.FAILED
+    counted = outcomes.counted_in_a_row(attempt, outcome.output, is_failed=is_failed)
+    return replace(ending, script=(*ending.script, *counted))
+
+
+def _outcome_ending(
+    attempt: Attempt, stage: StageSpec, outcome: Outcome, terms: Terms, *, is_last_stage: bool
+) -> Ending:
     output, failure = outcome.output, outcome.failure
     if outcome.end is End.AGAIN:
         wait = outcome.retry_seconds
         if wait is None:
             wait = retry_seconds(stage.retry, attempt.number)
-        script = outcomes.put_off(attempt, output, seconds=wait)
+        script = outcomes.put_off(attempt, _of(outcome), output, seconds=wait)
         return Ending(script=script, state=ChunkState.PENDING, failure=failure, retry_seconds=wait)
-    if outcome.end is End.FAILED:
-        if failure is None:
-            raise AssertionError("an attempt that failed has a failure")
-        script = outcomes.failed(attempt, failure, output)
-        return Ending(script=script, state=ChunkState.FAILED, failure=failure)
-    if not is_last_stage:
+    if outcome.end is End.DONE and not is_last_stage:
         return Ending(script=outcomes.advanced(attempt, output), state=ChunkState.SUCCEEDED)
-    if failure is None:
+    if outcome.end is End.DONE and failure is None:
         return Ending(script=outcomes.succeeded(attempt, output), state=ChunkState.SUCCEEDED)
-    script = outcomes.succeeded_partially(attempt, output, failure)
-    return Ending(script=script, state=ChunkState.PARTIALLY_SUCCEEDED)
+    if failure is None:
+        raise AssertionError("a chunk that failed has a failure")
+    state, record = ChunkState.PARTIALLY_SUCCEEDED, outcomes.succeeded_partially
+    if outcome.end is End.FAILED:
+        state, record = ChunkState.FAILED, outcomes.failed
+    if terms.spec.on_failure is OnFailure.HOLD:
+        state, record = ChunkState.HELD, outcomes.held
+    final = failure if outcome.end is End.FAILED else None
+    return Ending(script=record(attempt, failure, output), state=state, failure=final)
+
+
+def _of(outcome: Outcome) -> Failure:
+    """The failure of an attempt that is followed by another."""
+    failure = outcome.failed_here or outcome.failure
+    if failure is None:
+        raise AssertionError("an attempt that failed has a failure")
+    return failure
 
 
 def _in_words(attempt: Attempt, stage: StageSpec, outcome: Outcome, ending: Ending) -> str:

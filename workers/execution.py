@@ -5,24 +5,21 @@ it failed, is kept item by item: another attempt runs only the items whose failu
 help, and what goes on, to the next stage or into the result, are the items that succeeded.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import StageSpec
-from fanfold.ledger.records import Attempt, ChunkOutput, ItemError, placed
-from fanfold.processing import ItemDropped, ProcessorContext
+from fanfold.ledger.records import ChunkOutput, ItemError, placed
+from fanfold.processing import ProcessorContext
+from fanfold.workers.item_run import ItemRun, Task
 from fanfold.workers.processor import Processor
 from fanfold.workers.results import Unusable, encode
 from fanfold.workers.threads import OutOfTime, run_in_thread, within
 from fanfold.workers.user_errors import USER_ERRORS, failure_of, wait_asked_for
-
-MAX_TRACEBACKS = 5
-"""So many items of an attempt keep the frames of their failure, the first ones."""
 
 
 class End(Enum):
@@ -34,26 +31,6 @@ class End(Enum):
     """Another attempt may help."""
     FAILED = "failed"
     """Nothing of the chunk goes on."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Task:
-    """An attempt, and how its stage is to be run."""
-
-    attempt: Attempt
-    stage: StageSpec
-    is_last_stage: bool
-    run: int = 1
-    """The job's run."""
-    keys: Sequence[Any] | None = None
-    """The keys of the chunk's items as they were submitted, where the job names a field."""
-    max_result_bytes: int
-    keeps_tracebacks: bool = True
-
-    @property
-    def is_last_attempt(self) -> bool:
-        """Whether no other attempt at the stage is allowed."""
-        return self.attempt.number >= self.stage.retry.max_attempts
 
 
 @dataclass(slots=True)
@@ -80,17 +57,17 @@ async def execute(processor: Processor, options: dict[str, Any], task: Task) -> 
     if not isinstance(value, list):
         message = f"'{processor.name}' takes items, but the stage before gave no array"
         return failed_whole(task, Failure(type=FailureType.INVALID_RESULT, message=message))
-    run = _ItemRun.resumed(value, task)
+    run = ItemRun.resumed(value, task)
     run = await _run_items(processor, run, options, task)
     return _items_outcome(run, task)
 
 
 def not_executed(task: Task, failure: Failure, processor: Processor | None = None) -> Outcome:
     """The outcome of an attempt that could run nothing: items keep what they gave before."""
-    if not task.attempt.checkpoint.item_errors:
+    if not task.attempt.checkpoint.item_errors and task.attempt.kept is None:
         takes_items = processor is not None and processor.takes_items
         return failed_whole(task, failure, by_item=takes_items and not task.attempt.is_derived)
-    run = _ItemRun.resumed(json_values.decode(task.attempt.input), task)
+    run = ItemRun.resumed(json_values.decode(task.attempt.input), task)
     for place in run.open_places:
         run.fail(place, failure)
     return _items_outcome(run, task)
@@ -144,96 +121,9 @@ async def _execute_chunk(
 # --- item by item -------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _ItemRun:
-    """Results and errors of the items that reached the stage, filled in as they are run.
-
-    A place is an item's position among them; `items_at` has its position in the chunk, or
-    among the items that a chunk processor has made of those that were submitted.
-    """
-
-    values: list[Any]
-    items_at: Sequence[int]
-    is_derived: bool
-    """Whether a chunk processor has made other items of those that were submitted."""
-    task: Task
-    results: dict[int, Any] = field(default_factory=dict)
-    errors: dict[int, ItemError] = field(default_factory=dict)
-    """By place: of items that failed or were left out."""
-    retry_seconds: float | None = None
-    """The longest wait that an item asked for."""
-    tracebacks: int = 0
-
-    @classmethod
-    def resumed(cls, values: list[Any], task: Task) -> "_ItemRun":
-        """A run that goes on from what an earlier attempt left."""
-        attempt = task.attempt
-        gone = {e.item for e in placed(attempt.earlier_errors, is_derived=attempt.is_derived)}
-        items_at: Sequence[int] = range(len(values) + len(gone))
-        if gone:
-            items_at = [item for item in items_at if item not in gone]
-        run = cls(values, items_at, attempt.is_derived, task)
-        earlier = attempt.checkpoint
-        if not earlier.item_errors:
-            return run
-        places = {item: place for place, item in enumerate(items_at)}
-        failed = {places[error.item]: error for error in earlier.item_errors}
-        run.errors = {
-            place: error for place, error in failed.items() if error.is_dropped or error.is_final
-        }
-        if earlier.body:
-            given = json_values.decode(earlier.body)
-            run.results = {place: v for place, v in enumerate(given) if place not in failed}
-        return run
-
-    @property
-    def open_places(self) -> list[int]:
-        """Places of the items still to be run."""
-        done = self.results.keys() | self.errors.keys()
-        return [place for place in range(len(self.values)) if place not in done]
-
-    def key(self, place: int) -> Any:  # noqa: ANN401 - any JSON value
-        """The item's own key; None where it has none, or nobody can tell."""
-        if self.is_derived or self.task.keys is None:
-            return None
-        return self.task.keys[self.items_at[place]]
-
-    def fail(self, place: int, failure: Failure, *, is_dropped: bool = False) -> None:
-        """Note that an item has failed."""
-        self.errors[place] = ItemError(
-            item=self.items_at[place],
-            type=failure.type,
-            message=failure.message,
-            stage=self.task.attempt.stage,
-            is_dropped=is_dropped,
-            is_final=not failure.retryable and not is_dropped,
-            is_derived=self.is_derived,
-            key=self.key(place),
-            traceback=failure.traceback,
-        )
-
-    @contextmanager
-    def noting(self, place: int) -> Iterator[None]:
-        """Keep what an exception of this item means; the others go on."""
-        try:
-            yield
-        except ItemDropped as dropped:
-            message = failure_of(dropped, self.task.stage.retry).message
-            failure = Failure(type=ItemDropped.__name__, message=message)
-            self.fail(place, failure, is_dropped=True)
-        except USER_ERRORS as error:
-            keeps = self.task.keeps_tracebacks and self.tracebacks < MAX_TRACEBACKS
-            self.tracebacks += keeps
-            failure = failure_of(error, self.task.stage.retry, keeps_traceback=keeps)
-            self.fail(place, failure)
-            wait = wait_asked_for(error)
-            if wait is not None and failure.retryable:
-                self.retry_seconds = max(wait, self.retry_seconds or 0.0)
-
-
 async def _run_items(
-    processor: Processor, run: _ItemRun, options: dict[str, Any], task: Task
-) -> _ItemRun:
+    processor: Processor, run: ItemRun, options: dict[str, Any], task: Task
+) -> ItemRun:
     """Run the items that are open; what became of them until the time was over."""
 
     def call(place: int) -> Any:  # noqa: ANN401 - a JSON value or an awaitable of one
@@ -266,30 +156,40 @@ async def _run_items(
     return run
 
 
-def _items_outcome(run: _ItemRun, task: Task) -> Outcome:
+def _items_outcome(run: ItemRun, task: Task) -> Outcome:
     texts, attempt = _item_texts(run), task.attempt
-    if not (run.errors or attempt.earlier_errors):  # as of most chunks
+    if not (run.errors or attempt.earlier_errors or attempt.kept):  # as of most chunks
         body = _array(texts[place] for place in range(len(run.values)))
         return _outcome(End.DONE, ChunkOutput(body=body, by_item=not run.is_derived), task)
     here = tuple(error for _, error in sorted(run.errors.items()))
     failed = [error for error in here if not error.is_dropped]
     errors, by_item = attempt.earlier_errors + here, not run.is_derived
-    gone = placed(errors, is_derived=run.is_derived)
+    settled = run.settled
+    gone = placed((*errors, *settled.errors.values()), is_derived=run.is_derived)
     if not task.is_last_attempt and any(not error.is_final for error in failed):
         places = range(len(run.values))
         body = _array(texts.get(place, b"null") for place in places) if texts else b""
         output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
         outcome = _outcome(End.AGAIN, output, task)
         outcome.retry_seconds = run.retry_seconds
-    elif not texts and not all(error.is_dropped for error in gone):
-        output = ChunkOutput(item_errors=errors, by_item=by_item)
+    elif not (texts or settled.results) and not all(error.is_dropped for error in gone):
+        output = ChunkOutput(item_errors=(*errors, *settled.errors.values()), by_item=by_item)
         outcome = _outcome(End.FAILED, output, task)
     else:
         # By position: those that failed have a place in a result, and do not go on.
         given = {run.items_at[place]: text for place, text in texts.items()}
         if task.is_last_stage:
+            errors = (*errors, *settled.errors.values())
             given |= {error.item: b"null" for error in gone if not error.is_dropped}
+            given |= settled.results
         body = _array(given[item] for item in sorted(given))
+        if len(body) > task.max_result_bytes and settled.results and texts:
+            # What there was before fits; what came of this run does not.
+            too_large = _too_large(len(body), task.max_result_bytes)
+            for place in texts:
+                run.fail(place, too_large)
+            run.results.clear()
+            return _items_outcome(run, task)
         output = ChunkOutput(body=body, item_errors=errors, by_item=by_item)
         outcome = _outcome(End.DONE, output, task)
     if failed and not outcome.failed_here:
@@ -323,7 +223,7 @@ def _first_failure(errors: Sequence[ItemError]) -> Failure | None:
     )
 
 
-def _item_texts(run: _ItemRun) -> dict[int, bytes]:
+def _item_texts(run: ItemRun) -> dict[int, bytes]:
     """The items' results as JSON text; one that cannot be is an error of its item."""
     texts: dict[int, bytes] = {}
     for place, result in run.results.items():

@@ -74,6 +74,9 @@ def build_workers(
         workflows=[JobWorkflow, ShardWorkflow],
         activities=[
             job_activities.open_job,
+            job_activities.look_at_job,
+            job_activities.narrow_blocks,
+            job_activities.take_turns,
             job_activities.plan_page,
             job_activities.record_lost,
             job_activities.close_job,

@@ -1,29 +1,61 @@
 """The bound on how many chunks a worker process runs at a time, over all its blocks."""
 
 import asyncio
+from collections import OrderedDict, deque
+
+from fanfold.contract.names import JobId
 
 
 class WorkerSlots:
-    """A fair semaphore that tells whether anybody waits for it."""
+    """A semaphore for the lanes of many jobs, which tells whether anybody waits for it.
+
+    A slot that comes free goes to the job of the highest priority, which is the lowest number;
+    of jobs with the same one to each in turn, however many of its lanes wait.
+    """
 
     def __init__(self, count: int) -> None:
         """So many slots."""
-        self._semaphore = asyncio.Semaphore(count)
-        self._waiting = 0
+        self._free = count
+        self._waiting: dict[int, OrderedDict[JobId, deque[asyncio.Future[None]]]] = {}
 
     @property
     def is_contended(self) -> bool:
         """Whether a slot that is given back now goes to somebody else."""
-        return self._waiting > 0
+        return bool(self._waiting)
 
-    async def take(self) -> None:
+    async def take(self, job_id: JobId, priority: int) -> None:
         """Wait for a slot."""
-        self._waiting += 1
+        if self._free > 0:
+            self._free -= 1
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        jobs = self._waiting.setdefault(priority, OrderedDict())
+        jobs.setdefault(job_id, deque()).append(granted)
         try:
-            await self._semaphore.acquire()
-        finally:
-            self._waiting -= 1
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self.give_back()
+            else:
+                self._forget(job_id, priority, granted)
+            raise
 
     def give_back(self) -> None:
         """Let the next in line have the slot."""
-        self._semaphore.release()
+        if not self._waiting:
+            self._free += 1
+            return
+        priority = min(self._waiting)
+        job_id, lanes = next(iter(self._waiting[priority].items()))
+        granted = lanes[0]
+        self._waiting[priority].move_to_end(job_id)
+        self._forget(job_id, priority, granted)
+        granted.set_result(None)
+
+    def _forget(self, job_id: JobId, priority: int, granted: asyncio.Future[None]) -> None:
+        jobs = self._waiting[priority]
+        jobs[job_id].remove(granted)
+        if not jobs[job_id]:
+            del jobs[job_id]
+        if not jobs:
+            del self._waiting[priority]

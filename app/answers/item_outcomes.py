@@ -7,6 +7,7 @@ from typing import Any
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
+from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 
 # The ledger holds valid JSON only.
@@ -62,8 +63,7 @@ def item_outcomes(
         for item in range(chunk.item_count):
             yield ItemOutcome(item, state)
         return
-    errors = {error.item: error for error in output.item_errors if not error.is_derived}
-    falls = chunk.state is ChunkState.FAILED or _has_derived_failures(output)
+    errors, of_others = _failures(chunk, output)
     has_results = result.is_by_item and isinstance(result.value, list)
     results = iter(result.value if has_results else ())
     for item in range(chunk.item_count):
@@ -71,24 +71,41 @@ def item_outcomes(
         given = next(results, None) if error is None or not error.is_dropped else None
         if error is not None:
             yield ItemOutcome(item, ItemState.FAILED, error=failure_of(error))
-        elif falls:
-            yield ItemOutcome(item, ItemState.FAILED, error=chunk.error)
+        elif of_others is not None:
+            yield ItemOutcome(item, ItemState.FAILED, error=of_others)
         else:
             yield ItemOutcome(item, ItemState.SUCCEEDED, given)
 
 
 def _held_items(chunk: ChunkRecord, output: ChunkOutput) -> Iterator[ItemOutcome]:
     """The items of a chunk that is held: with the error that it is held for where they failed."""
-    errors = {error.item: error for error in output.item_errors if not error.is_derived}
-    # Without an output it has failed as a whole.
-    falls = not output.body or _has_derived_failures(output)
+    errors, of_others = _failures(chunk, output)
     for item in range(chunk.item_count):
-        error = failure_of(errors[item]) if item in errors else chunk.error if falls else None
-        yield ItemOutcome(item, ItemState.HELD, error=error)
+        failure = failure_of(errors[item]) if item in errors else of_others
+        yield ItemOutcome(item, ItemState.HELD, error=failure)
 
 
-def _has_derived_failures(output: ChunkOutput) -> bool:
-    return any(error.is_derived and not error.is_dropped for error in output.item_errors)
+def failed_items(chunk: ChunkData) -> Iterator[tuple[int, Any, Failure]]:
+    """Each item that failed or was left out, in order: its position, the item itself, and why."""
+    errors, of_others = _failures(chunk.record, chunk.output)
+    for item, value in enumerate(_decode(chunk.items.decode())):
+        error = errors.get(item)
+        failure = of_others if error is None else failure_of(error)
+        if failure is not None:
+            yield item, value, failure
+
+
+def _failures(
+    chunk: ChunkRecord, output: ChunkOutput
+) -> tuple[dict[int, ItemError], Failure | None]:
+    """The items that have a failure of their own, and that of all others, where these failed too.
+
+    They did in a chunk that failed as a whole, and where a chunk processor has made something
+    else of the items, which then stand and fall together.
+    """
+    errors = {error.item: error for error in output.item_errors if not error.is_derived}
+    have_all_failed = chunk.state is ChunkState.FAILED or chunk.items_failed == chunk.item_count
+    return errors, chunk.error if have_all_failed else None
 
 
 def failure_of(error: ItemError) -> Failure:

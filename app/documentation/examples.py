@@ -1,6 +1,9 @@
 """Examples in the API's documentation: requests that run as they are, and answers."""
 
+import json
 from typing import Any
+
+from fanfold.app.http.accept import CSV, NDJSON
 
 REQUESTS: dict[str, Any] = {
     "lab5": {
@@ -303,6 +306,23 @@ ITEM: dict[str, Any] = {
 
 ITEM_PAGE: dict[str, Any] = {"items": [ITEM]}
 
+FAILURE: dict[str, Any] = {name: ITEM[name] for name in ("index", "item", "value", "error")}
+
+ATTEMPTS: dict[str, Any] = {
+    "attempts": [
+        {
+            "run": 1,
+            "stage": 0,
+            "number": 1,
+            "state": "failed",
+            "error": CHILD["error"],
+            "started_at": "2026-11-21T22:09:04.256Z",
+            "finished_at": "2026-11-21T22:09:04.257Z",
+        }
+    ],
+    "omitted": 0,
+}
+
 PROCESSOR: dict[str, Any] = {
     "name": "word_count",
     "description": "Count the words of the chunk's texts.",
@@ -337,6 +357,27 @@ def answer(schema: str, example: object) -> dict[str, Any]:
         }
     }
 
+
+def streamed(line: object, csv: str) -> dict[str, Any]:
+    """The OpenAPI content and headers of a streamed answer: an example line, and one as CSV."""
+    return {
+        "content": {
+            NDJSON: {"schema": {"type": "string"}, "example": json.dumps(line) + "\n"},
+            CSV: {"schema": {"type": "string"}, "example": csv},
+        },
+        "headers": {
+            "Content-Encoding": {
+                "description": "`gzip` where `Accept-Encoding` asks for it.",
+                "schema": {"type": "string"},
+            },
+        },
+    }
+
+
+FAILURES_CSV = (
+    "index,item,error_type,error_message,value,more\r\n"
+    "1,0,ApplicationError,Simulated failure for value 2,2,\r\n"
+)
 
 RESULTS_CSV = (
     "index,item,state,error,value,more\r\n"

@@ -294,14 +294,13 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
     ),
     "list_children": (*_LISTING, _NO_JOB),
     "list_items": (*_LISTING, _NO_JOB),
-    "get_child": (
-        *_READING,
-        _NO_CHILD,
-    ),
+    "get_child": (*_READING, _NO_CHILD),
+    "list_attempts": (*_READING, _NO_CHILD),
     "stream_results": (
         invalid_parameter("columns", "goes with format=csv: add that, or leave it out"),
         *_READING,
     ),
+    "stream_failures": (invalid_parameter("format", "must be ndjson or csv"), *_READING),
     "list_processors": (_LEDGER, _STOPPING),
     "list_reducers": (_LEDGER, _STOPPING),
     "readyz": (

@@ -1,7 +1,21 @@
 """Content negotiation by `Accept` and `Accept-Encoding` (RFC 9110, section 12)."""
 
+from typing import Annotated
+
+from fastapi import Header, Query
+
+from fanfold.contract.formats import ResultFormat
+
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
+
+Format = Annotated[
+    ResultFormat | None,
+    Query(alias="format", description="By default as `Accept` says, or NDJSON."),
+]
+Accept = Annotated[str | None, Header(alias="Accept", description="`text/csv` for CSV.")]
+AcceptEncoding = Annotated[str | None, Header(description="`gzip` for a compressed answer.")]
+"""Of a route that answers with either, the parameters that say which, and whether compressed."""
 
 
 def weights(header: str | None) -> dict[str, float]:
@@ -26,8 +40,10 @@ def wants_gzip(accept_encoding: str | None) -> bool:
     return gzip > 0 and gzip >= wanted.get("identity", 0.0)
 
 
-def wants_csv(accept: str | None) -> bool:
-    """Whether CSV is named, and preferred no less than NDJSON."""
+def wants_csv(format_: ResultFormat | None, accept: str | None) -> bool:
+    """Whether CSV is asked for, or else accepted by name, and preferred no less than NDJSON."""
+    if format_ is not None:
+        return format_ is ResultFormat.CSV
     wanted = weights(accept)
     csv = wanted.get(CSV, 0.0)
     return csv > 0 and csv >= wanted.get(NDJSON, 0.0)

@@ -10,6 +10,7 @@ from fanfold.app.loops.each_apart import EachApart
 from fanfold.app.loops.rounds import Rounds
 from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
 from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.names import CHANGED, job_workflow_id
 from fanfold.contract.states import JobState
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerUnavailable
@@ -72,7 +73,7 @@ class JobChecks:
         return 0 if jobs else None  # there may be more
 
     async def _check(self, job: UnfinishedJob) -> None:
-        handle = self._client.get_workflow_handle(job.id)
+        handle = self._client.get_workflow_handle(job_workflow_id(job.id, job.run))
         try:
             description = await call(handle.describe(rpc_timeout=RPC_TIMEOUT))
         except NoSuchWorkflow:
@@ -85,9 +86,12 @@ class JobChecks:
             await self._close(job, f"its workflow was {how} outside Fanfold")
         elif await call(self._adoption.adopt(job.tenant, description)):
             return  # a job that is being cancelled ends as soon as it is opened
-        elif job.state is JobState.CANCELLING:
+        elif job.state is JobState.CANCELLING and not job.is_draining:
             # Again at every check: finding out whether an earlier one arrived would cost more.
             await call(handle.cancel(rpc_timeout=RPC_TIMEOUT))
+        elif not job.is_told:
+            await call(handle.signal(CHANGED, rpc_timeout=RPC_TIMEOUT))
+            await self._starting.mark_told(job)
 
     async def _miss(self, job: UnfinishedJob) -> None:
         """Temporal has no such workflow."""
@@ -102,11 +106,11 @@ class JobChecks:
         closing = self._ledger.of(job.tenant).closing
         await closing.settle(job.id)
         if job.state is JobState.CANCELLING:
-            await closing.close(job.id, JobState.CANCELLED, error=None)
+            await closing.close(job.id, JobState.CANCELLED, error=None, run=job.run)
             return
         _log.warning("closing job %s: %s", job.id, why)
         failure = Failure(
             type=FailureType.JOB_CLOSED_OUTSIDE,
             message=f"the job was closed because {why}; finished results are kept",
         )
-        await closing.close(job.id, JobState.FAILED, error=failure)
+        await closing.close(job.id, JobState.FAILED, error=failure, run=job.run)

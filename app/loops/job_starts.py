@@ -5,13 +5,13 @@ import time
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from fanfold.app.loops.each_apart import EachApart
 from fanfold.app.loops.rounds import Rounds
 from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
-from fanfold.contract.names import JOB_WORKFLOW, job_task_queue
+from fanfold.contract.names import JOB_WORKFLOW, job_task_queue, job_workflow_id
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerUnavailable
@@ -75,14 +75,16 @@ class JobStarts:
         return None
 
     async def _start(self, job: PendingStart) -> None:
-        ref = JobRef(id=job.id, tenant=job.tenant, ledger=self._ledger_id)
+        ref = JobRef(id=job.id, tenant=job.tenant, ledger=self._ledger_id, run=job.run)
         started = self._client.start_workflow(
             # By name: the gateway does not import the workers' code.
             JOB_WORKFLOW,
             JobInput.of(ref, job.total_chunks, job.spec, job.controls),
-            id=job.id,
+            id=job_workflow_id(job.id, job.run),
             task_queue=job_task_queue(self._ledger_id),
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            # All that it starts inherits this.
+            priority=Priority(priority_key=job.controls.priority, fairness_key=job.id),
             rpc_timeout=RPC_TIMEOUT,
         )
         try:

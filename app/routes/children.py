@@ -1,40 +1,38 @@
 """/jobs/{job_id}/children and /results: lists, shows and streams a job's children."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from fanfold.app.answers.children import child_json
 from fanfold.app.answers.csv_results import csv_rows
 from fanfold.app.documentation import examples
-from fanfold.app.http import accept, cursor, errors
-from fanfold.app.http.accept import CSV, NDJSON
+from fanfold.app.http import cursor, errors
+from fanfold.app.http.accept import Accept, AcceptEncoding, Format, wants_csv
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
-from fanfold.app.http.streaming import gzipped, in_pieces
+from fanfold.app.http.streaming import in_pieces, streamed
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import Services, ServicesOf
-from fanfold.contract.formats import ResultFormat
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.chunks import ChunkData
+from fanfold.ledger.error_groups import LAST_INDEX
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, JobRecord
 
 Child = tuple[ChunkRecord, ChunkOutput]
 
-_MAX_INDEX = 2**31 - 1
+ChildIndex = Annotated[
+    int, Path(ge=0, le=LAST_INDEX, description="Position of the chunk."), IN_DIGITS
+]
+
 _TERMINAL = tuple(state for state in ChunkState if state.is_terminal)
-# More items than a batch of a megabyte has.
-_MANY = 1_000_000
+MANY_ITEMS = 1_000_000
+"""More than a batch of a megabyte has."""
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["children"])
-
-IndexInPath = Annotated[
-    int, Path(ge=0, le=_MAX_INDEX, description="Position of the chunk."), IN_DIGITS
-]
 
 
 class RemovedMeanwhile(Exception):
@@ -102,7 +100,7 @@ async def list_children(
         **responses(errors.NotFound, errors.Unavailable),
     },
 )
-async def get_child(job_id: JobId, index: IndexInPath, services: ServicesOf) -> Response:
+async def get_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> Response:
     """One chunk's state, attempts, result or error."""
     job = await services.job(job_id)
     return await child_answer(services, job, await find_child(services, job, index), 200)
@@ -112,9 +110,7 @@ async def find_child(services: Services, job: JobRecord, index: int) -> ChunkRec
     """The job's child of this index; raises NotFound."""
     chunk = await services.tenant.chunks.find(job.id, index)
     if chunk is None:
-        raise errors.NotFound(
-            "child_not_found", f"The job has no child of this index: {_extent(job)}."
-        )
+        raise no_such_child(job)
     return chunk
 
 
@@ -136,19 +132,7 @@ async def child_answer(
         200: {
             "description": "The children that have finished so far, ordered by index: one a "
             "line as NDJSON, or one row an item as CSV.",
-            "content": {
-                NDJSON: {
-                    "schema": {"type": "string"},
-                    "example": json.dumps(examples.CHILD) + "\n",
-                },
-                CSV: {"schema": {"type": "string"}, "example": examples.RESULTS_CSV},
-            },
-            "headers": {
-                "Content-Encoding": {
-                    "description": "`gzip` where `Accept-Encoding` asks for it.",
-                    "schema": {"type": "string"},
-                },
-            },
+            **examples.streamed(examples.CHILD, examples.RESULTS_CSV),
         },
         **responses(errors.MalformedRequest, errors.NotFound, errors.Unavailable),
     },
@@ -160,23 +144,16 @@ async def stream_results(
         ChunkState | None,
         Query(description="Only children in this state; by default all that have finished."),
     ] = None,
-    format_: Annotated[
-        ResultFormat | None,
-        Query(alias="format", description="By default as `Accept` says, or NDJSON."),
-    ] = None,
+    format_: Format = None,
     columns: Annotated[
         str | None,
         Query(description="Of CSV: the fields of items to give, separated by commas."),
     ] = None,
-    accept_header: Annotated[
-        str | None, Header(alias="Accept", description="`text/csv` for CSV.")
-    ] = None,
-    accept_encoding: Annotated[
-        str | None, Header(description="`gzip` for a compressed answer.")
-    ] = None,
+    accept: Accept = None,
+    accept_encoding: AcceptEncoding = None,
 ) -> Response:
     """Works while the job runs and after it was cancelled; memory stays flat at both ends."""
-    is_csv = format_ is ResultFormat.CSV or (format_ is None and accept.wants_csv(accept_header))
+    is_csv = wants_csv(format_, accept)
     if columns is not None and not is_csv:
         raise invalid_parameter("columns", "goes with format=csv: add that, or leave it out")
     job = await services.job(job_id)
@@ -185,20 +162,15 @@ async def stream_results(
         # Each once: a second one would have to go by another name.
         named = list(dict.fromkeys(columns.split(","))) if columns else None
         parts = csv_rows(_with_items(services, job, states), named, item_key=job.spec.item_key)
-        media_type = f"{CSV}; charset=utf-8; header=present"
     else:
         parts = _lines(job, _children(services, job_id, states))
-        media_type = NDJSON
-    pieces = in_pieces(parts)
-    headers = {"Vary": "Accept, Accept-Encoding"}
-    if accept.wants_gzip(accept_encoding):
-        pieces = gzipped(pieces)
-        headers["Content-Encoding"] = "gzip"
-    return StreamingResponse(pieces, headers=headers, media_type=media_type)
+    return streamed(parts, is_csv=is_csv, accept_encoding=accept_encoding)
 
 
-def _extent(job: JobRecord) -> str:
-    return f"they go from 0 to {job.total_chunks - 1}" if job.total_chunks else "it has none yet"
+def no_such_child(job: JobRecord) -> errors.NotFound:
+    """The error for an index that the job has no child of."""
+    extent = f"they go from 0 to {job.total_chunks - 1}" if job.total_chunks else "it has none yet"
+    return errors.NotFound("child_not_found", f"The job has no child of this index: {extent}.")
 
 
 async def _children(
@@ -218,7 +190,7 @@ async def _with_items(
         async for chunk, output in _children(services, job.id, states):
             yield ChunkData(chunk, b"", output)
         return
-    data = services.tenant.chunks.data(job.id, states=states, items_wanted=_MANY)
+    data = services.tenant.chunks.data(job.id, states=states, items_wanted=MANY_ITEMS)
     async for found in data:
         yield found
     await check_is_there(services, job.id)

@@ -14,7 +14,7 @@ from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
 from fanfold.app.http.parameters import IN_DIGITS
 from fanfold.app.http.problems import responses
-from fanfold.app.http.streaming import in_pieces
+from fanfold.app.http.streaming import LARGE_BYTES, in_pieces
 from fanfold.app.intake.items import formats, item_schema
 from fanfold.app.intake.uploads import not_an_upload, not_receiving
 from fanfold.app.routes.children import check_is_there
@@ -25,8 +25,6 @@ from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
-# Parsing a larger one takes longer than other requests should wait.
-_LARGE_CHUNK_BYTES = 64 * 1024
 
 router = APIRouter(tags=["jobs"])
 
@@ -97,7 +95,7 @@ async def list_items(
             at = chunk.record.index
             after = item if at == index else -1
             lines = item_lines(chunk, item_key=job.spec.item_key, state=state, after=after)
-            if len(chunk.items) + len(chunk.output.body) > _LARGE_CHUNK_BYTES:
+            if chunk.size_bytes > LARGE_BYTES:
                 lines = await asyncio.to_thread(_first, lines, limit - shown + 1)
             for position, line in lines:
                 if shown == limit:

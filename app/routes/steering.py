@@ -19,7 +19,7 @@ from fanfold.app.intake.changes import OF_FINISHED_JOBS, PATCH, changed, read_pa
 from fanfold.app.intake.given_results import RESULT, SETTING, read_result
 from fanfold.app.intake.spec import keep_ms
 from fanfold.app.intake.steering_request import JobPatch
-from fanfold.app.routes.children import IndexInPath, child_answer, find_child
+from fanfold.app.routes.children import ChildIndex, child_answer, find_child
 from fanfold.app.routes.jobs import JOB_HEADERS, already_finished, job_answer
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
@@ -262,7 +262,7 @@ async def release_job(job_id: JobId, services: ServicesOf) -> Response:
         **responses(errors.NotFound, errors.NotInThisState, errors.Unavailable),
     },
 )
-async def cancel_child(job_id: JobId, index: IndexInPath, services: ServicesOf) -> Response:
+async def cancel_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> Response:
     """Cancel this chunk alone; the others go on. One that is redriven is what it was before."""
     job = await services.job(job_id)
     before = await find_child(services, job, index)
@@ -313,7 +313,7 @@ def _refuse_if_finished(child: ChunkRecord) -> None:
     },
 )
 async def resolve_child(
-    job_id: JobId, index: IndexInPath, request: Request, services: ServicesOf
+    job_id: JobId, index: ChildIndex, request: Request, services: ServicesOf
 ) -> Response:
     """Any JSON value, as the processor would have given it.
 

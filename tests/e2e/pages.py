@@ -1,7 +1,8 @@
 """The how-to pages, read for the tests that run them.
 
 A code block's info string says what it is: `python PATH` and `json PATH` are files, `sh` holds
-commands, and other blocks with a place are what comes of it: `answer to PATH`, `output of PATH`.
+commands, `sh NAME` a script, and other blocks with a place are what comes of it: `answer to PATH`,
+`output of PATH`.
 """
 
 import re
@@ -33,7 +34,14 @@ class Page:
         self.files = {
             block.place: block.text
             for block in self.blocks
-            if block.place and not block.place.startswith((ANSWER, OUTPUT))
+            if block.place
+            and block.language != "sh"
+            and not block.place.startswith((ANSWER, OUTPUT))
+        }
+        self.scripts = {
+            block.place: block.text
+            for block in self.blocks
+            if block.language == "sh" and block.place
         }
         self.commands = [
             line

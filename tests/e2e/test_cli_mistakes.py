@@ -41,6 +41,37 @@ def cli(stack: RunningStack, tmp_path: Path) -> Cli:
         (("list", "--url", "not a url"), 6, "'not a url'"),
         (("wach", "job_1"), 2, "Did you mean 'watch'?"),
         (("unheard-of",), 2, "No such command 'unheard-of'"),
+        (("set", "job_1"), 2, "nothing is to be changed; say what, like --max-concurrency 10"),
+        (
+            ("set", "job_1", "--max-concurrency", "0"),
+            2,
+            "'0' is no whole number from 1 on, nor 'none'",
+        ),
+        (
+            ("set", "job_1", "--max-per-second", "fast"),
+            2,
+            "'fast' is no number above 0, nor 'none'",
+        ),
+        (("set", "job_1", "--max-per-second", "0.0"), 2, "'0.0' is no number above 0"),
+        (("set", "job_1", "--deadline", "nan"), 2, "'nan' is no number above 0"),
+        (("set", "job_1", "--label", "team=data"), 2, "'team=data' is no name:value"),
+        (
+            ("set", "job_1", "--tolerated-failures", "{count: 1}"),
+            2,
+            "this is not JSON: line 1, column",
+        ),
+        (("redrive", "job_1", "--state", "fail"), 2, "no state of a child; did you mean 'failed'"),
+        (("redrive", "job_1", "--index", "x"), 2, "'x' is no whole number from 0 on"),
+        (("redrive", "job_1", "--options", "{"), 2, "this is not JSON: line 1, column 2"),
+        (("redrive", "job_1", "--corrections", "absent.ndjson"), 2, "absent.ndjson: No such file"),
+        (("resolve", "job_1", "0", "absent.json"), 2, "absent.json: No such file"),
+        (("resolve", "job_1", "x", "-"), 2, "'x' is no whole number from 0 on"),
+        (("get", "job_1", "--run", "0"), 2, "'0' is no whole number from 1 on"),
+        (
+            ("submit", "a.json", "--dry-run", "--items", "-"),
+            2,
+            "--dry-run checks a job with its items",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_line(

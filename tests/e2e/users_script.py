@@ -8,11 +8,15 @@ from typing import Any, assert_type
 import fanfold
 from fanfold import (
     AsyncFanfold,
+    Attempt,
+    Attempts,
     CatalogEntry,
     Child,
     ChildState,
     ChunkCounts,
+    DryRun,
     ErrorGroup,
+    FailedItem,
     Failure,
     Fanfold,
     FanfoldError,
@@ -22,6 +26,8 @@ from fanfold import (
     ItemError,
     ItemState,
     Job,
+    JobChanges,
+    JobFailure,
     JobState,
     Part,
     ProcessorContext,
@@ -29,6 +35,7 @@ from fanfold import (
     Reducer,
     Refused,
     RetryLater,
+    RunChanges,
     Unreachable,
     ValidationError,
     WaitTimeout,
@@ -80,7 +87,7 @@ def show(job: Job) -> None:
     assert_type(job.created_at, datetime)
     assert_type(job.errors, list[ErrorGroup])
     if job.state == "failed":
-        assert_type(job.error, Failure | None)
+        assert_type(job.error, JobFailure | None)
     if job.state is JobState.CANCELLED:
         assert_type(job.finished_at, datetime | None)
 
@@ -118,6 +125,35 @@ def blocking() -> list[object]:
         return [text, newest, client.child(job.id, 0), client.get(job.id, wait_seconds=5)]
 
 
+SLOWER: JobChanges = {"max_concurrency": 2, "labels": {"slow": "yes", "fast": None}}
+OTHERWISE: RunChanges = {"processor": "shout", "options": {"marks": 3}}
+
+
+def steered(client: Fanfold, job_id: str) -> list[object]:
+    assert_type(client.validate({"processor": "shout", "items": ["tea"]}), DryRun)
+    client.pause(job_id)
+    client.update(job_id, max_per_second=None, priority=1)
+    client.update(job_id, **SLOWER)
+    client.resume(job_id)
+    client.cancel_child(job_id, 3)
+    client.cancel(job_id, drain=True)
+    failed = list(client.failures(job_id))
+    assert_type(failed, list[FailedItem])
+    for one in failed:
+        assert_type(one.error, Failure | None)
+    text = b"".join(client.failure_bytes(job_id, format="csv"))
+    attempts = client.attempts(job_id, 3)
+    assert_type(attempts, Attempts)
+    assert_type(attempts.attempts, list[Attempt])
+    client.redrive(job_id, states=[ChildState.FAILED], indexes=range(3), corrections=failed)
+    client.redrive(job_id, corrections=[{"index": 0, "item": 1, "value": "tea"}], **OTHERWISE)
+    client.redrive(job_id, error_types={"OSError"}, retry={"max_attempts": 5})
+    client.resolve_child(job_id, 3, ["TEA!"])
+    client.release(job_id)
+    first = client.get(job_id, run=1)
+    return [text, first.error.rule if first.error else None, first.start_at]
+
+
 async def asynchronous() -> list[Any]:
     async with AsyncFanfold(URL) as client:
         job = await client.submit({"processor": "shout"}, items=async_numbers())
@@ -128,6 +164,9 @@ async def asynchronous() -> list[Any]:
             *[child async for child in client.results(job.id)],
             *[item async for item in client.items(job.id)],
             *[job async for job in client.jobs()],
+            *[failed async for failed in client.failures(job.id)],
+            await client.redrive(job.id, corrections=[], **OTHERWISE),
+            await client.update(job.id, **SLOWER),
         ]
 
 

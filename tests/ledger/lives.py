@@ -181,7 +181,7 @@ class Life:
         if what == "succeed":
             script = outcomes.succeeded(attempt, output)
             if not all(error.is_dropped for error in errors):
-                script = outcomes.succeeded_partially(attempt, output, BROKEN)
+                script = outcomes.succeeded_partially(attempt, BROKEN, output)
         elif what == "fail":
             script = outcomes.failed(attempt, BROKEN, output)
         elif what == "give up" and attempt.number > 1:

@@ -166,7 +166,7 @@ async def test_a_chunk_of_which_some_items_failed_keeps_what_the_others_gave(
 ) -> None:
     job_id, partial = await running(ledger, [3]), replace(PARTIAL, by_item=True)
     attempt = await begun(ledger, job_id)
-    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, partial, BROKEN))
+    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, BROKEN, partial))
     chunk = await chunk_of(ledger, job_id)
     assert (chunk.state, chunk.error) == (ChunkState.PARTIALLY_SUCCEEDED, BROKEN)
     assert (chunk.items_failed, chunk.by_item) == (1, True)
@@ -181,7 +181,7 @@ async def test_where_other_items_were_made_of_a_chunk_s_it_stands_and_falls_as_o
     made = ItemError(item=7, type="Broken", message="b", stage=1, is_derived=True)
     output = ChunkOutput(body=b"[1,null]", item_errors=(made,), by_item=False)
     attempt = await begun(ledger, job_id)
-    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, output, BROKEN))
+    await ours(ledger).work.record(outcomes.succeeded_partially(attempt, BROKEN, output))
     assert (await chunk_of(ledger, job_id)).items_failed == 3
     assert await output_of(ledger, job_id) == output
 

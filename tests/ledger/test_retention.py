@@ -9,6 +9,7 @@ from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import JobState
 from fanfold.ledger import outcomes, retention
 from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.database import Statement
 from fanfold.ledger.records import BlockRun, IdempotencyKey, now_ms
 from tests.ledger.jobs_recorded import begun, found, labelled, ours, record, running, succeed
 from tests.ledger.raw_sql import rows
@@ -17,6 +18,7 @@ LABELS = {"team": "data"}
 KEY = IdempotencyKey(key="mine", body_hash=b"1")
 OF_JOBS = (
     *(
+        "attempts",
         "block_runs",
         "chunks",
         "idempotency_keys",
@@ -44,6 +46,13 @@ async def finished(
     for index in range(len(sizes)):
         await succeed(ledger, job_id, index, body)
     await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
+    await ledger.database.write(
+        Statement(
+            "INSERT INTO attempts (job_id, idx, run, stage, number, state) "
+            "SELECT job_id, idx, 1, 0, 1, 'failed' FROM chunks WHERE job_id = ?",
+            (job_id,),
+        )
+    )
     return job_id
 
 
@@ -150,13 +159,13 @@ async def test_data_is_deleted_by_the_number_of_rows(
     monkeypatch.setattr(retention, "MAX_ROWS_A_STEP", 10)
     job_id = await finished(ledger, (1,) * 25)
     await ours(ledger).jobs.purge(job_id)
-    data = ("inputs", "results", "chunks")
+    data = ("inputs", "results", "attempts", "chunks")
 
     counts = [sum(left(ledger_url).get(table, 0) for table in data)]
     while await ledger.retention.delete_some():
         counts.append(sum(left(ledger_url).get(table, 0) for table in data))
 
-    assert counts[0] == 75
+    assert counts[0] == 100
     assert counts[-1] == 0
     assert all(before - after <= 10 for before, after in itertools.pairwise(counts))
     assert left(ledger_url) == {}

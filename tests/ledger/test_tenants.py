@@ -40,7 +40,7 @@ from tests.ledger.jobs_recorded import (
 ANOTHER = TenantId("another")
 TABLES = (
     *("jobs", "job_labels", "job_results", "job_counts", "idempotency_keys", "purges"),
-    *("chunks", "block_runs", "inputs", "results", "uploads", "received_chunks"),
+    *("chunks", "block_runs", "inputs", "results", "uploads", "received_chunks", "attempts"),
 )
 NEVER = Failure(type="NeverSealed", message="too late")
 ITEMS = [NewChunk(item_count=1, body=b"[1]")]
@@ -145,6 +145,7 @@ CALLS: dict[str, tuple[Call, object]] = {
     "chunks.batches": (lambda of, has: all_of(of.chunks.batches(has.running)), []),
     "chunks.items": (lambda of, has: of.chunks.items(has.running, 0), None),
     "chunks.data": (lambda of, has: found_data(of.chunks.data(has.running, items_wanted=9)), []),
+    "attempts.of_chunk": (lambda of, has: of.attempts.of_chunk(has.running, 0), None),
     "work.page": (lambda of, has: of.work.page(has.running, after=-1, limit=9), []),
     "work.offer_again": (lambda of, has: of.work.offer_again(has.running), None),
     "work.claim": (lambda of, has: of.work.claim(has.running, RUN, token=new_token()), None),

@@ -9,7 +9,8 @@ from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.contract.json_values import encode
 from fanfold.contract.names import DEFAULT_TENANT, JobId
 from fanfold.ledger.records import Attempt, ChunkOutput, ItemError
-from fanfold.workers.execution import Outcome, Task, execute
+from fanfold.workers.execution import Outcome, execute
+from fanfold.workers.item_run import Task
 from fanfold.workers.processor import Processor
 
 ENOUGH_SECONDS = 30.0

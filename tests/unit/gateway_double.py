@@ -65,7 +65,8 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
             self.rfile.readline()
             return b"".join(pieces)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the standard library's names
+        # The standard library's names.
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

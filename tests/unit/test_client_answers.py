@@ -24,7 +24,7 @@ def test_times_are_times_and_states_are_states() -> None:
     assert (job.state, job.is_finished) == ("succeeded", True)
 
 
-@pytest.mark.parametrize("state", ["hibernating", "waiting"])
+@pytest.mark.parametrize("state", ["hibernating", "skipped"])
 def test_a_state_of_a_later_release_is_its_text(state: str) -> None:
     job = Job.model_validate(a_job(state=state))
     assert (str(job.state), job.is_finished) == (state, False)
@@ -48,7 +48,13 @@ def test_what_was_answered_can_be_written_again_as_it_was() -> None:
 def test_what_an_earlier_release_leaves_out_has_a_default() -> None:
     job, child = Job.model_validate(a_job()), Child.model_validate(a_child(0))
     assert (job.options, job.item_key, job.chunks.partially_succeeded) == (None, None, 0)
-    assert child.traceback is None
+    assert (job.priority, job.on_failure, job.max_per_second, job.chunks.held) == (
+        3,
+        "record",
+        None,
+        0,
+    )
+    assert (child.traceback, child.run, child.resolved_by) == (None, 1, None)
 
 
 def test_partially_succeeded_chunks_are_finished() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.app.answers import csv_results
+from fanfold.app.answers import csv_table
 from fanfold.app.answers.csv_results import csv_rows
 from fanfold.contract.failures import Failure
 from fanfold.contract.json_values import encode
@@ -172,7 +172,7 @@ def test_keys_are_a_column_where_the_job_has_them() -> None:
 
 
 def test_fields_that_come_up_later_are_in_the_last_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_results, "SAMPLE_CHUNKS", 1)
+    monkeypatch.setattr(csv_table, "SAMPLE_CHUNKS", 1)
     rows = rows_of([child(0, [{"a": 1}]), child(1, [{"a": 2, "b": [None], "c": "x"}, 5])])
     assert rows[0] == ["index", "item", "state", "error", "a", "more"]
     assert rows[2][4] == "2"
@@ -181,7 +181,7 @@ def test_fields_that_come_up_later_are_in_the_last_column(monkeypatch: pytest.Mo
 
 
 def test_columns_are_bounded_and_nothing_beyond_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_results, "MAX_COLUMNS", 2)
+    monkeypatch.setattr(csv_table, "MAX_COLUMNS", 2)
     rows = rows_of([child(0, [{"a": 1, "b": 2, "c": 3}])])
     assert rows[0][4:] == ["a", "b", "more"]
     assert rows[1][4:] == ["1", "2", '{"c":3}']
@@ -228,7 +228,7 @@ def test_a_large_result_comes_in_parts() -> None:
         parts = csv_rows(given_child(), ["value"], item_key=None)
         return [part.count(b"\r\n") async for part in parts]
 
-    assert asyncio.run(sizes()) == [1] + [csv_results.ROWS_AT_ONCE] * 10
+    assert asyncio.run(sizes()) == [1] + [csv_table.ROWS_AT_ONCE] * 10
 
 
 @given(st.lists(st.dictionaries(storable_text, values, max_size=4), min_size=1, max_size=4))

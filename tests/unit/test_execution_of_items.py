@@ -13,7 +13,8 @@ from fanfold.contract.failures import Failure
 from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.ledger.records import ChunkOutput, ItemError
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
-from fanfold.workers.execution import End, Outcome, Task, not_executed
+from fanfold.workers.execution import End, Outcome, not_executed
+from fanfold.workers.item_run import Task
 from fanfold.workers.processor import Processor
 from tests.unit.attempted import an_attempt, attempted, outcome_of
 

@@ -73,7 +73,7 @@ def test_gzip_is_sent_where_it_is_asked_for(header: str | None, *, expected: boo
 def test_csv_is_sent_where_it_is_named_and_not_less_wanted(
     header: str | None, *, expected: bool
 ) -> None:
-    assert wants_csv(header) is expected
+    assert wants_csv(None, header) is expected
 
 
 def test_small_parts_are_put_together_and_none_is_lost() -> None:

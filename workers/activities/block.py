@@ -11,29 +11,29 @@ begun, and claims like any other.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
-import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from fanfold.contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK, JobId
+from fanfold.contract.names import BLOCK_SLOTS_RETURNED, RUN_BLOCK
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
-from fanfold.ledger.database import LedgerFailure
-from fanfold.ledger.jobs import Terms
+from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, NoAttempt
-from fanfold.ledger.work import Work
-from fanfold.workers.activities.lifeline import heartbeats
+from fanfold.workers.activities.block_run import RunningBlock
+from fanfold.workers.activities.lifeline import LOOK_SECONDS, heartbeats
+from fanfold.workers.activities.pacer import Pacer
 from fanfold.workers.attempts import Attempts, Ending, NoSuchJob, persistently
 from fanfold.workers.worker_slots import WorkerSlots
 
@@ -43,103 +43,10 @@ _log = logging.getLogger("fanfold.worker")
 _LOOK_AGAIN_SECONDS = 2.0
 # While chunks may be claimed and others are quicker.
 _SHORTEST_LOOK_SECONDS = 0.005
-# A block makes way once it has run for so many of its own chunks, but not before its time.
-_CHUNKS_BEFORE_MAKING_WAY = 20
 # Lanes that end at about the same time give their slots back together.
 _GATHERING_SECONDS = 1.0
 _TOKEN_BITS = 62
-
-
-@dataclass(slots=True)
-class _Run:
-    """What the lanes of a block share."""
-
-    given: BlockInput
-    terms: Terms
-    this: BlockRun
-    work: Work
-    started: float = field(default_factory=time.monotonic)
-    chunks_run: int = 0
-    seconds: float = 0.0
-    is_over: bool = False
-    """Whether no further chunk may start: the job is cancelled, say."""
-    is_making_way: bool = False
-    is_tolerance_exceeded: bool = False
-    defect: Exception | None = None
-    """What ended the block though the ledger and the job's code did all they should."""
-    more_in_seconds: float | None = None
-    highest_claimed: int = -1
-    parked: list[asyncio.Future[None]] = field(default_factory=list)
-    """Lanes that found nothing to claim."""
-    has_parked: asyncio.Event = field(default_factory=asyncio.Event)
-    lanes_ended: int = 0
-    lane_ended: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting_lanes: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Those that wait for something that may take long."""
-
-    @property
-    def job_id(self) -> JobId:
-        return self.given.job.id
-
-    @property
-    def is_going(self) -> bool:
-        """Whether a lane may claim another chunk."""
-        return not (self.is_over or self.is_making_way or activity.is_worker_shutdown())
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no lane runs anything."""
-        return len(self.parked) + self.lanes_ended == self.given.lanes
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """While this lane waits for something that the end of the block ends too.
-
-        What it writes to the ledger is never broken off: it would not know what it holds.
-        """
-        lane = asyncio.current_task()
-        assert lane is not None  # noqa: S101 - lanes are tasks
-        self.waiting_lanes.add(lane)
-        try:
-            yield
-        finally:
-            self.waiting_lanes.discard(lane)
-
-    def end(self) -> None:
-        """Start no further chunk, and break off those that run."""
-        self.is_over = True
-        for lane in self.waiting_lanes:
-            lane.cancel()
-        self.wake(len(self.parked))
-
-    def break_down(self, defect: Exception) -> None:
-        """End because of an error that nobody foresaw."""
-        self.defect = self.defect or defect
-        self.end()
-
-    async def park(self) -> None:
-        """Wait until there may be something to claim, or nothing any more."""
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.parked.append(woken)
-        self.has_parked.set()
-        await woken
-
-    def wake(self, count: int) -> None:
-        """Let so many parked lanes look again."""
-        for woken in self.parked[:count]:
-            woken.set_result(None)
-        del self.parked[:count]
-
-    def note(self, ending: Ending) -> None:
-        """Keep how long the chunk took; a block that has run long enough makes way."""
-        self.chunks_run += 1
-        self.seconds += ending.seconds
-        long_enough = max(
-            self.given.seconds, _CHUNKS_BEFORE_MAKING_WAY * self.seconds / self.chunks_run
-        )
-        if time.monotonic() - self.started > long_enough:
-            self.is_making_way = True
-            self.wake(len(self.parked))
+_RESTING = (JobState.PAUSED, JobState.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +82,16 @@ class BlockActivities:
         this = BlockRun(block=given.block, number=activity.info().attempt)
         if this.number > 1:
             await work.take_over(given.job.id, this)
-        run = _Run(given, terms, this, work)
-        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.lanes)))
-        async with heartbeats(), _beside(self._look_out(run)), _beside(self._return_slots(run)):
+        run = RunningBlock(given, terms, this, work)
+        pacer = Pacer(self._ledger.of(given.job.tenant).pacing, given.job.id)
+        lanes = asyncio.gather(*(self._lane(run, pacer) for _ in range(given.lanes)))
+        async with (
+            heartbeats(),
+            _beside(self._look_out(run)),
+            _beside(self._keep_watch(run)),
+            _beside(self._return_slots(run)),
+            _beside(pacer.run()),
+        ):
             try:
                 await asyncio.shield(lanes)
             except asyncio.CancelledError:
@@ -187,21 +101,30 @@ class BlockActivities:
                     raise
         if run.defect is not None:
             raise run.defect
-        if run.is_making_way or activity.is_worker_shutdown():
+        if run.is_making_way or run.is_narrowed or activity.is_worker_shutdown():
             run.more_in_seconds = 0.0
         return BlockOutcome(
             more_in_seconds=run.more_in_seconds,
             is_tolerance_exceeded=run.is_tolerance_exceeded,
+            is_refused=run.is_refused,
         )
 
-    async def _lane(self, run: _Run) -> None:
+    async def _lane(self, run: RunningBlock, pacer: Pacer) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: _Unrecorded | None = None
         try:
-            while run.is_going:
+            while run.is_going and not run.has_lane_too_many:
+                if run.terms.controls.max_per_second is not None:
+                    # What is done must not wait with this lane.
+                    await self._record(run, unrecorded)
+                    unrecorded = None
                 try:
                     with run.interruptible():
-                        await self._slots.take()
+                        if run.terms.controls.max_per_second is not None:
+                            await pacer.turn()
+                            if not run.is_going:
+                                break
+                        await self._slots.take(run.job_id, run.terms.controls.priority)
                 except asyncio.CancelledError:
                     break
                 try:
@@ -225,23 +148,31 @@ class BlockActivities:
             run.lane_ended.set()
             run.has_parked.set()  # perhaps nobody is busy any more
 
-    async def _claim(self, run: _Run, unrecorded: _Unrecorded | None) -> Attempt | None:
+    async def _claim(self, run: RunningBlock, unrecorded: _Unrecorded | None) -> Attempt | None:
         token, above = secrets.randbits(_TOKEN_BITS), run.highest_claimed
         after = unrecorded.script if unrecorded is not None else ()
         claim = run.work.claim
         try:
             claimed = await persistently(
-                claim, run.job_id, run.this, token=token, above=above, after=after
+                claim,
+                run.job_id,
+                run.this,
+                token=token,
+                above=above,
+                after=after,
+                job_run=run.given.job.run,
             )
         except LedgerFailure:
             # One of the two is refused; alone each tells whether it is it.
             await self._record(run, unrecorded)
-            claimed = await persistently(claim, run.job_id, run.this, token=token, above=above)
+            claimed = await persistently(
+                claim, run.job_id, run.this, token=token, above=above, job_run=run.given.job.run
+            )
         # From the first on again where there are none: some may have been handed back.
         run.highest_claimed = claimed.index if claimed is not None else -1
         return claimed
 
-    async def _run_chunk(self, run: _Run, attempt: Attempt) -> _Unrecorded | None:
+    async def _run_chunk(self, run: RunningBlock, attempt: Attempt) -> _Unrecorded | None:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
         while True:
             ending = await self._run(run, attempt)
@@ -258,13 +189,15 @@ class BlockActivities:
         if run.terms.controls.tolerated_failures is None:
             return unrecorded
         await self._record(run, unrecorded)
-        if await persistently(self._attempts.is_tolerance_exceeded, run.given.job, run.terms):
-            run.is_over = run.is_tolerance_exceeded = True
-            run.wake(len(run.parked))
+        if await persistently(
+            self._attempts.is_tolerance_exceeded, run.given.job, run.terms, index=attempt.index
+        ):
+            run.is_tolerance_exceeded = True
+            run.stop()
         return None
 
     async def _begin_next_stage(
-        self, run: _Run, attempt: Attempt, ending: Ending
+        self, run: RunningBlock, attempt: Attempt, ending: Ending
     ) -> Attempt | None:
         """The attempt at the stage after the one that is done; None where there is to be none."""
         try:
@@ -276,42 +209,49 @@ class BlockActivities:
                 token=secrets.randbits(_TOKEN_BITS),
                 within=run.this,
                 after=ending.script,
+                job_run=run.given.job.run,
             )
         except LedgerFailure:
             await self._record(run, _Unrecorded(attempt, ending.script))
             raise
         if isinstance(begun, Attempt):
             return begun
-        # The job is over, the block was taken over, or the chunk was.
+        # The job is paused or over, the block was taken over, or the chunk was.
         if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
-            run.end()
+            await self._look(run)
         return None
 
-    async def _run(self, run: _Run, attempt: Attempt) -> Ending | None:
+    async def _run(self, run: RunningBlock, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
         if attempt.revision > run.terms.revision:
             run.terms = await persistently(
                 self._attempts.terms, run.given.job, revision=attempt.revision
             )
         try:
-            if not run.is_over:
-                with run.interruptible():
+            if not run.is_broken_off:
+                with run.running_chunk(attempt.index):
                     return await self._attempts.run(attempt, run.terms)
         except asyncio.CancelledError:
-            pass
+            if attempt.index in run.cancelled:
+                run.cancelled.discard(attempt.index)
+                lane = asyncio.current_task()
+                assert lane is not None  # noqa: S101 - lanes are tasks
+                lane.uncancel()
+                await self._record(run, _Unrecorded(attempt, outcomes.cancelled(attempt)))
+                return None
         # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
             await self._record(run, _Unrecorded(attempt, outcomes.handed_back(attempt)))
         return None
 
-    async def _look_out(self, run: _Run) -> None:
+    async def _look_out(self, run: RunningBlock) -> None:
         """Wake parked lanes when there is something for them; end the block when there is not."""
         try:
             await self._watch_over_parked(run)
         except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
             run.break_down(error)
 
-    async def _watch_over_parked(self, run: _Run) -> None:
+    async def _watch_over_parked(self, run: RunningBlock) -> None:
         while not run.is_over:
             run.has_parked.clear()
             if not run.parked:
@@ -322,8 +262,8 @@ class BlockActivities:
             )
             wait = _LOOK_AGAIN_SECONDS
             if outlook.job_state is not JobState.RUNNING:
-                run.end()
-                return
+                await self._look(run)
+                continue
             if outlook.ready:
                 run.wake(outlook.ready)
                 wait = _SHORTEST_LOOK_SECONDS
@@ -351,8 +291,39 @@ class BlockActivities:
             except TimeoutError:
                 continue
 
-    async def _return_slots(self, run: _Run) -> None:
-        """Of a block that makes way, give back the slots of lanes that ended before the last."""
+    async def _keep_watch(self, run: RunningBlock) -> None:
+        """Hear, again and again, of what clients have changed and cancelled."""
+        while not run.is_over:
+            await asyncio.sleep(LOOK_SECONDS)
+            # Where the ledger is away, the next look finds it.
+            with contextlib.suppress(LedgerUnavailable):
+                await self._look(run)
+
+    async def _look(self, run: RunningBlock) -> None:
+        ledger = self._ledger.of(run.given.job.tenant)
+        standing = await ledger.watch.standing(run.job_id, run.this)
+        is_going = standing.job_state is JobState.RUNNING
+        lets_finish = standing.job_state in _RESTING or standing.is_draining
+        if standing.run != run.given.job.run or not (is_going or lets_finish):
+            run.end()
+            return
+        if not is_going:
+            run.is_refused = standing.job_state in _RESTING
+            run.stop()
+        if standing.lanes is not None:
+            run.narrow(standing.lanes)
+        if standing.revision > run.terms.revision:
+            run.terms = await self._attempts.terms(run.given.job, revision=standing.revision)
+        if standing.cancelled:
+            run.break_off(standing.cancelled)
+            # Perhaps one was just about to be tried again.
+            await ledger.closing.cancel_children(run.job_id)
+
+    async def _return_slots(self, run: RunningBlock) -> None:
+        """Give back the slots of lanes that ended before the last one of the block.
+
+        Of one that makes way, or has too many lanes.
+        """
         info, returned = activity.info(), 0
         assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
         starter = activity.client().get_workflow_handle(
@@ -361,7 +332,7 @@ class BlockActivities:
         while True:
             await run.lane_ended.wait()
             run.lane_ended.clear()
-            if not run.is_making_way:
+            if not (run.is_making_way or run.is_narrowed):
                 continue
             await asyncio.sleep(_GATHERING_SECONDS)
             ended = run.lanes_ended - returned
@@ -374,7 +345,7 @@ class BlockActivities:
                 # They come back with the end of the block.
                 _log.debug("slots of a block were not given back early: %s", error)
 
-    async def _record(self, run: _Run, unrecorded: _Unrecorded | None) -> None:
+    async def _record(self, run: RunningBlock, unrecorded: _Unrecorded | None) -> None:
         if unrecorded is not None:
             await self._attempts.record(run.work, unrecorded.attempt, unrecorded.script)
 

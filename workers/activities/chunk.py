@@ -14,7 +14,13 @@ from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.records import Attempt, NoAttempt
-from fanfold.workers.activities.lifeline import ended_with_the_worker, handed_over, heartbeats
+from fanfold.ledger.transitions import OPEN_CHUNK
+from fanfold.workers.activities.lifeline import (
+    ChildWatch,
+    ended_with_the_worker,
+    handed_over,
+    heartbeats,
+)
 from fanfold.workers.attempts import Attempts, NoSuchJob, persistently
 
 # A chunk that is due so soon is waited for here: its workflow was started a little early,
@@ -60,6 +66,8 @@ class ChunkActivities:
                 if (
                     outcome.state is not ChunkState.PENDING
                     or outcome.retry_seconds > WAITED_FOR_SECONDS
+                    # Its next start needs a turn, which the parent takes.
+                    or terms.controls.max_per_second is not None
                 ):
                     return outcome
 
@@ -74,6 +82,7 @@ class ChunkActivities:
                 given.stage,
                 token=secrets.randbits(_TOKEN_BITS),
                 is_due=is_due,
+                job_run=given.job.run,
             )
             if begun is None:
                 raise ApplicationError(
@@ -94,19 +103,23 @@ class ChunkActivities:
             return begun
 
     async def _run(self, attempt: Attempt, given: StageInput, terms: Terms) -> ChunkOutcome:
+        work = self._ledger.of(given.job.tenant).work
+        watch = ChildWatch(self._ledger.of(given.job.tenant).watch, given.job.id, given.index)
         try:
-            async with ended_with_the_worker(self._shutdown_grace_seconds):
+            async with watch, ended_with_the_worker(self._shutdown_grace_seconds):
                 ending = await self._attempts.run(attempt, terms)
         except asyncio.CancelledError:
+            if watch.has_ended_it():
+                await self._attempts.record(work, attempt, outcomes.cancelled(attempt))
+                return ChunkOutcome(state=ChunkState.CANCELLED)
             if activity.is_worker_shutdown():
-                work = self._ledger.of(given.job.tenant).work
                 await self._attempts.record(work, attempt, outcomes.handed_back(attempt))
                 raise handed_over() from None
             raise
-        refused = await self._attempts.record(
-            self._ledger.of(given.job.tenant).work, attempt, ending.script
+        refused = await self._attempts.record(work, attempt, ending.script)
+        is_exceeded = await persistently(
+            self._attempts.is_tolerance_exceeded, given.job, terms, index=given.index
         )
-        is_exceeded = await persistently(self._attempts.is_tolerance_exceeded, given.job, terms)
         final = refused or (ending.failure if ending.state is ChunkState.FAILED else None)
         if final is not None:
             raise _recorded(final, is_tolerance_exceeded=is_exceeded)
@@ -125,8 +138,10 @@ def _answer_without_running(found: NoAttempt, given: StageInput) -> ChunkOutcome
         raise _recorded(found.error)
     if found.stage > given.stage:
         return ChunkOutcome(state=ChunkState.SUCCEEDED)
-    if found.chunk_state in WITH_RESULT:
+    if found.chunk_state in WITH_RESULT or found.chunk_state is ChunkState.HELD:
         return ChunkOutcome(state=found.chunk_state)
+    if found.job_state is JobState.PAUSED and found.chunk_state in OPEN_CHUNK:
+        return ChunkOutcome(state=ChunkState.PENDING, is_refused=True, stage=given.stage)
     if found.job_state is JobState.RUNNING and found.due_in_seconds > 0:
         return ChunkOutcome(
             state=ChunkState.PENDING, retry_seconds=found.due_in_seconds, stage=given.stage

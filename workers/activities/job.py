@@ -5,14 +5,35 @@ from collections.abc import Mapping
 from temporalio import activity
 
 from fanfold.contract.failures import Failure, FailureType
-from fanfold.contract.job_spec import Controls
-from fanfold.contract.names import CLOSE_JOB, OPEN_JOB, PLAN_PAGE, RECORD_LOST, JobId
+from fanfold.contract.names import (
+    CLOSE_JOB,
+    LOOK_AT_JOB,
+    NARROW_BLOCKS,
+    OPEN_JOB,
+    PLAN_PAGE,
+    RECORD_LOST,
+    TAKE_TURNS,
+    JobId,
+)
 from fanfold.contract.plan import ranges_of
 from fanfold.contract.states import WITH_RESULT, JobState
-from fanfold.contract.wire import ClosedJob, CloseJob, LostChunks, OpenedJob, Page, PageInput
+from fanfold.contract.wire import (
+    ClosedJob,
+    CloseJob,
+    JobRef,
+    JobTerms,
+    LostChunks,
+    NarrowedBlocks,
+    OpenedJob,
+    Page,
+    PageInput,
+    Turns,
+    TurnsInput,
+)
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.connect import Ledger
-from fanfold.ledger.records import ChunkCounts
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.records import ChunkCounts, Stop, now_ms
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.fold import Fold, FoldFailed
 from fanfold.workers.processor import ReducerType
@@ -36,12 +57,54 @@ class JobActivities:
         It may not run where it was cancelled meanwhile. Where it was running already, a
         workflow before this one was closed outside Fanfold, or replaced.
         """
-        was_pending, state = await self._ledger.of(given.job.tenant).jobs.open(given.job.id)
+        ledger = self._ledger.of(given.job.tenant)
+        was_pending, state = await ledger.jobs.open(given.job.id, given.job.run)
+        nothing = Page(ranges=[], is_last=True)
+        if state is JobState.PAUSED:
+            return OpenedJob(may_run=True, page=nothing, is_resting=True)
+        if state is JobState.WAITING:
+            # Only held chunks are left: that is found out by closing it.
+            return OpenedJob(may_run=True, page=nothing, terms=await self.look_at_job(given.job))
         if state is not JobState.RUNNING:
-            return OpenedJob(may_run=False, page=Page(ranges=[], is_last=True))
+            return OpenedJob(may_run=False, page=nothing)
         if not was_pending:
-            await self._ledger.of(given.job.tenant).work.offer_again(given.job.id)
-        return OpenedJob(may_run=True, page=await self.plan_page(given))
+            await ledger.work.offer_again(given.job.id)
+        return OpenedJob(
+            may_run=True,
+            page=await self.plan_page(given),
+            terms=await self.look_at_job(given.job),
+        )
+
+    @activity.defn(name=LOOK_AT_JOB)
+    async def look_at_job(self, job: JobRef) -> JobTerms:
+        """What the job's workflow goes by, which controls may have changed."""
+        ledger = self._ledger.of(job.tenant)
+        await ledger.closing.cancel_children(job.id)
+        terms = await ledger.jobs.terms(job.id)
+        if terms is None or terms.run != job.run:
+            return JobTerms(max_concurrency=1, is_over=True)
+        return JobTerms(
+            max_concurrency=terms.controls.max_concurrency,
+            is_paced=terms.controls.max_per_second is not None,
+            deadline_in_seconds=terms.deadline_in_seconds,
+            priority=terms.controls.priority,
+            is_over=terms.is_draining or not await ledger.watch.has_open_chunks(job.id),
+        )
+
+    @activity.defn(name=NARROW_BLOCKS)
+    async def narrow_blocks(self, given: NarrowedBlocks) -> None:
+        """Let blocks have fewer lanes; they find it in the ledger."""
+        watch = self._ledger.of(given.job.tenant).watch
+        await watch.narrow_blocks(given.job.id, dict(given.lanes))
+
+    @activity.defn(name=TAKE_TURNS)
+    async def take_turns(self, given: TurnsInput) -> Turns:
+        """The job's next turns to start chunks."""
+        pacing = self._ledger.of(given.job.tenant).pacing
+        turns = await pacing.take_turns(given.job.id, given.wanted)
+        if turns is None:
+            return Turns(in_seconds=[], is_unlimited=True)
+        return Turns(in_seconds=turns.in_seconds, more_in_seconds=turns.more_in_seconds)
 
     @activity.defn(name=PLAN_PAGE)
     async def plan_page(self, given: PageInput) -> Page:
@@ -69,21 +132,31 @@ class JobActivities:
         terms = await ledger.jobs.terms(job_id)
         if terms is None:
             return ClosedJob(state=JobState.FAILED)
+        if terms.run != given.job.run or terms.state.is_terminal:
+            # Closed before, by a call whose answer was lost; and perhaps redriven since.
+            return ClosedJob(state=terms.state)
         # Cancelled meanwhile, which the workflow may not have heard yet.
-        is_cancelled = given.is_cancelled or (
-            await ledger.jobs.state(job_id) is JobState.CANCELLING
-        )
-        if is_cancelled or given.is_tolerance_exceeded:
+        is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
+        is_stopped = given.is_tolerance_exceeded or given.is_deadline_exceeded
+        if is_cancelled or is_stopped:
             counts = await ledger.closing.settle(job_id)
         else:
             counts = await ledger.closing.counts(job_id)
-            if left := counts.pending + counts.running:
-                return await self._reopened(given, left)
+            if (not_yet := await self._not_yet(given, terms, counts)) is not None:
+                return not_yet
+            if counts.held:
+                counts = await ledger.closing.counts(job_id)
+        stop = await self._stop(given, terms, counts)
         state, error = verdict(
             counts,
-            terms.controls,
             is_cancelled=is_cancelled,
-            is_tolerance_exceeded=given.is_tolerance_exceeded,
+            stop=stop,
+            deadline_seconds=(
+                terms.controls.deadline_seconds if given.is_deadline_exceeded else None
+            ),
+            lost=await ledger.closing.cancelled_by_nobody(job_id, terms.run)
+            if counts.cancelled
+            else 0,
         )
         result: bytes | None = None
         reducer = terms.spec.reducer
@@ -93,8 +166,61 @@ class JobActivities:
                 result = await self._fold(ledger.chunks, job_id, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        await ledger.closing.close(job_id, state, error=error, result=result)
-        return ClosedJob(state=state)
+        if await ledger.closing.close(
+            job_id, state, error=error, result=result, stop=stop, run=terms.run
+        ):
+            return ClosedJob(state=state)
+        # It was paused in between, say: it is looked at again.
+        return await self.close_job(given)
+
+    async def _not_yet(
+        self, given: CloseJob, terms: Terms, counts: ChunkCounts
+    ) -> ClosedJob | None:
+        """What is to be done or waited for first; None where the job may end."""
+        ledger = self._ledger.of(given.job.tenant)
+        if terms.state is JobState.PAUSED:
+            # All that the workflow had started has ended.
+            await ledger.work.offer_again(given.job.id)
+            return ClosedJob(state=None, is_resting=True)
+        if counts.open:
+            await ledger.closing.cancel_children(given.job.id)
+            return await self._reopened(given, counts.open)
+        return await self._waiting(given, terms) if counts.held else None
+
+    async def _waiting(self, given: CloseJob, terms: Terms) -> ClosedJob | None:
+        """Let the job wait with what is held; None where that is given up."""
+        ledger = self._ledger.of(given.job.tenant)
+        since, limit = await ledger.closing.wait(given.job.id), terms.spec.hold_timeout_seconds
+        if since is None:  # resolved, or cancelled, just now
+            return await self.close_job(given)
+        if limit is None:
+            return ClosedJob(state=None, is_resting=True)
+        left = limit - (now_ms() - since) / 1000
+        if left > 0:
+            return ClosedJob(state=None, is_resting=True, again_in_seconds=left)
+        await ledger.steering.release(given.job.id)
+        return None
+
+    async def _stop(self, given: CloseJob, terms: Terms, counts: ChunkCounts) -> Stop | None:
+        """The rule of its tolerance that the job is past, and at which chunk that was noted."""
+        if given.is_deadline_exceeded:
+            return None
+        ledger = self._ledger.of(given.job.tenant)
+        if given.is_tolerance_exceeded:
+            noted = await ledger.closing.stopped_by(given.job.id)
+            if noted is not None:
+                return noted
+        tolerance = terms.controls.tolerated_failures
+        if tolerance is None:
+            return None
+        *_, in_a_row = await ledger.jobs.outcome_counts(given.job.id)
+        rule = tolerance.exceeded_rule(
+            succeeded=counts.items_succeeded,
+            failed=counts.items_at_fault,
+            in_a_row=in_a_row,
+            final=True,
+        )
+        return Stop(rule, None) if rule is not None else None
 
     async def _reopened(self, given: CloseJob, left: int) -> ClosedJob:
         """All that the job's workflow started has ended: what still runs was lost on the way."""
@@ -116,26 +242,40 @@ class JobActivities:
 
 
 def verdict(
-    counts: ChunkCounts, controls: Controls, *, is_cancelled: bool, is_tolerance_exceeded: bool
+    counts: ChunkCounts,
+    *,
+    is_cancelled: bool,
+    stop: Stop | None = None,
+    deadline_seconds: float | None = None,
+    lost: int = 0,
 ) -> tuple[JobState, Failure | None]:
-    """The terminal state that final counts mean, and why, where the job failed."""
+    """The terminal state that final counts mean, and why, where the job failed.
+
+    `deadline_seconds` is that of a job that is past it. `lost` is how many chunks were cancelled
+    though neither they nor the job were.
+    """
     if is_cancelled:
         return JobState.CANCELLED, None
     failed, succeeded = counts.items_at_fault, counts.items_succeeded
-    tolerance = controls.tolerated_failures
-    if is_tolerance_exceeded or (
-        tolerance is not None
-        and tolerance.is_exceeded(succeeded=succeeded, failed=failed, final=True)
-    ):
-        message = f"{failed} of {failed + succeeded} items failed, more than the job tolerates"
+    if deadline_seconds is not None:
+        message = f"the job did not finish within {deadline_seconds:g} seconds"
+        return JobState.FAILED, Failure(type=FailureType.DEADLINE_EXCEEDED, message=message)
+    if stop is not None:
+        message = (
+            f"{failed} of {failed + succeeded} items failed, more than the job tolerates: "
+            f"tolerated_failures.{stop.rule}"
+        )
+        if stop.index is not None:
+            message += f", at chunk {stop.index}"
         return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
-    if counts.cancelled:
+    if lost:
         # Whoever did that took the job's workflow for closed: it must not pass for success.
-        message = f"{counts.cancelled} chunks were cancelled, though the job was not"
+        message = f"{lost} chunks were cancelled, though the job was not"
         return JobState.FAILED, Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
-    if not (counts.failed or counts.partially_succeeded):
-        return JobState.SUCCEEDED, None
-    if succeeded == 0:
+    did_not_succeed = counts.failed or counts.partially_succeeded or counts.cancelled
+    if did_not_succeed and succeeded == 0:
         message = f"none of {failed} items succeeded"
+        if counts.cancelled:
+            message = f"no item succeeded; {failed} failed, {counts.cancelled} chunks are cancelled"
         return JobState.FAILED, Failure(type=FailureType.ALL_ITEMS_FAILED, message=message)
-    return JobState.PARTIALLY_SUCCEEDED, None
+    return (JobState.PARTIALLY_SUCCEEDED if did_not_succeed else JobState.SUCCEEDED), None

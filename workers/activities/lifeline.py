@@ -1,6 +1,7 @@
 """What ties a running activity to its server and to its worker: beats, and a timely end."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,7 +9,13 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from fanfold.contract.names import JobId
 from fanfold.contract.plan import HEARTBEAT_INTERVAL
+from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.watch import Watch
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether what runs is still wanted."""
 
 
 @asynccontextmanager
@@ -51,6 +58,44 @@ async def ended_with_the_worker(grace_seconds: float) -> AsyncIterator[None]:
         yield
     finally:
         ending.cancel()
+
+
+class ChildWatch:
+    """While it is entered: ends what its task does once a client has cancelled the chunk."""
+
+    def __init__(self, watch: Watch, job_id: JobId, index: int) -> None:
+        """Watch over this chunk."""
+        self._watch = watch
+        self._job_id = job_id
+        self._index = index
+        self._is_cancelled = False
+
+    async def __aenter__(self) -> None:
+        """Begin to look, a second from now, again and again."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - activities are tasks
+        self._task = task
+        self._looking = asyncio.create_task(self._look())
+
+    async def __aexit__(self, *_: object) -> None:
+        """Look no more."""
+        self._looking.cancel()
+
+    def has_ended_it(self) -> bool:
+        """Whether it was this watch that cancelled the task, which then goes on."""
+        if self._is_cancelled:
+            self._task.uncancel()
+        return self._is_cancelled
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            # Where the ledger is away, the next look finds it.
+            with contextlib.suppress(LedgerUnavailable):
+                if await self._watch.is_child_cancelled(self._job_id, self._index):
+                    self._is_cancelled = True
+                    self._task.cancel()
+                    return
 
 
 def handed_over() -> ApplicationError:

@@ -9,7 +9,12 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from fanfold.contract.names import CHUNK_WORKFLOW, chunk_task_queue, chunk_workflow_id
+    from fanfold.contract.names import (
+        CHUNK_WORKFLOW,
+        TAKE_TURNS,
+        chunk_task_queue,
+        chunk_workflow_id,
+    )
     from fanfold.contract.plan import Tuning
     from fanfold.contract.states import WITH_RESULT, ChunkState
     from fanfold.contract.wire import (
@@ -20,13 +25,23 @@ with workflow.unsafe.imports_passed_through():
         JobRef,
         Pace,
         StagePlan,
+        Turns,
+        TurnsInput,
     )
-    from fanfold.workers.workflows.calls import details_of, record_lost, start_child
+    from fanfold.workers.workflows.calls import (
+        LEDGER_RETRY,
+        LEDGER_TIMEOUT,
+        details_of,
+        record_lost,
+        start_child,
+    )
     from fanfold.workers.workflows.window import Running, Window
 
 # A child takes some tens of milliseconds to start: with this lead its attempt begins on
 # time. The activity waits for what is left.
 _START_LEAD_SECONDS = 0.05
+# Each timer is two events of the history.
+_TURNS_TOGETHER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +70,19 @@ class Children:
         window: Window,
         *,
         is_going: Callable[[], bool],
+        is_paced: Callable[[], bool],
+        is_cancelled: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
+        on_refused: Callable[[], None],
+        before_turn: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Go on at the pace of the chunks before, where there were some.
 
-        `is_going` is asked before each start, `on_turn` called whenever all that can be
-        started has been.
+        `is_going` is asked before each start, and `is_paced`, whether it needs a turn.
+        `is_cancelled` says whether children are being told to stop. `before_turn` and
+        `on_turn` are called before all is started that can be, and after it. `on_refused` is
+        called where a child found its job paused.
         """
         self._job = job
         self._stages = stages
@@ -70,10 +91,16 @@ class Children:
         self._window = window
         self._is_going = is_going
         self._on_tolerance_exceeded = on_tolerance_exceeded
+        self._is_paced = is_paced
+        self._is_cancelled = is_cancelled
+        self._on_refused = on_refused
+        self._before_turn = before_turn
         self._on_turn = on_turn
         self._running = Running()
         self._ready: deque[_Chunk] = deque()
         self._sleeping: dict[float, list[_Chunk]] = {}
+        self._turns = 0
+        self._is_taking_turns = False
 
     @property
     def pace(self) -> Pace:
@@ -96,8 +123,9 @@ class Children:
         """
         self._ready.extend(_Chunk(index) for index in indexes)
         while True:
+            self._before_turn()
             is_going = self._is_going()
-            while is_going and self._ready and self._window.free:
+            while is_going and self._ready and self._window.free and self._has_turn():
                 chunk = self._ready.popleft()
                 self._window.lend(chunk.index, 1)
                 self._running.start(self._run_chunk(chunk))
@@ -106,6 +134,41 @@ class Children:
                 break
             await self._running.wait()
         await self._running.cancel()  # timers of what may not be started any more
+
+    def _has_turn(self) -> bool:
+        """Whether the next chunk may start now; if not, its turn is asked for."""
+        if not self._is_paced():
+            return True
+        if self._turns:
+            self._turns -= 1
+            return True
+        if not self._is_taking_turns:
+            self._is_taking_turns = True
+            self._running.start(self._take_turns(min(len(self._ready), self._window.free)))
+        return False
+
+    async def _take_turns(self, wanted: int) -> None:
+        try:
+            turns: Turns = await workflow.execute_local_activity(
+                TAKE_TURNS,
+                TurnsInput(job=self._job, wanted=wanted),
+                result_type=Turns,
+                start_to_close_timeout=LEDGER_TIMEOUT,
+                retry_policy=LEDGER_RETRY,
+            )
+            if turns.is_unlimited:
+                self._turns = wanted
+            waited = 0.0
+            for seconds in turns.in_seconds:
+                if seconds > waited + _TURNS_TOGETHER_SECONDS:
+                    await asyncio.sleep(seconds - waited)
+                    waited = seconds
+                self._turns += 1
+                self._running.changed()
+            if not turns.in_seconds and turns.more_in_seconds:
+                await asyncio.sleep(turns.more_in_seconds)
+        finally:
+            self._is_taking_turns = False
 
     async def _run_chunk(self, chunk: _Chunk) -> None:
         try:
@@ -116,7 +179,9 @@ class Children:
             return
         if outcome.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
-        if outcome.state in WITH_RESULT:
+        if outcome.is_refused:
+            self._on_refused()
+        elif outcome.state in WITH_RESULT:
             is_quick = outcome.seconds <= self._tuning.quick_seconds
             self._quick_streak = self._quick_streak + 1 if is_quick else 0
         elif outcome.state is ChunkState.PENDING:
@@ -150,7 +215,7 @@ class Children:
                 self._on_tolerance_exceeded()
             # Of a job being cancelled, whatever has no outcome is cancelled: also a chunk
             # whose attempt broke while it was told to stop.
-            if RECORDED not in details and workflow.cancellation_reason() is None:
+            if RECORDED not in details and not self._is_cancelled():
                 await record_lost(self._job, error, index=chunk.index)
             return None
         return outcome

@@ -1,6 +1,7 @@
 """The parent workflow: open, walk until the ledger has no work left, fold, close."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
@@ -9,8 +10,10 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.contract.job_spec import Execution
     from fanfold.contract.names import (
         BLOCK_SLOTS_RETURNED,
+        CHANGED,
         CLOSE_JOB,
         JOB_WORKFLOW,
+        LOOK_AT_JOB,
         OPEN_JOB,
         SLOTS_RETURNED,
         STOP,
@@ -21,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         ClosedJob,
         CloseJob,
         JobInput,
+        JobTerms,
         LostChunks,
         OpenedJob,
         Page,
@@ -56,9 +60,21 @@ class JobWorkflow:
         self._job = job
         self._window = Window(job.max_concurrency)
         self._is_stopped = False
+        self._is_over = False
+        self._is_paced = False
+        self._was_refused = False
+        self._is_deadline_exceeded = False
+        self._is_changed = asyncio.Event()
+        self._is_woken = asyncio.Event()
+        self._walking: asyncio.Task[str | None] | None = None
+        self._deadline: asyncio.Task[None] | None = None
         self._pace = job.pace
         self._shards = Shards(
-            job, self._window, is_going=self._is_going, on_tolerance_exceeded=self.stop
+            job,
+            self._window,
+            is_going=self._is_going,
+            on_tolerance_exceeded=self.stop,
+            on_refused=self._refused,
         )
         self._chunks: Children | Blocks | None = None
 
@@ -66,14 +82,16 @@ class JobWorkflow:
     async def run(self, _job: JobInput) -> str:
         """The state the job ended in."""
         is_cancelled = False
+        state: str | None = None
+        listening = asyncio.ensure_future(self._listen())
         try:
             if self._job.replaced_run is not None:
                 await end_replaced(self._job.job, self._job.replaced_run)
             page = await self._open()
-            state = await self._walk(page)
+            self._walking = asyncio.ensure_future(self._walk(page))
+            state = await self._walking
         except asyncio.CancelledError:
-            is_cancelled = True
-            state = None
+            is_cancelled = not self._is_deadline_exceeded
         # Asked again: a cancellation that arrives in the same workflow task as a
         # completion may not raise anything.
         is_cancelled = is_cancelled or (
@@ -81,6 +99,7 @@ class JobWorkflow:
         )
         if state is None:
             state = (await self._close(is_cancelled=is_cancelled)).state
+        listening.cancel()
         if is_cancelled:
             raise asyncio.CancelledError
         return state or ""
@@ -92,6 +111,12 @@ class JobWorkflow:
         self._shards.changed()
         if self._chunks is not None:
             self._chunks.changed()
+
+    @workflow.signal(name=CHANGED)
+    def changed(self) -> None:
+        """Look at the ledger: a control has changed something there."""
+        self._is_changed.set()
+        self._is_woken.set()
 
     @workflow.signal(name=SLOTS_RETURNED)
     def slots_returned(self, returned: SlotsReturned) -> None:
@@ -106,33 +131,100 @@ class JobWorkflow:
 
     async def _open(self) -> Page:
         """Mark the job as running; one cancelled before it began goes straight to its end."""
-        opened: OpenedJob = await workflow.execute_local_activity(
-            OPEN_JOB,
-            PageInput(job=self._job.job, after=-1, limit=self._page_chunks),
-            result_type=OpenedJob,
-            start_to_close_timeout=LEDGER_TIMEOUT,
-            retry_policy=LEDGER_RETRY,
-        )
+        while True:
+            self._is_woken.clear()
+            opened: OpenedJob = await workflow.execute_local_activity(
+                OPEN_JOB,
+                PageInput(job=self._job.job, after=-1, limit=self._page_chunks),
+                result_type=OpenedJob,
+                start_to_close_timeout=LEDGER_TIMEOUT,
+                retry_policy=LEDGER_RETRY,
+            )
+            if not opened.is_resting:
+                break
+            await self._is_woken.wait()
         if not opened.may_run:
             raise asyncio.CancelledError
+        if opened.terms is not None:
+            self._go_by(opened.terms)
         return opened.page
 
-    async def _walk(self, page: Page) -> str | None:
+    async def _listen(self) -> None:
+        """Whenever told so, look at what controls have changed, and go by it."""
+        while True:
+            await self._is_changed.wait()
+            self._is_changed.clear()
+            terms: JobTerms = await workflow.execute_local_activity(
+                LOOK_AT_JOB,
+                self._job.job,
+                result_type=JobTerms,
+                start_to_close_timeout=LEDGER_TIMEOUT,
+                retry_policy=LEDGER_RETRY,
+            )
+            self._go_by(terms)
+
+    def _go_by(self, terms: JobTerms) -> None:
+        """Have the window, the deadline and the pace that the ledger says."""
+        self._is_paced, self._is_over = terms.is_paced, terms.is_over
+        self._window.resize(terms.max_concurrency)
+        if isinstance(self._chunks, Blocks):
+            self._chunks.narrow(terms.max_concurrency)
+        self._shards.change(is_paced=terms.is_paced, is_over=terms.is_over)
+        if self._chunks is not None:
+            self._chunks.changed()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if terms.deadline_in_seconds is not None:
+            self._deadline = asyncio.ensure_future(self._end_in(terms.deadline_in_seconds))
+
+    async def _end_in(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._is_deadline_exceeded = True
+        if self._walking is not None:
+            self._walking.cancel()
+
+    def _refused(self) -> None:
+        """The job is paused: this walk comes to its end."""
+        self._was_refused = True
+        self._is_over = True
+        self._shards.changed()
+        if self._chunks is not None:
+            self._chunks.changed()
+
+    async def _walk(self, page: Page | None) -> str | None:
         """Run chunks until the job is closed, or stopped; its state, None where it is stopped."""
         left_before, in_vain = self._job.total_chunks, 0
         while True:
-            await self._run(page, left_before)
-            if not self._is_going():
+            self._is_over = self._was_refused = False
+            if page is not None:
+                await self._run(page, left_before)
+            if self._is_stopped or self._is_cancelled():
                 return None
+            self._is_woken.clear()
             closed = await self._close()
+            if closed.is_resting:
+                await self._rest(closed.again_in_seconds)
+                page, in_vain = None, 0
+                continue
             if closed.page is None:
                 return closed.state
-            in_vain = in_vain + 1 if closed.left >= left_before else 0
+            is_in_vain = closed.left >= left_before and page is not None and not self._was_refused
+            in_vain = in_vain + 1 if is_in_vain else 0
             if in_vain > _WALKS_IN_VAIN:
                 await self._give_up()
             elif in_vain:
                 await asyncio.sleep(2**in_vain)
             page, left_before = closed.page, closed.left
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Wait until a control has changed something, or for so long."""
+        if seconds is None:
+            await self._is_woken.wait()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_woken.wait()
 
     async def _run(self, page: Page, open_chunks: int) -> None:
         """Run the chunks of this page, and of those after it."""
@@ -150,6 +242,7 @@ class JobWorkflow:
                 open_chunks=open_chunks,
                 is_going=self._has_room,
                 on_tolerance_exceeded=self.stop,
+                on_refused=self._refused,
             )
             await blocks.run()
             return
@@ -160,7 +253,10 @@ class JobWorkflow:
             job.tuning,
             self._window,
             is_going=self._has_room,
+            is_paced=lambda: self._is_paced,
+            is_cancelled=self._is_cancelled,
             on_tolerance_exceeded=self.stop,
+            on_refused=self._refused,
         )
         await children.run(indexes_of(page.ranges))
         self._pace = children.pace
@@ -179,7 +275,11 @@ class JobWorkflow:
 
     def _is_going(self) -> bool:
         """Whether there is no reason to stop."""
-        return not self._is_stopped and workflow.cancellation_reason() is None
+        return not (self._is_stopped or self._is_over or self._is_cancelled())
+
+    def _is_cancelled(self) -> bool:
+        """Whether what runs is to be told to stop."""
+        return self._is_deadline_exceeded or workflow.cancellation_reason() is not None
 
     def _has_room(self) -> bool:
         """Whether this workflow may start chunks itself: its history is not full either."""
@@ -193,6 +293,7 @@ class JobWorkflow:
             limit=self._page_chunks,
             is_cancelled=is_cancelled,
             is_tolerance_exceeded=self._is_stopped,
+            is_deadline_exceeded=self._is_deadline_exceeded,
         )
         closing = asyncio.ensure_future(
             workflow.execute_activity(

@@ -11,14 +11,17 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.contract.job_spec import Execution
     from fanfold.contract.names import (
         BLOCK_SLOTS_RETURNED,
+        CHANGED,
         SHARD_WORKFLOW,
         SLOTS_LENT,
         SLOTS_RETURNED,
         STOP,
+        job_workflow_id,
     )
     from fanfold.contract.plan import indexes_of
     from fanfold.contract.wire import (
         BlockSlotsReturned,
+        ShardChange,
         ShardInput,
         ShardOutcome,
         SlotsLent,
@@ -47,6 +50,10 @@ class ShardWorkflow:
         self._told_wanted = max(0, shard.open_chunks - shard.slots)
         self._gathering: asyncio.Task[None] | None = None
         self._tellings: list[asyncio.Task[None]] = []
+        self._is_refused = False
+        self._is_over = False
+        self._is_paced = shard.is_paced
+        self._recalled = 0
         self._chunks: Children | Blocks
         if shard.execution is Execution.ACTIVITY:
             self._chunks = Blocks(
@@ -57,6 +64,8 @@ class ShardWorkflow:
                 open_chunks=shard.open_chunks,
                 is_going=self._is_going,
                 on_tolerance_exceeded=self._stop_job,
+                on_refused=self._refused,
+                before_turn=self._return_recalled,
                 on_turn=self._tell_of_slots,
             )
         else:
@@ -67,7 +76,11 @@ class ShardWorkflow:
                 shard.tuning,
                 self._window,
                 is_going=self._is_going,
+                is_paced=lambda: self._is_paced,
+                is_cancelled=lambda: workflow.cancellation_reason() is not None,
                 on_tolerance_exceeded=self._stop_job,
+                on_refused=self._refused,
+                before_turn=self._return_recalled,
                 on_turn=self._tell_of_slots,
             )
 
@@ -89,13 +102,26 @@ class ShardWorkflow:
             self._gathering.cancel()
         # The job must not hear of this shard's end before what it was told.
         await asyncio.gather(*self._tellings)
-        return ShardOutcome(pace=pace, is_tolerance_exceeded=self._is_tolerance_exceeded)
+        return ShardOutcome(
+            pace=pace,
+            is_tolerance_exceeded=self._is_tolerance_exceeded,
+            is_refused=self._is_refused,
+        )
 
     @workflow.signal(name=SLOTS_LENT)
     def slots_lent(self, lent: SlotsLent) -> None:
         """Let so many more chunks be in flight."""
         self._window.resize(self._window.size + lent.slots)
         self._told_wanted = max(0, self._told_wanted - lent.slots)
+        self._chunks.changed()
+
+    @workflow.signal(name=CHANGED)
+    def change(self, change: ShardChange) -> None:
+        """Go by what controls have changed."""
+        self._is_paced, self._is_over = change.is_paced, change.is_over
+        self._recalled += change.slots_recalled
+        if change.slots_recalled and isinstance(self._chunks, Blocks):
+            self._chunks.narrow(self._window.size - self._recalled)
         self._chunks.changed()
 
     @workflow.signal(name=BLOCK_SLOTS_RETURNED)
@@ -111,10 +137,25 @@ class ShardWorkflow:
 
     def _is_going(self) -> bool:
         return (
-            not self._is_tolerance_exceeded
+            not (self._is_tolerance_exceeded or self._is_refused or self._is_over)
             and workflow.cancellation_reason() is None
             and not self._is_full
         )
+
+    def _refused(self) -> None:
+        """The job is paused: end, and leave the rest to the next walk."""
+        self._is_refused = True
+        self._chunks.changed()
+
+    def _return_recalled(self) -> None:
+        """Return slots that the job wants back, before anything is started with them."""
+        slots = min(self._recalled, self._window.free)
+        if slots and workflow.cancellation_reason() is None:
+            self._recalled -= slots
+            wanted = max(0, self._shard.open_chunks - self._window.size + slots)
+            if isinstance(self._chunks, Children):
+                wanted = self._chunks.waiting
+            self._return(slots, wanted=wanted)
 
     def _tell_of_slots(self) -> None:
         """Return slots that are idle here; ask for some where chunks wait for them."""
@@ -166,5 +207,6 @@ class ShardWorkflow:
             with contextlib.suppress(ApplicationError):
                 await parent.signal(signal, args=arguments)
 
-        parent = workflow.get_external_workflow_handle(self._shard.job.id)
+        job = self._shard.job
+        parent = workflow.get_external_workflow_handle(job_workflow_id(job.id, job.run))
         self._tellings.append(asyncio.ensure_future(tell()))

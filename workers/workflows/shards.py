@@ -14,6 +14,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.job_spec import Execution
     from fanfold.contract.names import (
+        CHANGED,
         PLAN_PAGE,
         SHARD_WORKFLOW,
         SLOTS_LENT,
@@ -24,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         JobInput,
         Page,
         PageInput,
+        ShardChange,
         ShardInput,
         ShardOutcome,
         SlotsLent,
@@ -48,26 +50,46 @@ class Shards:
         *,
         is_going: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
         """Lend the slots of this window; `is_going` is asked before each start."""
         self._job = job
         self._window = window
         self._is_going = is_going
         self._on_tolerance_exceeded = on_tolerance_exceeded
+        self._on_refused = on_refused
         self._running = Running()
         self._pace = job.pace
         self._next_number = 0
         self._wanted: dict[int, int] = {}
         self._page: Page | None = None
         self._open_chunks = 0
+        self._is_paced = False
+        self._recalled: dict[int, int] = {}
 
     def changed(self) -> None:
         """Look again: there may be a reason to stop."""
         self._running.changed()
 
+    def change(self, *, is_paced: bool, is_over: bool) -> None:
+        """Tell all shards of what controls have changed; have slots back that are too many."""
+        self._is_paced = is_paced
+        too_many = self._window.lent - self._window.size - sum(self._recalled.values())
+        for number in self._wanted:
+            recalled = self._recalled.get(number, 0)
+            more = max(0, min(too_many, self._window.lent_to(number) - recalled))
+            too_many -= more
+            self._recalled[number] = recalled + more
+            change = ShardChange(slots_recalled=more, is_paced=is_paced, is_over=is_over)
+            self._running.start(self._tell(number, CHANGED, change))
+        self._running.changed()
+
     def slots_returned(self, returned: SlotsReturned) -> None:
         """Take back slots that a shard has no use for, and note how many it wants."""
         self._window.take_back(returned.shard, returned.slots)
+        if returned.shard in self._recalled:
+            left = self._recalled[returned.shard] - returned.slots
+            self._recalled[returned.shard] = max(0, left)
         if returned.shard in self._wanted:
             self._wanted[returned.shard] = returned.wanted
         if returned.is_full and self._page is None and self._is_in_blocks:
@@ -104,13 +126,13 @@ class Shards:
             if slots and self._is_going():
                 self._window.lend(number, slots)
                 self._wanted[number] -= slots
-                self._running.start(self._tell(number, SlotsLent(slots=slots)))
+                self._running.start(self._tell(number, SLOTS_LENT, SlotsLent(slots=slots)))
 
-    async def _tell(self, number: int, lent: SlotsLent) -> None:
+    async def _tell(self, number: int, signal: str, what: SlotsLent | ShardChange) -> None:
         shard = workflow.get_external_workflow_handle(shard_workflow_id(self._job.job.id, number))
         # One that is over gives all its slots back anyway.
         with contextlib.suppress(ApplicationError):
-            await shard.signal(SLOTS_LENT, lent)
+            await shard.signal(signal, what)
 
     async def _page_after(self, page: Page) -> Page | None:
         if page.is_last or self._is_in_blocks:
@@ -154,6 +176,7 @@ class Shards:
                     ranges=[] if self._is_in_blocks else page.ranges,
                     pace=self._pace,
                     tuning=job.tuning,
+                    is_paced=self._is_paced,
                 ),
                 workflow_id=shard_workflow_id(job.job.id, number),
                 task_queue=job_task_queue(job.job.ledger),
@@ -169,6 +192,9 @@ class Shards:
             self._pace = outcome.pace
             if outcome.is_tolerance_exceeded:
                 self._on_tolerance_exceeded()
+            if outcome.is_refused:
+                self._on_refused()
         finally:
             self._window.take_all_back(number)
             self._wanted.pop(number, None)
+            self._recalled.pop(number, None)

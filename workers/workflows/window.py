@@ -37,6 +37,10 @@ class Window:
         """How many are lent."""
         return self._lent_in_all
 
+    def lent_to(self, borrower: int) -> int:
+        """How many this one has."""
+        return self._lent.get(borrower, 0)
+
     @property
     def is_all_free(self) -> bool:
         """Whether nobody has, or had and is still to end, any."""
