@@ -13,7 +13,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from fanfold.contract.job_spec import DEFAULT_PRIORITY, MOST_CONCURRENT
 from fanfold.contract.wording import one_of
@@ -22,8 +22,8 @@ _MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 _MOST_A_SECOND: Final = 1_000_000.0
-# One in eleven days: the time from one start to the next is a number that can be reckoned with.
-_LEAST_A_SECOND: Final = 1e-6
+# One in three hours: the time from one start to the next is to be a number to reckon with.
+_LEAST_A_SECOND: Final = 0.0001
 
 
 def _integral(value: object) -> object:
@@ -34,7 +34,7 @@ def _integral(value: object) -> object:
 def _moment(value: object) -> object:
     """The milliseconds since 1970-01-01 UTC of a time as RFC 3339 has it."""
     if not isinstance(value, str):
-        return value
+        raise PydanticKnownError("string_type")
     message = "must be a date and time with its offset, such as 2026-01-31T12:00:00Z"
     if not _MOMENT.fullmatch(value):
         raise PydanticCustomError("not_a_moment", message)
@@ -50,7 +50,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
 Items = Annotated[list[Any], Field(min_length=1)]
 Concurrency = Annotated[int, Field(ge=1, le=MOST_CONCURRENT), Integral]
-PerSecond = Annotated[float, Field(gt=0), Field(ge=_LEAST_A_SECOND, le=_MOST_A_SECOND)]
+PerSecond = Annotated[float, Field(ge=_LEAST_A_SECOND, le=_MOST_A_SECOND)]
 Priority = Annotated[int, Field(ge=1, le=5), Integral]
 Hours = Annotated[float, Field(gt=0)]
 Moment = Annotated[

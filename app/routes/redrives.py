@@ -5,10 +5,12 @@ from fastapi import APIRouter, Request, Response
 from fanfold.app.documentation import examples
 from fanfold.app.http import errors, idempotency
 from fanfold.app.http.problems import responses
+from fanfold.app.intake.certainty import NOTHING_RECORDED
 from fanfold.app.intake.redriven import read_redrive, record_redrive, redrive_key
 from fanfold.app.routes.jobs import JOB_HEADERS, IdempotencyKeyHeader, job_answer
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
+from fanfold.ledger.database import LedgerUnavailable
 
 router = APIRouter(tags=["jobs"])
 
@@ -71,17 +73,27 @@ async def redrive_job(
         idempotency_key, len(request.headers.getlist("Idempotency-Key"))
     )
     body = await read_redrive(request, services.settings)
-    is_replayed = await record_redrive(
-        services.ledger,
-        services.tenant,
-        services.settings,
-        lambda: services.job(job_id),
-        body,
-        redrive_key(key_name, job_id, body),
-    )
+    try:
+        is_replayed = await record_redrive(
+            services.ledger,
+            services.tenant,
+            services.settings,
+            lambda: services.job(job_id),
+            body,
+            redrive_key(key_name, job_id, body),
+        )
+    except LedgerUnavailable as error:  # before the write
+        raise errors.Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
     services.orchestration.kick()  # of a job that had finished
     services.orchestration.kick_cancel()  # of one that waited
     headers = {"Location": f"/jobs/{job_id}"}
     if is_replayed:
         headers["Idempotency-Replayed"] = "true"
-    return await job_answer(services, job_id, 202, headers=headers)
+    try:
+        return await job_answer(services, job_id, 202, headers=headers)
+    except LedgerUnavailable as error:
+        detail = (
+            "The redrive is recorded; the ledger went away before the job could be shown. GET it "
+            "in a moment."
+        )
+        raise errors.Unavailable("ledger_unavailable", detail) from error
