@@ -1,6 +1,6 @@
 """What a client asks to change of a job, and to run again: the bodies, as the contract has them."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -76,6 +76,15 @@ class Select(StrictModel):
     )
 
 
+# What `_fits_together` checks, for the published schema.
+_STAGES_ALONE: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"properties": {"stages": {"type": "null"}}},
+        {"properties": {"processor": {"type": "null"}, "options": {"type": "null"}}},
+    ]
+}
+
+
 class Correction(StrictModel):
     """A new value of an item. A line of `/failures` is one, once its `value` is corrected."""
 
@@ -89,15 +98,7 @@ class Correction(StrictModel):
 class RedriveRequest(StrictModel):
     """What is to run again, and how; what is not there stays as it is."""
 
-    # What `_fits_together` checks.
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"properties": {"stages": {"type": "null"}}},
-                {"properties": {"processor": {"type": "null"}, "options": {"type": "null"}}},
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"allOf": [_STAGES_ALONE]})
 
     select: Select = Field(default_factory=Select)
     corrections: list[Correction] = Field(
