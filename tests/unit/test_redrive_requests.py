@@ -52,7 +52,7 @@ def faults_of(refusal: InvalidJob) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("document", "place", "message"),
     [
-        ({"retries": {}}, "/retries", "unknown field; did you mean retry?"),
+        ({"corections": []}, "/corections", "unknown field; did you mean corrections or options?"),
         ({"indexes": [1]}, "/indexes", "unknown field here; it is a field of select"),
         ({"select": {"index": [1]}}, "/select/index", "unknown field; did you mean indexes?"),
         ({"select": {"indexes": [-1]}}, "/select/indexes/0", "must be at least 0"),
