@@ -49,6 +49,10 @@ def child(
         result_bytes=0,
         by_item=by_item,
         block=None,
+        stage=0,
+        stage_attempts=1,
+        run=1,
+        resolved_by=None,
     )
     body = b"" if result is None else encode(result)
     output = ChunkOutput(body=body, item_errors=item_errors, by_item=by_item)

@@ -46,6 +46,10 @@ def chunk(
         result_bytes=0,
         by_item=True,
         block=None,
+        stage=0,
+        stage_attempts=1,
+        run=1,
+        resolved_by=None,
     )
     return ChunkData(record, encode(items), ChunkOutput(item_errors=errors, by_item=True))
 

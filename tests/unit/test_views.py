@@ -59,6 +59,7 @@ JOB = JobRecord(
     started_at=CREATED + 1000,
     finished_at=None,
     error=None,
+    stop=None,
     counts=ChunkCounts(
         pending=3, running=1, succeeded=3, failed=1, items_succeeded=300, items_failed=100
     ),
@@ -76,6 +77,10 @@ CHILD = ChunkRecord(
     result_bytes=3,
     by_item=True,
     block=None,
+    stage=0,
+    stage_attempts=1,
+    run=1,
+    resolved_by=None,
 )
 
 
