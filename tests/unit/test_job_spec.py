@@ -127,7 +127,9 @@ def test_an_execution_that_this_release_does_not_know_breaks_no_reading() -> Non
     assert read.stages == (StageSpec(processor="a"),)
 
 
-@given(succeeded=st.integers(0), failed=st.integers(0), in_a_row=st.integers(0), final=st.booleans())
+@given(
+    succeeded=st.integers(0), failed=st.integers(0), in_a_row=st.integers(0), final=st.booleans()
+)
 def test_without_a_limit_any_number_of_failures_is_borne(
     *, succeeded: int, failed: int, in_a_row: int, final: bool
 ) -> None:

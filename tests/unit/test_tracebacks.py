@@ -8,7 +8,7 @@ import pytest
 
 from fanfold.contract.job_spec import RetrySpec
 from fanfold.processing import ValidationError
-from fanfold.workers import execution, tracebacks, user_errors
+from fanfold.workers import execution, item_run, tracebacks, user_errors
 from fanfold.workers.item_run import MAX_TRACEBACKS
 from fanfold.workers.processor import Processor
 from fanfold.workers.threads import run_in_thread
@@ -210,7 +210,8 @@ def seen_by_a_worker(
         seen.append(user_frames(error))
         return failure_of(error, retry, **given)
 
-    monkeypatch.setattr(execution, "failure_of", spy)
+    for module in (execution, item_run):
+        monkeypatch.setattr(module, "failure_of", spy)
     outcome = asyncio.run(outcome_of(function, an_attempt(value)))
     assert outcome.failure is not None
     return seen[0]
