@@ -211,10 +211,9 @@ class TurnsInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """When chunks may start: output of the activity that takes turns."""
+    """Chunks that may start now: output of the activity that takes turns, and waits for them."""
 
-    in_seconds: list[float]
-    """Soonest first."""
+    count: int
     more_in_seconds: float = 0.0
     """When to ask for more."""
     is_unlimited: bool = False

@@ -24,26 +24,31 @@ from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
+    OnFailure,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
 )
 from fanfold.contract.names import (
+    CHANGED,
     DEFAULT_TENANT,
     JOB_WORKFLOW,
     JobId,
     chunk_workflow_id,
     job_task_queue,
+    job_workflow_id,
     new_job_id,
     shard_workflow_id,
 )
 from fanfold.contract.plan import Tuning
 from fanfold.contract.settings import WorkerSettings
-from fanfold.contract.states import ChunkState
+from fanfold.contract.states import ChunkState, JobState
 from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import ChunkRecord, JobRecord, NewChunk
+from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.transitions import UNSUCCESSFUL_CHUNK
 from fanfold.workers.main import build_workers
 from fanfold.workers.processor import Processor
 from fanfold.workers.registry import Registry
@@ -170,6 +175,10 @@ class Fanfold:
         max_concurrency: int = 50,
         tolerated_failures: ToleranceSpec | None = None,
         reducer: str | None = "collect",
+        on_failure: OnFailure = OnFailure.RECORD,
+        hold_timeout_seconds: float | None = None,
+        max_per_second: float | None = None,
+        deadline_seconds: float | None = None,
     ) -> JobInput:
         """Record a job as the gateway does; what its workflow is to be started with."""
         spec = JobSpec(
@@ -177,8 +186,15 @@ class Fanfold:
             is_staged=len(stages) > 1,
             reducer=reducer,
             execution=self.shape.execution,
+            on_failure=on_failure,
+            hold_timeout_seconds=hold_timeout_seconds,
         )
-        controls = Controls(max_concurrency=max_concurrency, tolerated_failures=tolerated_failures)
+        controls = Controls(
+            max_concurrency=max_concurrency,
+            tolerated_failures=tolerated_failures,
+            max_per_second=max_per_second,
+            deadline_seconds=deadline_seconds,
+        )
         job_id = new_job_id()
         await ours(self.ledger).recording.record(
             NewJob(id=job_id, spec=spec, controls=controls),
@@ -196,7 +212,7 @@ class Fanfold:
         return await self.client.start_workflow(
             JOB_WORKFLOW,
             job,
-            id=job.job.id,
+            id=job_workflow_id(job.job.id, job.job.run),
             task_queue=job_task_queue(job.job.ledger),
             result_type=str,
         )
@@ -208,7 +224,52 @@ class Fanfold:
         async with asyncio.timeout(patience_seconds):
             with suppress(WorkflowFailureError):
                 await handle.result()
-        return await self.row(JobId(handle.id))
+        return await self.row(JobId(handle.id.partition("/")[0]))
+
+    async def tell(self, job: JobInput) -> None:
+        """Tell the job's workflow that a control has changed something, as the gateway does."""
+        workflow_id = job_workflow_id(job.job.id, job.job.run)
+        await self.client.get_workflow_handle(workflow_id).signal(CHANGED)
+
+    async def change(self, job: JobInput, **controls: Any) -> None:
+        """Change the job's controls, as the gateway does."""
+        row = await self.row(job.job.id)
+        changed = dataclasses.replace(row.controls, **controls)
+        steering = ours(self.ledger).steering
+        assert await steering.change(row.id, row.revision, row.spec, changed, None)
+        await self.tell(job)
+
+    async def redrive(
+        self, job: JobInput, selection: Selection | None = None, **redriven: Any
+    ) -> JobInput:
+        """Redrive the job; what the workflow of its next run is to be started with."""
+        row, redriving = await self.row(job.job.id), ours(self.ledger).redriving
+        if selection is None:
+            selection = Selection(states=UNSUCCESSFUL_CHUNK)
+        redrive = Redrive(
+            **{
+                "spec": row.spec,
+                "controls": row.controls,
+                "selected": await redriving.select(row.id, selection),
+            }
+            | redriven
+        )
+        assert await redriving.redrive(row, redrive)
+        row = await self.row(job.job.id)
+        return dataclasses.replace(
+            JobInput.of(
+                dataclasses.replace(job.job, run=row.run), row.total_chunks, row.spec, row.controls
+            ),
+            tuning=job.tuning,
+        )
+
+    async def until_job(self, job: JobInput, state: JobState) -> None:
+        """Wait until the job is recorded to be in this state."""
+
+        async def is_reached() -> bool:
+            return (await self.row(job.job.id)).state is state
+
+        await until(is_reached)
 
     async def run(self, job: JobInput) -> JobRecord:
         """Start the job; the job as recorded once its workflow is over."""

@@ -1,5 +1,6 @@
 """The activities around a job's chunks: open it, plan, record what was lost, fold and close it."""
 
+import asyncio
 from collections.abc import Mapping
 
 from temporalio import activity
@@ -99,12 +100,18 @@ class JobActivities:
 
     @activity.defn(name=TAKE_TURNS)
     async def take_turns(self, given: TurnsInput) -> Turns:
-        """The job's next turns to start chunks."""
+        """The job's next turns to start chunks, once the time of all of them has come.
+
+        They are waited for here: a timer of the server may be late by a second.
+        """
         pacing = self._ledger.of(given.job.tenant).pacing
         turns = await pacing.take_turns(given.job.id, given.wanted)
         if turns is None:
-            return Turns(in_seconds=[], is_unlimited=True)
-        return Turns(in_seconds=turns.in_seconds, more_in_seconds=turns.more_in_seconds)
+            return Turns(count=0, is_unlimited=True)
+        if turns.in_seconds:
+            await asyncio.sleep(turns.in_seconds[-1])
+            return Turns(count=len(turns.in_seconds))
+        return Turns(count=0, more_in_seconds=turns.more_in_seconds)
 
     @activity.defn(name=PLAN_PAGE)
     async def plan_page(self, given: PageInput) -> Page:

@@ -4,6 +4,7 @@ import asyncio
 
 from fanfold.contract.names import JobId
 from fanfold.ledger.pacing import Pacing
+from fanfold.workers.activities.lifeline import LOOK_SECONDS
 from fanfold.workers.attempts import persistently
 
 
@@ -44,7 +45,8 @@ class Pacer:
             for granted, seconds in zip(given, turns.in_seconds, strict=False):
                 loop.call_later(seconds, _grant, granted)
             if not given:
-                await asyncio.sleep(turns.more_in_seconds)
+                # The rate may change meanwhile.
+                await asyncio.sleep(min(turns.more_in_seconds, LOOK_SECONDS))
 
 
 def _grant(granted: asyncio.Future[None]) -> None:

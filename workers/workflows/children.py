@@ -40,8 +40,6 @@ with workflow.unsafe.imports_passed_through():
 # A child takes some tens of milliseconds to start: with this lead its attempt begins on
 # time. The activity waits for what is left.
 _START_LEAD_SECONDS = 0.05
-# Each timer is two events of the history.
-_TURNS_TOGETHER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Children:
         self._ready: deque[_Chunk] = deque()
         self._sleeping: dict[float, list[_Chunk]] = {}
         self._turns = 0
-        self._is_taking_turns = False
+        self._taking_turns: asyncio.Task[None] | None = None
 
     @property
     def pace(self) -> Pace:
@@ -114,6 +112,12 @@ class Children:
 
     def changed(self) -> None:
         """Look again: there may be slots, or a reason to stop."""
+        self._running.changed()
+
+    def pace_changed(self) -> None:
+        """Ask anew for turns: those that were waited for are of another rate."""
+        if self._taking_turns is not None:
+            self._taking_turns.cancel()
         self._running.changed()
 
     async def run(self, indexes: Iterable[int]) -> None:
@@ -142,9 +146,9 @@ class Children:
         if self._turns:
             self._turns -= 1
             return True
-        if not self._is_taking_turns:
-            self._is_taking_turns = True
-            self._running.start(self._take_turns(min(len(self._ready), self._window.free)))
+        if self._taking_turns is None:
+            wanted = min(len(self._ready), self._window.free)
+            self._taking_turns = self._running.start(self._take_turns(wanted))
         return False
 
     async def _take_turns(self, wanted: int) -> None:
@@ -156,19 +160,11 @@ class Children:
                 start_to_close_timeout=LEDGER_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
-            if turns.is_unlimited:
-                self._turns = wanted
-            waited = 0.0
-            for seconds in turns.in_seconds:
-                if seconds > waited + _TURNS_TOGETHER_SECONDS:
-                    await asyncio.sleep(seconds - waited)
-                    waited = seconds
-                self._turns += 1
-                self._running.changed()
-            if not turns.in_seconds and turns.more_in_seconds:
+            self._turns = wanted if turns.is_unlimited else turns.count
+            if not self._turns:
                 await asyncio.sleep(turns.more_in_seconds)
         finally:
-            self._is_taking_turns = False
+            self._taking_turns = None
 
     async def _run_chunk(self, chunk: _Chunk) -> None:
         try:

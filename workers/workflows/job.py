@@ -169,6 +169,8 @@ class JobWorkflow:
         self._window.resize(terms.max_concurrency)
         if isinstance(self._chunks, Blocks):
             self._chunks.narrow(terms.max_concurrency)
+        if isinstance(self._chunks, Children):
+            self._chunks.pace_changed()
         self._shards.change(is_paced=terms.is_paced, is_over=terms.is_over)
         if self._chunks is not None:
             self._chunks.changed()

@@ -122,6 +122,8 @@ class ShardWorkflow:
         self._recalled += change.slots_recalled
         if change.slots_recalled and isinstance(self._chunks, Blocks):
             self._chunks.narrow(self._window.size - self._recalled)
+        if isinstance(self._chunks, Children):
+            self._chunks.pace_changed()
         self._chunks.changed()
 
     @workflow.signal(name=BLOCK_SLOTS_RETURNED)

@@ -81,11 +81,12 @@ class Running:
         """Whether anything still runs."""
         return bool(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this beside all else."""
         task = asyncio.ensure_future(work)
         self._tasks[task] = None
         task.add_done_callback(self._ended)
+        return task
 
     def changed(self) -> None:
         """Say that something happened that the one who waits should look at."""
