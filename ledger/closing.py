@@ -180,8 +180,8 @@ class Closing(OfTenant):
         await self._database.write(
             Statement(
                 f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
-                "fence = fence + 1 WHERE job_id = ? AND tenant = ? AND state = 'pending' "
-                f"AND {wanted}",
+                f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {CANCEL_CHILD.condition} "
+                f"AND state = 'pending' AND {wanted}",
                 (now_ms(), job_id, self._tenant, job_id),
             )
         )

@@ -233,7 +233,8 @@ class Attempt:
     """What the items gave in an earlier attempt at this stage."""
     run: int = 1
     """The job's."""
-    begun_at: int = 0
+    begun_at: int = field(default=0, compare=False)
+    """When this was asked for: of the same attempt, asked for again, it is another time."""
     is_again: bool = False
     """Whether a redrive has selected the chunk, which has no outcome since."""
     kept: "KeptOutput | None" = None

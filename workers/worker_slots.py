@@ -42,20 +42,29 @@ class WorkerSlots:
 
     def give_back(self) -> None:
         """Let the next in line have the slot."""
-        if not self._waiting:
-            self._free += 1
-            return
-        priority = min(self._waiting)
-        job_id, lanes = next(iter(self._waiting[priority].items()))
-        granted = lanes[0]
-        self._waiting[priority].move_to_end(job_id)
-        self._forget(job_id, priority, granted)
-        granted.set_result(None)
+        while self._waiting:
+            priority = min(self._waiting)
+            jobs = self._waiting[priority]
+            job_id, lanes = next(iter(jobs.items()))
+            granted = lanes[0]
+            # One that was cancelled this very moment has not heard of it yet.
+            is_there = not granted.cancelled()
+            if is_there:
+                jobs.move_to_end(job_id)
+            self._forget(job_id, priority, granted)
+            if is_there:
+                granted.set_result(None)
+                return
+        self._free += 1
 
     def _forget(self, job_id: JobId, priority: int, granted: asyncio.Future[None]) -> None:
-        jobs = self._waiting[priority]
-        jobs[job_id].remove(granted)
-        if not jobs[job_id]:
+        """Take it out of the line, unless that was done already."""
+        jobs = self._waiting.get(priority, OrderedDict())
+        lanes = jobs.get(job_id, deque())
+        if granted not in lanes:
+            return
+        lanes.remove(granted)
+        if not lanes:
             del jobs[job_id]
         if not jobs:
             del self._waiting[priority]

@@ -15,6 +15,7 @@ from fanfold.ledger.records import Attempt, ChunkOutput, IdempotencyKey, JobReco
 from fanfold.ledger.starting import Places
 
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
+NOTHING = ChunkOutput()
 
 # Apart from those of other processes, which some tests start on the same jobs.
 _tokens = itertools.count(os.getpid() << 32)
@@ -124,6 +125,13 @@ async def succeed(ledger: Ledger, job_id: JobId, index: int, body: bytes = b"[1]
 async def fail(ledger: Ledger, job_id: JobId, index: int, failure: Failure = BROKEN) -> None:
     attempt = await begun(ledger, job_id, index)
     await ours(ledger).work.record(outcomes.failed(attempt, failure, ChunkOutput()))
+
+
+async def hold(ledger: Ledger, job_id: JobId, index: int, output: ChunkOutput = NOTHING) -> Attempt:
+    """Let a chunk end held; its last attempt."""
+    attempt = await begun(ledger, job_id, index)
+    await ours(ledger).work.record(outcomes.held(attempt, BROKEN, output))
+    return attempt
 
 
 async def closed(

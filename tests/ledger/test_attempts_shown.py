@@ -1,5 +1,7 @@
 """The attempts at a chunk as they are shown: kept, told from the chunk, lost, left out."""
 
+from dataclasses import replace
+
 import pytest
 
 from fanfold.contract.failures import Failure, FailureType
@@ -55,13 +57,7 @@ def keep(
 async def put_off(ledger: Ledger, job_id: JobId) -> None:
     """An attempt that failed, and is followed by another."""
     attempt = await begun(ledger, job_id)
-    await ours(ledger).work.record(outcomes.put_off(attempt, ChunkOutput(), seconds=0))
-
-
-async def fail_once(ledger: Ledger, url: str, job_id: JobId) -> None:
-    """The first attempt, failed and kept."""
-    await put_off(ledger, job_id)
-    keep(url, job_id, 1)
+    await ours(ledger).work.record(outcomes.put_off(attempt, BROKEN, ChunkOutput(), seconds=0))
 
 
 async def lose(ledger: Ledger, job_id: JobId, block: int = 1) -> None:
@@ -98,8 +94,7 @@ async def test_what_is_kept_is_shown_with_its_error_and_times(
     ledger: Ledger, ledger_url: str
 ) -> None:
     job_id = await running(ledger)
-    await fail_once(ledger, ledger_url, job_id)
-    await succeed(ledger, job_id, 0)
+    keep(ledger_url, job_id, 1)
     keep(ledger_url, job_id, 2, succeeded=True)
     failed, last = (await history(ledger, job_id)).attempts
     assert failed == AttemptRecord(
@@ -124,18 +119,17 @@ async def test_attempts_come_by_run_stage_and_number(ledger: Ledger, ledger_url:
 
 
 async def test_an_attempt_that_no_worker_could_write_down_was_lost_with_it(
-    ledger: Ledger, ledger_url: str
+    ledger: Ledger,
 ) -> None:
     job_id = await running(ledger)
-    await fail_once(ledger, ledger_url, job_id)
+    await put_off(ledger, job_id)
     await lose(ledger, job_id)
     # Told from the chunk alone, since nothing came after it.
     assert await shown(ledger, job_id) == [
-        (1, 0, 1, "failed", "T"),
+        (1, 0, 1, "failed", "Broken"),
         (1, 0, 2, "failed", "WorkerLost"),
     ]
     await fail(ledger, job_id, 0)
-    keep(ledger_url, job_id, 3)
     attempts = (await history(ledger, job_id)).attempts
     assert [one.number for one in attempts] == [1, 2, 3]
     assert (attempts[1].error, attempts[1].started_at, attempts[1].finished_at) == (
@@ -169,13 +163,13 @@ async def test_an_attempt_under_way_is_not_listed(ledger: Ledger, ledger_url: st
 
 
 async def test_an_attempt_that_was_stopped_with_its_job_is_not_taken_for_lost(
-    ledger: Ledger, ledger_url: str
+    ledger: Ledger,
 ) -> None:
     job_id = await running(ledger)
-    await fail_once(ledger, ledger_url, job_id)
+    await put_off(ledger, job_id)
     await begun(ledger, job_id)
     await ours(ledger).closing.settle(job_id)
-    assert await shown(ledger, job_id) == [(1, 0, 1, "failed", "T")]
+    assert await shown(ledger, job_id) == [(1, 0, 1, "failed", "Broken")]
 
 
 async def test_an_attempt_that_was_handed_back_leaves_no_number(ledger: Ledger) -> None:
@@ -192,23 +186,25 @@ async def test_the_attempt_after_the_last_one_allowed_is_none(ledger: Ledger) ->
     for block in (1, 2, 3):
         await lose(ledger, job_id, block)
     # It ran nothing: it only said that the one before was lost.
-    await fail(ledger, job_id, 0, Failure(type=FailureType.WORKER_LOST, message="in 3 of 3"))
+    attempt = replace(await begun(ledger, job_id), is_one_too_many=True)
+    lost = Failure(type=FailureType.WORKER_LOST, message="in 3 of 3")
+    await ours(ledger).work.record(outcomes.failed(attempt, lost, ChunkOutput()))
     assert await shown(ledger, job_id) == [
         (1, 0, number, "failed", "WorkerLost") for number in (1, 2, 3)
     ]
 
 
 async def test_a_chunk_that_was_closed_from_outside_tells_how_its_last_attempt_ended(
-    ledger: Ledger, ledger_url: str
+    ledger: Ledger,
 ) -> None:
     job_id = await running(ledger)
-    await fail_once(ledger, ledger_url, job_id)
+    await put_off(ledger, job_id)
     await begun(ledger, job_id)
     await ours(ledger).work.record_lost(
         job_id, 0, Failure(type="ChunkClosedOutside", message="it was terminated")
     )
     assert await shown(ledger, job_id) == [
-        (1, 0, 1, "failed", "T"),
+        (1, 0, 1, "failed", "Broken"),
         (1, 0, 2, "failed", "ChunkClosedOutside"),
     ]
 
@@ -245,13 +241,14 @@ async def test_a_long_series_of_lost_attempts_is_bounded_as_well(
 
 @pytest.mark.parametrize("succeeds", [True, False])
 async def test_of_what_the_release_before_ran_the_last_attempt_is_known(
-    ledger: Ledger, *, succeeds: bool
+    ledger: Ledger, ledger_url: str, *, succeeds: bool
 ) -> None:
     """It kept no attempts: those before the last one are left out, and not said to be lost."""
     job_id = await running(ledger)
     for _ in range(2):
         await put_off(ledger, job_id)
     await (succeed if succeeds else fail)(ledger, job_id, 0)
+    rows(ledger_url, "DELETE FROM attempts")
     found = await history(ledger, job_id)
     assert found.omitted == 2
     (last,) = found.attempts

@@ -7,6 +7,7 @@ from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
+    OnFailure,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
@@ -47,18 +48,30 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
         is_staged=True,
         reducer="sum",
         execution=Execution.WORKFLOW,
+        on_failure=OnFailure.HOLD,
+        hold_timeout_seconds=2.5,
     )
     controls = Controls(
         name="ünï\u2028cödé 🧾",
         max_concurrency=3,
-        tolerated_failures=ToleranceSpec(count=1, percent=2.5, min_sample=4),
+        tolerated_failures=ToleranceSpec(count=1, percent=2.5, min_sample=4, consecutive=7),
+        max_per_second=0.25,
+        priority=1,
+        start_at=1_795_000_000_000,
+        deadline_seconds=1.5,
+        retention_hours=0.5,
         labels={"team": "data", "empty": ""},
     )
     job_id = await record(ledger, [2, 3], spec=spec, controls=controls)
     job = await found(ledger, job_id)
     assert (job.spec, job.controls) == (spec, controls)
     assert await ours(ledger).jobs.terms(job_id) == Terms(
-        spec=spec, controls=controls, revision=job.revision, run=1
+        spec=spec,
+        controls=controls,
+        revision=job.revision,
+        run=1,
+        state=JobState.PENDING,
+        started_at=None,
     )
     assert (job.state, job.run, job.total_chunks, job.total_items) == (JobState.PENDING, 1, 2, 5)
     assert (job.started_at, job.finished_at, job.error, job.errors) == (None, None, None, ())

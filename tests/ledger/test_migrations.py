@@ -23,8 +23,9 @@ from tests.waiting import eventually
 
 ROOT = Path(migrate_module.__file__).parents[1]
 TABLES = {
-    *("alembic_version", "catalog", "chunks", "idempotency_keys", "inputs"),
-    *("block_runs", "job_counts", "job_labels", "job_results", "jobs", "ledger_identity", "purges"),
+    *("alembic_version", "attempts", "catalog", "chunks", "idempotency_keys", "inputs"),
+    *("block_lanes", "block_runs", "child_cancels", "kept_outputs", "ledger_identity", "purges"),
+    *("job_counts", "job_labels", "job_paces", "job_results", "job_runs", "job_streaks", "jobs"),
     *("received_chunks", "results", "uploads"),
 }
 
@@ -105,7 +106,8 @@ def test_both_databases_get_the_same_columns_in_the_same_order(
     assert found_columns == columns
     assert {table for table in TABLES if "tenant" in columns[table]} == TABLES - {
         *("alembic_version", "block_runs", "catalog", "job_counts", "ledger_identity"),
-        *("purges", "received_chunks"),
+        *("purges", "received_chunks", "attempts", "block_lanes", "child_cancels"),
+        *("job_paces", "job_streaks", "kept_outputs"),
     }
 
 

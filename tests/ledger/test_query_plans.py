@@ -141,7 +141,7 @@ async def test_sqlite_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
     heard = await look_for_failed_items(ledger)
-    assert len(heard) == 3 + 2 + 3 + 1
+    assert len(heard) == 4 + 2 + 4 + 1
     for sql in heard:
         steps = [step for of, step in plans_on_sqlite(ledger_url, heard) if of == sql]
         looking = [step for step in steps if "SEARCH chunks" in step]
@@ -154,7 +154,7 @@ async def test_postgresql_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
     heard = await look_for_failed_items(ledger)
-    assert len(heard) == 3 + 2 + 3 + 1
+    assert len(heard) == 4 + 2 + 4 + 1
     with psycopg.connect(ledger_url, cursor_factory=psycopg.ClientCursor) as connection:
         for sql, parameters in heard.items():
             explain = f"EXPLAIN (COSTS OFF) {sql.replace('?', '%s')}".encode()

@@ -82,7 +82,9 @@ async def test_looking_after_a_job_does_not_raise_it(ledger: Ledger) -> None:
     before = await revision_of(ledger, job_id)
 
     checked = await ledger.starting.to_check(unchecked_since=1 << 60, limit=9)
-    assert checked == [(job_id, DEFAULT_TENANT, JobState.RUNNING)]
+    assert [(job.id, job.tenant, job.state) for job in checked] == [
+        (job_id, DEFAULT_TENANT, JobState.RUNNING)
+    ]
     await ledger.starting.mark_checked(checked)
     await ours(ledger).jobs.open(job_id)
     await succeed(ledger, job_id, 0)

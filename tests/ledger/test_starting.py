@@ -68,6 +68,7 @@ async def test_recorded_jobs_are_to_be_started_oldest_first(ledger: Ledger) -> N
         PendingStart(
             id=JobId(job_id),
             tenant=DEFAULT_TENANT,
+            run=1,
             total_chunks=2,
             spec_text=spec.to_json(controls),
             controls_text=controls.to_json(spec),

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fanfold.contract.failures import Failure
+from fanfold.contract.job_spec import Controls
 from fanfold.contract.names import DEFAULT_TENANT, JobId, TenantId, new_job_id
-from fanfold.contract.states import JobState
+from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.connect import Ledger, TenantLedger
@@ -20,14 +21,21 @@ from fanfold.ledger.records import (
     ChunkCounts,
     ChunkOutput,
     ChunkRecord,
+    JobRecord,
     NewChunk,
+    Stop,
 )
+from fanfold.ledger.redriving import Redrive, Selected, Selection
 from fanfold.ledger.uploads import DROP, WHOLE, Upload, UploadGone
+from fanfold.ledger.watch import Standing
 from fanfold.ledger.work import Outlook
 from tests.ledger.jobs_recorded import (
+    a_spec,
     begun,
     closed,
     fail,
+    found,
+    hold,
     labelled,
     new_job,
     new_token,
@@ -36,16 +44,19 @@ from tests.ledger.jobs_recorded import (
     running,
     succeed,
 )
+from tests.ledger.test_migrations import TABLES
 
 ANOTHER = TenantId("another")
-TABLES = (
-    *("jobs", "job_labels", "job_results", "job_counts", "idempotency_keys", "purges"),
-    *("chunks", "block_runs", "inputs", "results", "uploads", "received_chunks", "attempts"),
-)
 NEVER = Failure(type="NeverSealed", message="too late")
 ITEMS = [NewChunk(item_count=1, body=b"[1]")]
 RUN = BlockRun(block=1, number=1)
 FAR_AHEAD = 1 << 60
+PACED = Controls(max_concurrency=10, max_per_second=5)
+AGAIN = Redrive(
+    spec=a_spec(),
+    controls=labelled({}),
+    selected=[Selected(index, ChunkState.CANCELLED) for index in range(4)],
+)
 
 METHODS = [
     f"{part.name}.{name}"
@@ -72,17 +83,35 @@ class World:
     open_upload: Upload
     whole: Upload
     dropped: Upload
+    holding: JobId
+    """All that is left of it is held."""
+    waiting: JobId
+    paused: JobId
+    redriven: JobId
+    job: JobRecord
+    """The running one."""
+    ended: JobRecord
+    """The finished one."""
 
 
 async def a_world(ledger: Ledger) -> World:
     mine = ours(ledger)
-    running_job, done, finished = [await running(ledger, [1] * 4) for _ in range(3)]
+    running_job = await running(ledger, [1] * 4, controls=PACED)
+    done, finished, redriven = [await running(ledger, [1] * 4) for _ in range(3)]
     for job_id in (running_job, done):
         await succeed(ledger, job_id, 0)
         await fail(ledger, job_id, 1)
     for index in (2, 3):
         await succeed(ledger, done, index)
+    await mine.closing.stop(done, Stop("count", 1))
     await closed(ledger, finished, result=b"[1]")
+    await closed(ledger, redriven)
+    assert await mine.redriving.redrive(await found(ledger, redriven), AGAIN)
+    paused, holding, waiting = [await running(ledger) for _ in range(3)]
+    await mine.steering.pause(paused)
+    await hold(ledger, holding, 0)
+    await hold(ledger, waiting, 0)
+    assert await mine.closing.wait(waiting)
     receiving = new_job_id()
     await mine.recording.record(new_job(receiving, controls=labelled({"a": "b"})), None)
     uploads = [await mine.uploads.begin(receiving, part) for part in (1, 2)]
@@ -94,6 +123,10 @@ async def a_world(ledger: Ledger) -> World:
     await ledger.database.write(Statement(f"{DROP} WHERE job_id = ?", (dropped.job_id,)))
     attempt = await begun(ledger, running_job, 2)
     await mine.work.take_over(running_job, BlockRun(block=7, number=2))
+    await mine.steering.cancel_child(running_job, 2)
+    await ledger.database.write(
+        Statement("INSERT INTO child_cancels (job_id, idx) VALUES (?, 3)", (running_job,))
+    )
     return World(
         pending=await record(ledger, controls=labelled({"a": "b"})),
         running=running_job,
@@ -105,6 +138,12 @@ async def a_world(ledger: Ledger) -> World:
         open_upload=open_upload,
         whole=whole,
         dropped=dropped,
+        holding=holding,
+        waiting=waiting,
+        paused=paused,
+        redriven=redriven,
+        job=await found(ledger, running_job),
+        ended=await found(ledger, finished),
     )
 
 
@@ -137,7 +176,8 @@ CALLS: dict[str, tuple[Call, object]] = {
     "jobs.purge": (lambda of, has: of.jobs.purge(has.finished), False),
     "jobs.terms": (lambda of, has: of.jobs.terms(has.running), None),
     "jobs.open": (lambda of, has: of.jobs.open(has.pending), (False, None)),
-    "jobs.outcome_counts": (lambda of, has: of.jobs.outcome_counts(has.running), (0, 0)),
+    "jobs.outcome_counts": (lambda of, has: of.jobs.outcome_counts(has.running), (0, 0, 0)),
+    "jobs.earlier_run": (lambda of, has: of.jobs.earlier_run(has.redriven, 1), None),
     "chunks.page": (lambda of, has: of.chunks.page(has.running, after=-1, limit=9), []),
     "chunks.find": (lambda of, has: of.chunks.find(has.running, 0), None),
     "chunks.outputs": (lambda of, has: bodies(of.chunks.outputs(has.running, has.records)), []),
@@ -172,6 +212,14 @@ CALLS: dict[str, tuple[Call, object]] = {
         lambda of, has: of.closing.close(has.done, JobState.SUCCEEDED, error=None, result=b"[1]"),
         False,
     ),
+    "closing.stop": (lambda of, has: of.closing.stop(has.running, Stop("count", 1)), None),
+    "closing.stopped_by": (lambda of, has: of.closing.stopped_by(has.done), None),
+    "closing.wait": (lambda of, has: of.closing.wait(has.holding), None),
+    "closing.cancelled_by_nobody": (
+        lambda of, has: of.closing.cancelled_by_nobody(has.finished, 1),
+        0,
+    ),
+    "closing.cancel_children": (lambda of, has: of.closing.cancel_children(has.running), None),
     "closing.discard": (lambda of, has: of.closing.discard(has.receiving), False),
     "closing.give_up": (
         lambda of, has: of.closing.give_up(has.receiving, NEVER, silent_since=FAR_AHEAD),
@@ -195,6 +243,33 @@ CALLS: dict[str, tuple[Call, object]] = {
     ),
     "uploads.drop": (lambda of, has: of.uploads.drop(has.open_upload), None),
     "uploads.delete_some": (lambda of, has: of.uploads.delete_some(has.dropped), False),
+    "steering.pause": (lambda of, has: of.steering.pause(has.running), False),
+    "steering.resume": (lambda of, has: of.steering.resume(has.paused), False),
+    "steering.change": (
+        lambda of, has: of.steering.change(
+            has.job.id, has.job.revision, has.job.spec, labelled({"a": "c"}), 1
+        ),
+        False,
+    ),
+    "steering.cancel_child": (lambda of, has: of.steering.cancel_child(has.running, 3), None),
+    "steering.release": (lambda of, has: of.steering.release(has.waiting), False),
+    "steering.resolve": (
+        lambda of, has: of.steering.resolve(has.waiting, 0, b"[1]", by_item=True),
+        False,
+    ),
+    "redriving.select": (lambda of, has: of.redriving.select(has.finished, Selection()), []),
+    "redriving.redrive": (lambda of, has: of.redriving.redrive(has.ended, AGAIN), False),
+    "pacing.take_turns": (lambda of, has: of.pacing.take_turns(has.running, 1), None),
+    "watch.narrow_blocks": (lambda of, has: of.watch.narrow_blocks(has.running, {1: 1}), None),
+    "watch.standing": (
+        lambda of, has: of.watch.standing(has.running, RUN),
+        Standing(job_state=None),
+    ),
+    "watch.is_child_cancelled": (
+        lambda of, has: of.watch.is_child_cancelled(has.running, 2),
+        False,
+    ),
+    "watch.has_open_chunks": (lambda of, has: of.watch.has_open_chunks(has.running), False),
 }
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from fanfold.contract.job_spec import Controls, JobSpec, RetrySpec, StageSpec
+from fanfold.contract.job_spec import JobSpec, RetrySpec, StageSpec
 from fanfold.ledger.connect import Ledger
-from fanfold.ledger.jobs import Terms
 from fanfold.ledger.records import BlockRun
 from fanfold.workers.attempts import Attempts
 from fanfold.workers.processor import Processor
@@ -32,9 +31,9 @@ async def test_the_wait_is_recorded_with_the_attempt(
     job_id = await running(ledger, spec=spec)
     attempts = Attempts(ledger, {function.__name__: Processor(function)}, max_result_bytes=100)
 
-    ending = await attempts.run(
-        await begun(ledger, job_id), Terms(spec, Controls(), revision=1, run=1)
-    )
+    terms = await ours(ledger).jobs.terms(job_id)
+    assert terms is not None
+    ending = await attempts.run(await begun(ledger, job_id), terms)
     await ours(ledger).work.record(ending.script)
 
     assert ending.retry_seconds == seconds

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.contract.job_spec import Execution
-from fanfold.contract.names import chunk_workflow_id, shard_workflow_id
+from fanfold.contract.names import chunk_workflow_id, job_workflow_id, shard_workflow_id
 from fanfold.contract.plan import Tuning, block_id, indexes_of, ranges_of, workflow_id_of
 
 TUNING = Tuning()
@@ -49,17 +49,18 @@ def test_only_large_jobs_have_shards(execution: Execution, most: int) -> None:
 
 @pytest.mark.parametrize("index", [0, 1_999, 2_000, 9_999])
 def test_a_chunk_is_run_by_its_own_workflow_or_by_its_shards(index: int) -> None:
-    def run_by(execution: Execution, block: int | None) -> str:
-        return workflow_id_of("job_1", execution, index, block)
+    def run_by(execution: Execution, block: int | None, run: int = 1) -> str:
+        return workflow_id_of("job_1", execution, index, block, run)
 
     assert run_by(Execution.WORKFLOW, None) == chunk_workflow_id("job_1", index)
     assert run_by(Execution.ACTIVITY, block_id(7, 3)) == shard_workflow_id("job_1", 7)
     assert run_by(Execution.ACTIVITY, None) == "job_1"
+    assert run_by(Execution.ACTIVITY, None, run=2) == job_workflow_id("job_1", 2) != "job_1"
 
 
 @given(st.integers(0, 10_000), st.integers(0, (1 << 40) - 1))
 def test_the_id_of_a_block_names_its_shard_and_fits_a_column(shard: int, number: int) -> None:
     block = block_id(shard, number)
-    assert workflow_id_of("j", Execution.ACTIVITY, 0, block) == shard_workflow_id("j", shard)
+    assert workflow_id_of("j", Execution.ACTIVITY, 0, block, 1) == shard_workflow_id("j", shard)
     assert 0 <= block < BIGINT
     assert block_id(shard + 1, number) != block != block_id(shard, number + 1)

@@ -8,7 +8,8 @@ import pytest
 
 from fanfold.contract.job_spec import RetrySpec
 from fanfold.processing import ValidationError
-from fanfold.workers import execution, tracebacks, user_errors
+from fanfold.workers import execution, item_run, tracebacks, user_errors
+from fanfold.workers.item_run import MAX_TRACEBACKS
 from fanfold.workers.processor import Processor
 from fanfold.workers.threads import run_in_thread
 from fanfold.workers.tracebacks import MAX_CHARACTERS, user_frames
@@ -209,7 +210,8 @@ def seen_by_a_worker(
         seen.append(user_frames(error))
         return failure_of(error, retry, **given)
 
-    monkeypatch.setattr(execution, "failure_of", spy)
+    for module in (execution, item_run):
+        monkeypatch.setattr(module, "failure_of", spy)
     outcome = asyncio.run(outcome_of(function, an_attempt(value)))
     assert outcome.failure is not None
     return seen[0]
@@ -306,7 +308,7 @@ def test_the_first_items_that_failed_keep_where(function: Callable[..., Any]) ->
     attempt = an_attempt([0, *[1] * 9])
     outcome = asyncio.run(outcome_of(function, attempt, keeps_tracebacks=True))
     kept = ["in plain\n" in error.traceback for error in outcome.output.item_errors]
-    assert kept == [True] * execution.MAX_TRACEBACKS + [False] * (9 - execution.MAX_TRACEBACKS)
+    assert kept == [True] * MAX_TRACEBACKS + [False] * (9 - MAX_TRACEBACKS)
     assert outcome.failure is not None
     assert outcome.failure.traceback == outcome.output.item_errors[0].traceback
 

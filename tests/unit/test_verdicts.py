@@ -3,9 +3,9 @@
 import pytest
 
 from fanfold.contract.failures import FailureType
-from fanfold.contract.job_spec import Controls, ToleranceSpec
+from fanfold.contract.job_spec import ToleranceRule, ToleranceSpec
 from fanfold.contract.states import JobState
-from fanfold.ledger.records import ChunkCounts
+from fanfold.ledger.records import ChunkCounts, Stop
 from fanfold.workers.activities.job import verdict
 
 
@@ -27,15 +27,20 @@ def state_and_error(
     *,
     dropped: int = 0,
     is_cancelled: bool = False,
-    is_tolerance_exceeded: bool = False,
 ) -> tuple[JobState, str | None]:
-    state, error = verdict(
-        counts_of(succeeded, failed, dropped=dropped),
-        Controls(tolerated_failures=tolerance),
-        is_cancelled=is_cancelled,
-        is_tolerance_exceeded=is_tolerance_exceeded,
-    )
+    counts = counts_of(succeeded, failed, dropped=dropped)
+    state, error = verdict(counts, is_cancelled=is_cancelled, stop=stop_of(tolerance, counts))
     return state, error.type if error else None
+
+
+def stop_of(tolerance: ToleranceSpec | None, counts: ChunkCounts) -> Stop | None:
+    """The rule that a job is past at its end."""
+    if tolerance is None:
+        return None
+    rule = tolerance.exceeded_rule(
+        succeeded=counts.items_succeeded, failed=counts.items_at_fault, in_a_row=0, final=True
+    )
+    return Stop(rule, None) if rule else None
 
 
 @pytest.mark.parametrize(
@@ -78,9 +83,7 @@ def test_items_that_were_left_out_fail_nothing(
 
 
 def test_a_chunk_that_failed_without_any_item_fails_its_job() -> None:
-    state, _ = verdict(
-        ChunkCounts(failed=1), Controls(), is_cancelled=False, is_tolerance_exceeded=False
-    )
+    state, _ = verdict(ChunkCounts(failed=1), is_cancelled=False)
     assert state is JobState.FAILED
 
 
@@ -90,8 +93,42 @@ def test_at_the_end_a_share_counts_however_small_the_sample() -> None:
 
 
 def test_a_job_that_gave_up_early_failed_even_if_its_last_chunks_made_up_for_it() -> None:
-    given = state_and_error(99, 1, ToleranceSpec(percent=5), is_tolerance_exceeded=True)
-    assert given == (JobState.FAILED, FailureType.TOLERANCE_EXCEEDED)
+    stop = Stop(ToleranceRule.PERCENT, 7)
+    state, error = verdict(counts_of(99, 1), is_cancelled=False, stop=stop)
+    assert state is JobState.FAILED
+    assert error is not None
+    assert error.type == FailureType.TOLERANCE_EXCEEDED
+    assert error.message == (
+        "1 of 100 items failed, more than the job tolerates: tolerated_failures.percent, at chunk 7"
+    )
+
+
+def test_a_rule_that_was_told_at_the_end_only_names_no_chunk() -> None:
+    _, error = verdict(counts_of(1, 2), is_cancelled=False, stop=Stop(ToleranceRule.COUNT, None))
+    assert error is not None
+    assert error.message.endswith("tolerated_failures.count")
+
+
+@pytest.mark.parametrize("counts", [counts_of(5, 0), counts_of(0, 5), ChunkCounts(cancelled=3)])
+def test_a_job_past_its_deadline_failed_whatever_it_came_to(counts: ChunkCounts) -> None:
+    state, error = verdict(counts, is_cancelled=False, deadline_seconds=2.5, lost=1)
+    assert state is JobState.FAILED
+    assert error is not None
+    assert error.type == FailureType.DEADLINE_EXCEEDED
+    assert error.message == "the job did not finish within 2.5 seconds"
+
+
+def test_children_that_a_client_has_cancelled_are_no_failure_of_what_succeeded() -> None:
+    counts = ChunkCounts(succeeded=3, cancelled=1, items_succeeded=3)
+    assert verdict(counts, is_cancelled=False) == (JobState.PARTIALLY_SUCCEEDED, None)
+
+
+def test_a_job_all_of_whose_children_a_client_has_cancelled_failed() -> None:
+    state, error = verdict(ChunkCounts(failed=1, cancelled=2, items_failed=4), is_cancelled=False)
+    assert state is JobState.FAILED
+    assert error is not None
+    assert error.type == FailureType.ALL_ITEMS_FAILED
+    assert error.message == "no item succeeded; 4 failed, 2 chunks are cancelled"
 
 
 def test_a_cancelled_job_is_neither_a_success_nor_a_failure() -> None:
@@ -100,9 +137,9 @@ def test_a_cancelled_job_is_neither_a_success_nor_a_failure() -> None:
         assert given == (JobState.CANCELLED, None)
 
 
-def test_chunks_that_were_cancelled_are_no_success_of_a_job_that_was_not() -> None:
+def test_chunks_that_nobody_has_cancelled_and_are_so_are_no_success() -> None:
     counts = ChunkCounts(succeeded=3, cancelled=1)
-    state, error = verdict(counts, Controls(), is_cancelled=False, is_tolerance_exceeded=False)
+    state, error = verdict(counts, is_cancelled=False, lost=1)
     assert state is JobState.FAILED
     assert error is not None
     assert error.type == FailureType.JOB_CLOSED_OUTSIDE
