@@ -20,7 +20,17 @@ from fanfold.app.http.serving import Server
 from fanfold.app.intake.uploads import Uploads
 from fanfold.app.loops.housekeeping import Housekeeping
 from fanfold.app.loops.orchestration import Orchestration
-from fanfold.app.routes import attempts, catalog, children, failures, health, items, jobs
+from fanfold.app.routes import (
+    attempts,
+    catalog,
+    children,
+    failures,
+    health,
+    items,
+    jobs,
+    redrives,
+    steering,
+)
 from fanfold.app.services import Services
 from fanfold.contract import settings, temporal
 from fanfold.contract.json_values import allow_long_integers
@@ -92,7 +102,17 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (jobs, items, children, attempts, failures, catalog, health):
+    for routes in (
+        jobs,
+        steering,
+        redrives,
+        items,
+        children,
+        attempts,
+        failures,
+        catalog,
+        health,
+    ):
         app.include_router(routes.router, dependencies=[Depends(only_known_parameters)])
     problems.install(app)
     openapi.install(app)

@@ -155,7 +155,8 @@ class JobSpec:
     chunk_timeout_seconds: float | None = None
     """The same."""
     check_items: bool = False
-    """Whether data that arrives after the job is checked by the item schema of its processor."""
+    """Whether items are checked by the item schema of the first processor: also those that come
+    later, in parts or as corrections."""
     is_upload: bool = False
     """Whether its data comes in parts, after it."""
     on_failure: OnFailure = OnFailure.RECORD

@@ -84,7 +84,15 @@ class HttpSettings(LedgerSettings):
     http_port: Port = Field(default=8000, description="Port the gateway listens on.")
 
 
-class GatewaySettings(HttpSettings):
+class ResultSettings(LedgerSettings):
+    """What a result of a chunk may be, whether a processor gives it or a client."""
+
+    max_chunk_result_bytes: int = Field(
+        default=8 * MIB, ge=1, description="Largest result of one chunk, in bytes of JSON text."
+    )
+
+
+class GatewaySettings(HttpSettings, ResultSettings):
     """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -156,7 +164,7 @@ class GatewaySettings(HttpSettings):
         return names
 
 
-class WorkerSettings(LedgerSettings):
+class WorkerSettings(ResultSettings):
     """Settings of one worker process."""
 
     processors: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -165,9 +173,6 @@ class WorkerSettings(LedgerSettings):
     )
     worker_slots: int = Field(
         default=50, ge=1, description="Most chunks one worker process runs at a time."
-    )
-    max_chunk_result_bytes: int = Field(
-        default=8 * MIB, ge=1, description="Largest result of one chunk, in bytes of JSON text."
     )
     max_job_result_bytes: int = Field(
         default=32 * MIB, ge=1, description="Largest folded result, in bytes of JSON text."

@@ -63,22 +63,20 @@ class Recording(OfTenant):
         if isinstance(data, Upload) and not last:
             raise UploadGone
 
-    async def seal(
-        self, job_id: JobId, spec: JobSpec, controls: Controls, total_chunks: int
-    ) -> bool:
+    async def seal(self, job_id: JobId, spec: JobSpec, controls: Controls, revision: int) -> bool:
         """Make the complete parts the job's chunks, in order, and let it start.
 
-        False, having done nothing, where the job is not receiving or does not have that
-        many chunks.
+        False, having done nothing, where the job is not receiving, has no chunks, or is not at
+        this revision any more: it has got more data since, or other controls.
         """
         sealed, *_ = await self._database.write(
             Statement(
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ? "
-                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND total_chunks = ? "
+                f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND revision = ? "
                 "AND total_chunks > 0 RETURNING id",
                 (
                     *(spec.to_json(controls), controls.to_json(spec), now_ms()),
-                    *(job_id, self._tenant, total_chunks),
+                    *(job_id, self._tenant, revision),
                 ),
             ),
             *_chunks_of_uploads(_IS_SEALED, job_id, self._tenant),

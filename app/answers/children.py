@@ -1,6 +1,6 @@
 """The JSON of children, as the HTTP contract has it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -32,7 +32,11 @@ class ChildHead(View):
     index: int
     state: ChunkState
     item_count: int
-    attempts: int
+    attempts: int = Field(description="Real attempts, over all runs.")
+    run: int = Field(description="The job's run in which it ran last, or is to run.")
+    resolved_by: Literal["client"] | None = Field(
+        description="`client` where its result was given by hand."
+    )
     error: FailureView | None = Field(
         description="Why the chunk failed; of some items that failed, the first one's."
     )
@@ -79,6 +83,8 @@ def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes
         state=chunk.state,
         item_count=chunk.item_count,
         attempts=chunk.attempts,
+        run=chunk.run,
+        resolved_by="client" if chunk.resolved_by else None,
         error=failure_view(chunk.error),
         traceback=(chunk.error.traceback or None) if chunk.error else None,
         item_errors=[_item_error(error) for error in output.item_errors],

@@ -55,6 +55,9 @@ def item_outcomes(
     Items that a chunk processor has made something else of have no result of their own, and
     share the chunk's failure where one of what was made of them failed.
     """
+    if chunk.state is ChunkState.HELD:
+        yield from _held_items(chunk, output)
+        return
     if chunk.state not in {*WITH_RESULT, ChunkState.FAILED}:
         state = ItemState.read(chunk.state)
         for item in range(chunk.item_count):
@@ -72,6 +75,14 @@ def item_outcomes(
             yield ItemOutcome(item, ItemState.FAILED, error=of_others)
         else:
             yield ItemOutcome(item, ItemState.SUCCEEDED, given)
+
+
+def _held_items(chunk: ChunkRecord, output: ChunkOutput) -> Iterator[ItemOutcome]:
+    """The items of a chunk that is held: with the error that it is held for where they failed."""
+    errors, of_others = _failures(chunk, output)
+    for item in range(chunk.item_count):
+        failure = failure_of(errors[item]) if item in errors else of_others
+        yield ItemOutcome(item, ItemState.HELD, error=failure)
 
 
 def failed_items(chunk: ChunkData) -> Iterator[tuple[int, Any, Failure]]:

@@ -1,6 +1,7 @@
 """A cache of rendered jobs: rendering one costs several times as much as sending it.
 
-A finished job never changes. A running one may be shown as it was some milliseconds ago.
+A finished job stays as it is at its revision. A running one may be shown as it was some
+milliseconds ago.
 """
 
 import time

@@ -7,13 +7,21 @@ parsed here: that costs nothing, and they leave exactly as they were recorded.
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from fanfold.contract.failures import Failure
-from fanfold.contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.job_spec import (
+    Execution,
+    OnFailure,
+    RetrySpec,
+    StageSpec,
+    ToleranceRule,
+    ToleranceSpec,
+)
+from fanfold.contract.names import job_workflow_id
 from fanfold.contract.states import JobState
-from fanfold.ledger.catalog import CatalogEntry
 from fanfold.ledger.records import JobRecord, now_ms
 
 
@@ -45,6 +53,7 @@ class ChunkCountsView(View):
     partially_succeeded: int
     failed: int
     cancelled: int
+    held: int = Field(description="Kept for a person: items of them failed for good.")
 
 
 class ItemCountsView(View):
@@ -81,6 +90,17 @@ class FailureView(View):
     retryable: bool
 
 
+class JobFailureView(FailureView):
+    """Why a job failed as a whole."""
+
+    rule: ToleranceRule | None = Field(
+        description="Which limit of `tolerated_failures` it was past; null of any other failure."
+    )
+    index: int | None = Field(
+        description="The chunk at which it was stopped; null where that was told at the end only."
+    )
+
+
 class LinksView(View):
     """Where to go from here."""
 
@@ -115,6 +135,7 @@ class ToleranceView(View):
     count: int | None
     percent: float | None
     min_sample: int
+    consecutive: int | None
 
 
 class JobSummary(View):
@@ -123,7 +144,7 @@ class JobSummary(View):
     id: str
     name: str | None
     state: JobState
-    run: int
+    run: int = Field(description="1, and one more with every redrive of the finished job.")
     execution: str
     processor: str | None = Field(description="Null where the job has stages.")
     options: dict[str, Any] | None = Field(description="Null where the job has stages.")
@@ -132,9 +153,16 @@ class JobSummary(View):
     chunk_size: int | None = Field(description="Null where the job came in chunks.")
     item_key: str | None = Field(description="The field of each item that is its key.")
     max_concurrency: int
+    max_per_second: float | None = Field(description="Null: no limit.")
+    priority: int = Field(description="From 1, which goes first, to 5.")
+    start_at: Moment | None
+    deadline_seconds: float | None
     retry: RetryView
     chunk_timeout_seconds: float
     tolerated_failures: ToleranceView | None
+    on_failure: OnFailure
+    hold_timeout_seconds: float | None
+    retention_hours: float | None = Field(description="Null: as long as the gateway keeps jobs.")
     chunks: ChunkCountsView
     items: ItemCountsView
     success_rate: float | None = Field(
@@ -142,7 +170,7 @@ class JobSummary(View):
     )
     progress: ProgressView
     errors: list[ErrorGroupView] = Field(description="The most frequent failures, at most 20.")
-    error: FailureView | None = Field(description="Why the job failed as a whole.")
+    error: JobFailureView | None = Field(description="Why the job failed as a whole.")
     labels: dict[str, str]
     created_at: Moment
     started_at: Moment | None
@@ -169,6 +197,18 @@ class JobPageView(View):
     next_cursor: str | None = Field(default=None, description="Absent on the last page.")
 
 
+class ExtentView(View):
+    """What a job would be that was not recorded."""
+
+    model_config = ConfigDict(title="Extent")
+
+    valid: Literal[True]
+    chunks: int
+    items: int
+    execution: Execution = Field(description="Of a job without its data what it asks for.")
+    largest_chunk_bytes: int = Field(description="Its JSON text.")
+
+
 class PartView(View):
     """A part of a job's items, as stored."""
 
@@ -177,35 +217,6 @@ class PartView(View):
     part: int
     items: int
     chunks: int
-
-
-class CatalogEntryView(View):
-    """A processor or reducer that the workers know."""
-
-    model_config = ConfigDict(title="CatalogEntry")
-
-    name: str
-    description: str
-    options_schema: dict[str, Any] = Field(description="JSON schema of the options.")
-    example: dict[str, Any] | None = Field(
-        description="A job that uses it, ready to be POSTed; null where its author has to give "
-        "one, with `@example`."
-    )
-
-
-class ProcessorView(CatalogEntryView):
-    """A processor that the workers know."""
-
-    model_config = ConfigDict(title="Processor")
-
-    takes: Literal["item", "chunk"] | None = Field(
-        description="What it is called with: `item`, once for each item, or `chunk`, once with "
-        "the list of the chunk's items. Null where a worker of an earlier release published it."
-    )
-    item_schema: dict[str, Any] | None = Field(
-        description="JSON schema of an item, by which `check_items` checks; null where the "
-        "processor declares none."
-    )
 
 
 def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
@@ -230,6 +241,13 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
         retry=_retry(spec.retry or given.retry),
         chunk_timeout_seconds=spec.chunk_timeout_seconds or given.timeout_seconds,
         tolerated_failures=_tolerance(controls.tolerated_failures),
+        max_per_second=controls.max_per_second,
+        priority=controls.priority,
+        start_at=_moment(controls.start_at),
+        deadline_seconds=controls.deadline_seconds,
+        on_failure=spec.on_failure,
+        hold_timeout_seconds=spec.hold_timeout_seconds,
+        retention_hours=controls.retention_hours,
         chunks=ChunkCountsView(
             total=job.total_chunks,
             pending=counts.pending,
@@ -238,6 +256,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
             partially_succeeded=counts.partially_succeeded,
             failed=counts.failed,
             cancelled=counts.cancelled,
+            held=counts.held,
         ),
         items=ItemCountsView(
             total=job.total_items, succeeded=counts.items_succeeded, failed=counts.items_failed
@@ -254,16 +273,16 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
             )
             for group in job.errors
         ],
-        error=failure_view(job.error),
+        error=_job_failure(job),
         labels=dict(controls.labels),
         created_at=moment(job.created_at),
-        started_at=moment(job.started_at) if job.started_at is not None else None,
-        finished_at=moment(job.finished_at) if job.finished_at is not None else None,
+        started_at=_moment(job.started_at),
+        finished_at=_moment(job.finished_at),
         links=LinksView(
             self=address,
             children=f"{address}/children",
             results=f"{address}/results",
-            temporal_ui=f"{workflows_url}/{job.id}" if workflows_url else None,
+            temporal_ui=_temporal_ui(job, workflows_url),
         ),
     )
 
@@ -272,23 +291,6 @@ def job_json(job: JobRecord, result: bytes | None, workflows_url: str | None) ->
     """The JSON text of a JobView."""
     head = job_summary(job, workflows_url).model_dump_json().encode()
     return with_fields(head, {"result": result})
-
-
-def catalog_entry(entry: CatalogEntry) -> CatalogEntryView:
-    """A catalog entry for clients."""
-    return CatalogEntryView(
-        name=entry.name,
-        description=entry.description,
-        options_schema=entry.options_schema,
-        example=entry.example,
-    )
-
-
-def processor(entry: CatalogEntry) -> ProcessorView:
-    """A processor's catalog entry for clients."""
-    return ProcessorView(
-        **catalog_entry(entry).model_dump(), takes=entry.takes, item_schema=entry.item_schema
-    )
 
 
 def etag(job: JobRecord) -> str:
@@ -301,6 +303,7 @@ def etag(job: JobRecord) -> str:
         counts.partially_succeeded,
         counts.failed,
         counts.cancelled,
+        counts.held,
         counts.items_failed,
         # While a job runs its failures are grouped somewhat later than they are counted.
         sum(group.count for group in job.errors),
@@ -319,6 +322,7 @@ def with_fields(head: bytes, fields: dict[str, bytes | None]) -> bytes:
 def _progress(job: JobRecord) -> ProgressView:
     counts = job.counts
     processed = counts.succeeded + counts.partially_succeeded + counts.failed
+    # Held ones are neither: what becomes of them is for a person to say.
     finished = processed + counts.cancelled
     open_chunks = counts.pending + counts.running
     rate: float | None = None
@@ -355,6 +359,30 @@ def failure_view(failure: Failure | None) -> FailureView | None:
     if failure is None:
         return None
     return FailureView(type=failure.type, message=failure.message, retryable=failure.retryable)
+
+
+def _job_failure(job: JobRecord) -> JobFailureView | None:
+    if job.error is None:
+        return None
+    rule, index = (job.stop.rule, job.stop.index) if job.stop else ("", None)
+    return JobFailureView(
+        type=job.error.type,
+        message=job.error.message,
+        retryable=job.error.retryable,
+        # A deadline stops a job too, and is no rule of its tolerance.
+        rule=ToleranceRule(rule) if rule in set(ToleranceRule) else None,
+        index=index,
+    )
+
+
+def _temporal_ui(job: JobRecord, workflows_url: str | None) -> str | None:
+    if not workflows_url:
+        return None
+    return f"{workflows_url}/{quote(job_workflow_id(job.id, job.run), safe='')}"
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else moment(milliseconds)
 
 
 def moment(milliseconds: int) -> datetime:

@@ -73,6 +73,62 @@ REQUESTS["upload"] = {
     },
 }
 
+REQUESTS["held"] = {
+    "summary": "Paced, and kept for a person where an item fails",
+    "value": {
+        "name": "five, one of which needs a person",
+        "chunks": [[1], [2], [3], [5], [7]],
+        "processor": "double",
+        "options": {"fail_if_divisible_by": 5},
+        "retry": {"max_attempts": 1},
+        "reducer": "sum",
+        "max_per_second": 10,
+        "priority": 2,
+        "deadline_seconds": 3600,
+        "on_failure": "hold",
+        "hold_timeout_seconds": 600,
+    },
+}
+
+PATCHES: dict[str, Any] = {
+    "labels": {
+        "summary": "Another name, and a label more",
+        "value": {"name": "lab 5, checked", "labels": {"checked": "yes"}},
+    },
+    "removed": {
+        "summary": "No name, and a label less",
+        "value": {"name": None, "labels": {"checked": None}},
+    },
+}
+
+REDRIVES: dict[str, Any] = {
+    "all": {"summary": "All that failed or was cancelled", "value": {}},
+    "errors": {
+        "summary": "Items that failed with one error, with other options",
+        "value": {
+            "select": {"error_types": ["ApplicationError"]},
+            "options": {"fail_if_divisible_by": 4},
+        },
+    },
+    "corrected": {
+        "summary": "One child, with its item corrected",
+        "value": {
+            "select": {"indexes": [1]},
+            "corrections": [{"index": 1, "item": 0, "value": 7}],
+        },
+    },
+}
+
+RESULT = [10]
+
+EXTENT: dict[str, Any] = {
+    "valid": True,
+    "chunks": 5,
+    "items": 5,
+    "execution": "workflow",
+    "largest_chunk_bytes": 3,
+}
+
 _FORM_JOB = {
     "name": "flights by airline",
     "chunk_size": 1000,
@@ -122,6 +178,10 @@ JOB_SUMMARY: dict[str, Any] = {
     "chunk_size": None,
     "item_key": None,
     "max_concurrency": 50,
+    "max_per_second": None,
+    "priority": 3,
+    "start_at": None,
+    "deadline_seconds": None,
     "retry": {
         "max_attempts": 1,
         "initial_interval_seconds": 1.0,
@@ -131,6 +191,9 @@ JOB_SUMMARY: dict[str, Any] = {
     },
     "chunk_timeout_seconds": 300.0,
     "tolerated_failures": None,
+    "on_failure": "record",
+    "hold_timeout_seconds": None,
+    "retention_hours": None,
     "chunks": {
         "total": 5,
         "pending": 0,
@@ -139,6 +202,7 @@ JOB_SUMMARY: dict[str, Any] = {
         "partially_succeeded": 0,
         "failed": 2,
         "cancelled": 0,
+        "held": 0,
     },
     "items": {"total": 5, "succeeded": 3, "failed": 2},
     "success_rate": 0.6,
@@ -188,6 +252,8 @@ CHILD: dict[str, Any] = {
     "state": "failed",
     "item_count": 1,
     "attempts": 1,
+    "run": 1,
+    "resolved_by": None,
     "error": {
         "type": "ApplicationError",
         "message": "Simulated failure for value 2",
@@ -209,6 +275,17 @@ CHILD: dict[str, Any] = {
     "finished_at": "2026-11-21T22:09:04.257Z",
     "duration_seconds": 0.001,
     "result": None,
+}
+
+RESOLVED_CHILD: dict[str, Any] = {
+    **CHILD,
+    "index": 3,
+    "state": "succeeded",
+    "resolved_by": "client",
+    "error": None,
+    "item_errors": [],
+    "workflow_id": f"{_ID}/c0000003",
+    "result": RESULT,
 }
 
 CHILD_PAGE: dict[str, Any] = {"children": [CHILD]}

@@ -13,13 +13,16 @@ from fanfold.app.documentation import problems
 from fanfold.app.http.errors import ForeignOrigin, MalformedRequest, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
 from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.steering_request import JobPatch, RedriveRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 # Routes answer these as ready JSON text, so FastAPI does not see the models.
+_REQUESTS = (JobRequest, JobPatch, RedriveRequest)
 _MODELS = (
-    JobRequest,
+    *_REQUESTS,
     ProblemView,
     views.JobView,
+    views.ExtentView,
     children.ChildView,
     children.ChildPageView,
     ItemPageView,
@@ -45,7 +48,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for model in _MODELS:
             schema = model.model_json_schema(
                 ref_template=_REFERENCE,
-                mode="validation" if model is JobRequest else "serialization",
+                mode="validation" if model in _REQUESTS else "serialization",
             )
             schemas.update(schema.pop("$defs", {}))
             schemas[schema["title"]] = schema

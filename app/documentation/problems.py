@@ -22,15 +22,30 @@ _CURSOR: Final = errors.MalformedRequest(
     "with the same filters.",
 )
 _NO_JOB: Final = errors.NotFound("job_not_found", "There is no job of this id.")
-_NO_CHILD: Final = errors.NotFound(
-    "child_not_found", "The job has no child of this index: they go from 0 to 4."
-)
 _LEDGER: Final = errors.Unavailable(
     "ledger_unavailable", "The ledger cannot be reached. Try again in a moment."
 )
 _STOPPING: Final = errors.Unavailable(
     "gateway_stopping",
     "The gateway is stopping, and the request did not end in time. Try again in a moment.",
+)
+_NO_CHILD: Final = errors.NotFound(
+    "child_not_found", "The job has no child of this index: they go from 0 to 4."
+)
+_FINISHED: Final = errors.JobAlreadyFinished(
+    "job_already_finished", "The job has finished as succeeded; its results are kept."
+)
+_TIMEOUT: Final = errors.RequestTimeout(
+    "body_timeout", "The body did not arrive within 60 seconds."
+)
+_TOO_LARGE: Final = errors.BodyTooLarge(
+    "body_too_large", "At most 33554432 bytes are allowed (FANFOLD_MAX_BODY_BYTES)."
+)
+_NO_JSON: Final = errors.MalformedRequest(
+    "malformed_json", "The body is not JSON: a comma is missing at line 3 column 5."
+)
+_IN_GZIP: Final = errors.UnsupportedMediaType(
+    "unsupported_content_encoding", "Send the body uncompressed."
 )
 _READING: Final = (_NO_JOB, _LEDGER, _STOPPING)
 _LISTING: Final = (_PARAMETER, _CURSOR, _LEDGER, _STOPPING)
@@ -57,9 +72,7 @@ _ITEMS: Final = (
 _OF_OPERATION: Final[dict[str, _Examples]] = {
     "submit_job": (
         _refused("invalid_job", "/chunk_sise", "unknown field; did you mean chunk_size?"),
-        errors.MalformedRequest(
-            "malformed_json", "The body is not JSON: a comma is missing at line 3 column 5."
-        ),
+        _NO_JSON,
         errors.MalformedRequest(
             "malformed_multipart",
             "The first part of the form has to be `job`, with the job as JSON.",
@@ -67,9 +80,7 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         errors.MalformedRequest(
             "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
         ),
-        errors.BodyTooLarge(
-            "body_too_large", "At most 33554432 bytes are allowed (FANFOLD_MAX_BODY_BYTES)."
-        ),
+        _TOO_LARGE,
         errors.UnsupportedMediaType(
             "unsupported_media_type",
             "Send the job as JSON, with the header Content-Type: application/json, or as a form, "
@@ -100,12 +111,141 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         _STOPPING,
     ),
     "list_jobs": _LISTING,
-    "get_job": _READING,
+    "get_job": (
+        *_READING,
+        errors.NotFound("run_not_found", "The job has had no such run: they go from 1 to 2."),
+    ),
+    "pause_job": (
+        _FINISHED,
+        errors.NotInThisState(
+            "job_cancelling", "The job is being cancelled: no further chunk of it starts."
+        ),
+        errors.NotInThisState(
+            "job_receiving", "The job still receives its data, and runs only once it is sealed."
+        ),
+        errors.NotInThisState(
+            "job_waiting",
+            "Nothing of the job runs: only held children are left. Redrive, resolve or release "
+            "them, or cancel the job.",
+        ),
+        *_READING,
+    ),
+    "resume_job": (
+        errors.NotInThisState(
+            "job_not_paused", "The job is running: only a paused one can be resumed."
+        ),
+        *_READING,
+    ),
+    "release_job": (
+        errors.NotInThisState(
+            "job_not_waiting",
+            "The job is running: only one that waits for a person can be released.",
+        ),
+        *_READING,
+    ),
+    "change_job": (
+        _refused("invalid_job", "/priorty", "unknown field; did you mean priority?"),
+        _refused("invalid_value", "/name", "the value holds a NUL character"),
+        _refused(
+            "limit_exceeded",
+            "/retention_hours",
+            "at most 168 hours are allowed (FANFOLD_RETENTION_HOURS)",
+        ),
+        _NO_JSON,
+        _TIMEOUT,
+        _TOO_LARGE,
+        errors.UnsupportedMediaType(
+            "unsupported_media_type",
+            "Send the changes as JSON, with the header Content-Type: application/json or "
+            "application/merge-patch+json.",
+        ),
+        _IN_GZIP,
+        errors.JobAlreadyFinished(
+            "job_already_finished",
+            "The job has finished as succeeded: priority cannot be changed any more, only labels, "
+            "name, retention_hours. A redrive can bring other limits.",
+        ),
+        errors.JobChanged(
+            "job_changed",
+            "The job has changed since this ETag was given: GET it, and decide anew.",
+        ),
+        *_READING,
+    ),
+    "redrive_job": (
+        _refused("invalid_job", "/corections", "unknown field; did you mean corrections?"),
+        _refused("invalid_value", "/corrections/0/value", "the value holds a NUL character"),
+        _refused(
+            "limit_exceeded",
+            "/corrections/0/value",
+            "at most 1048576 bytes an item are allowed (FANFOLD_MAX_ITEM_BYTES)",
+        ),
+        _refused(
+            "item_schema_mismatch", "/corrections/0/value/net", "must be a number, not a string"
+        ),
+        _refused(
+            "unknown_processor",
+            "/processor",
+            "no worker has a processor of this name; GET /processors lists those there are",
+        ),
+        _refused("invalid_options", "/options/upper", "must be true or false, not a string"),
+        errors.NothingSelected(
+            "nothing_selected",
+            "No child is selected. The job's children are: 5 succeeded. Name others in "
+            "select.states or select.indexes.",
+        ),
+        errors.KeyReused(
+            "idempotency_key_reused",
+            "This key came with another body before; use a new key for a new job.",
+        ),
+        errors.MalformedRequest(
+            "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 printable ASCII characters."
+        ),
+        _NO_JSON,
+        _TIMEOUT,
+        _TOO_LARGE,
+        errors.UnsupportedMediaType(
+            "unsupported_media_type",
+            "Send what is to run again as JSON, with the header Content-Type: application/json, "
+            "or no body.",
+        ),
+        _IN_GZIP,
+        errors.JobNotFinished(
+            "job_not_finished",
+            "The job is running: its chunks run again once it has finished, or waits for a person.",
+        ),
+        *_READING,
+    ),
+    "cancel_child": (
+        errors.NotInThisState(
+            "child_already_finished", "The child has finished as succeeded; its outcome is kept."
+        ),
+        *_READING,
+        _NO_CHILD,
+    ),
+    "resolve_child": (
+        errors.NotInThisState(
+            "child_not_held", "The child is running: only a held one can be given its result."
+        ),
+        _refused("invalid_value", "/0", "the value holds a NUL character"),
+        _refused(
+            "limit_exceeded", "", "nested more than 64 levels deep (FANFOLD_MAX_NESTING_DEPTH)"
+        ),
+        _NO_JSON,
+        _TIMEOUT,
+        errors.BodyTooLarge(
+            "body_too_large", "At most 8388608 bytes are allowed (FANFOLD_MAX_CHUNK_RESULT_BYTES)."
+        ),
+        errors.UnsupportedMediaType(
+            "unsupported_media_type",
+            "Send the result as JSON, with the header Content-Type: application/json.",
+        ),
+        _IN_GZIP,
+        *_READING,
+        _NO_CHILD,
+    ),
     "cancel_job": (
         invalid_parameter("purge", "must be true or false"),
-        errors.JobAlreadyFinished(
-            "job_already_finished", "The job has finished as succeeded; its results are kept."
-        ),
+        _FINISHED,
         errors.JobNotFinished(
             "job_not_finished",
             "Only a finished job can be removed; cancel it, and wait for its end.",

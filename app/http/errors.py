@@ -3,17 +3,20 @@
     Problem
     ├── MalformedRequest        400  malformed_json, invalid_parameter, invalid_cursor, ...
     ├── ForeignOrigin           403
-    ├── NotFound                404  job_not_found, child_not_found, not_found
+    ├── NotFound                404  job_not_found, child_not_found, run_not_found, not_found
     ├── MethodNotAllowed        405
     ├── RequestTimeout          408
     ├── JobAlreadyFinished      409
     ├── JobNotFinished          409
     ├── JobNotReceiving         409
+    ├── NotInThisState          409  job_cancelling, job_not_paused, child_not_held, ...
+    ├── JobChanged              412
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
     ├── UnknownHost             421
     ├── InvalidJob              422  invalid_job, limit_exceeded, unknown_processor, ...
     ├── KeyReused               422
+    ├── NothingSelected         422
     ├── InternalError           500
     └── Unavailable             503  ledger_unavailable, not_ready, gateway_stopping
 
@@ -35,6 +38,7 @@ CODES: dict[str, str] = {
     "foreign_origin": "A page of another site may not do this",
     "job_not_found": "There is no such job",
     "child_not_found": "There is no such child",
+    "run_not_found": "The job has had no such run",
     "not_found": "There is nothing at this address",
     "method_not_allowed": "This address does not take this method",
     "body_timeout": "The body took too long to arrive",
@@ -42,6 +46,14 @@ CODES: dict[str, str] = {
     "job_not_finished": "The job has not finished yet",
     "job_not_receiving": "The job takes no data",
     "job_not_an_upload": "The job never waited for data",
+    "job_receiving": "The job still receives its data",
+    "job_cancelling": "The job is being cancelled",
+    "job_waiting": "The job waits for a person",
+    "job_not_paused": "The job is not paused",
+    "job_not_waiting": "The job does not wait for a person",
+    "child_already_finished": "The child has finished already",
+    "child_not_held": "The child is not held",
+    "job_changed": "The job has changed meanwhile",
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body is of a media type that is not read here",
     "unsupported_content_encoding": "The body is compressed in a way that is not read here",
@@ -55,6 +67,7 @@ CODES: dict[str, str] = {
     "invalid_options": "The options do not fit the processor",
     "item_schema_mismatch": "Items do not fit the processor's item schema",
     "item_schema_unknown": "There is no item schema to check by",
+    "nothing_selected": "No child is selected",
     "idempotency_key_reused": "The idempotency key was used with another body",
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",
@@ -117,13 +130,13 @@ class RequestTimeout(Problem):
 
 
 class JobAlreadyFinished(Problem):
-    """A finished job cannot be cancelled."""
+    """The job has finished: what was asked for makes no sense any more."""
 
     status = 409
 
 
 class JobNotFinished(Problem):
-    """A job that has not finished cannot be removed."""
+    """A job that has not finished cannot be removed, nor redriven."""
 
     status = 409
 
@@ -132,6 +145,18 @@ class JobNotReceiving(Problem):
     """The job has its data, or is closed, or never waited for any."""
 
     status = 409
+
+
+class NotInThisState(Problem):
+    """The job, or the child, is not in a state in which this can be done."""
+
+    status = 409
+
+
+class JobChanged(Problem):
+    """The job is not as it was when the client read it."""
+
+    status = 412
 
 
 class BodyTooLarge(Problem):
@@ -160,6 +185,12 @@ class InvalidJob(Problem):
 
 class KeyReused(Problem):
     """The idempotency key stands for another body."""
+
+    status = 422
+
+
+class NothingSelected(Problem):
+    """There is nothing to run again."""
 
     status = 422
 

@@ -1,4 +1,7 @@
-"""Records the job of a request: with its data as JSON, in a form, or to follow in parts."""
+"""Records the job of a request: with its data as JSON, in a form, or to follow in parts.
+
+Or only says what would be recorded.
+"""
 
 import asyncio
 import hashlib
@@ -15,10 +18,10 @@ from fanfold.app.intake.items.cutting import split
 from fanfold.app.intake.items.item_schema import ItemSchema, asked_for
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.multipart import boundary_of
-from fanfold.app.intake.spec import resolve_execution, to_controls, to_spec
-from fanfold.app.intake.uploads import Uploads
+from fanfold.app.intake.spec import keep_ms, resolve_execution, to_controls, to_spec
+from fanfold.app.intake.uploads import Extent, Uploads
 from fanfold.app.intake.validation import check_names, validate
-from fanfold.contract.job_spec import Execution, JobSpec
+from fanfold.contract.job_spec import Controls, Execution, JobSpec
 from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.catalog import Catalog, Kind
@@ -54,30 +57,52 @@ async def record(
         raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
 
 
+async def dry_run(
+    request: Request, catalog: Catalog, uploads: Uploads, limits: GatewaySettings
+) -> Extent:
+    """What `record` would record of this request; raises the Problem that it would."""
+    try:
+        boundary = boundary_of(request.headers.get("content-type", ""))
+        if boundary is not None:
+            check_not_compressed(request)
+            check = await _check_of_names(catalog)
+            return await uploads.measure_form(boundary, request.stream(), check)
+        body = await read_body(request, limits)
+        check = await _check_of_names(catalog)
+    except LedgerUnavailable as error:
+        raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
+    _, spec, chunks = await asyncio.to_thread(_prepare, body, limits, check)
+    extent = Extent(execution=spec.execution)
+    extent.add(chunks or [])
+    return extent
+
+
+def _prepare(
+    body: bytes, limits: GatewaySettings, check: Check
+) -> tuple[Controls, JobSpec, Sequence[NewChunk] | None]:
+    """The job in this body, and its chunks; None where these are to follow."""
+    request = validate(decode_body(body), limits)
+    schema, controls = check(request), to_controls(request)
+    if request.source is not None:  # which execution "auto" means is known once it is sealed
+        spec = to_spec(request, Execution(request.execution))
+        return controls, replace(spec, is_upload=True), None
+    chunks = split(request, limits)
+    if schema is not None:
+        schema.check(request)
+    execution = resolve_execution(request.execution, len(chunks))
+    return controls, to_spec(request, execution), chunks
+
+
 async def _record_body(
     tenant: TenantLedger, limits: GatewaySettings, body: bytes, check: Check, key_name: str | None
 ) -> tuple[JobId, bool]:
     key = (
         IdempotencyKey(key=key_name, body_hash=hashlib.sha256(body).digest()) if key_name else None
     )
-
-    def prepare() -> tuple[JobRequest, JobSpec, Sequence[NewChunk] | None]:
-        request = validate(decode_body(body), limits)
-        schema = check(request)
-        if request.source is not None:  # which execution "auto" means is known once it is sealed
-            spec = to_spec(request, Execution(request.execution))
-            spec = replace(spec, is_upload=True, check_items=request.check_items)
-            return request, spec, None
-        chunks = split(request, limits)
-        if schema is not None:
-            schema.check(request)
-        execution = resolve_execution(request.execution, len(chunks))
-        return request, to_spec(request, execution), chunks
-
     # In a thread: a large body takes a second, in which others want their polls answered.
-    job, spec, chunks = await asyncio.to_thread(prepare)
-    controls, job_id = to_controls(job), new_job_id()
-    new_job = NewJob(id=job_id, spec=spec, controls=controls, key=key, keep_ms=job.keep_ms)
+    controls, spec, chunks = await asyncio.to_thread(_prepare, body, limits, check)
+    job_id = new_job_id()
+    new_job = NewJob(id=job_id, spec=spec, controls=controls, key=key, keep_ms=keep_ms(controls))
     write = tenant.recording.record(new_job, chunks)
     try:
         await recorded_with_certainty(tenant.jobs, job_id, write)

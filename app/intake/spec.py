@@ -1,13 +1,15 @@
 """The spec and the controls of a requested job, with every default filled in."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE
-from fanfold.app.intake.job_request import JobRequest, Retry
+from fanfold.app.intake.job_request import JobRequest, Retry, Stage, ToleratedFailures
 from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
+    OnFailure,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
@@ -26,29 +28,10 @@ def resolve_execution(requested: str, chunk_count: int) -> Execution:
 
 def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
     """The job without its data, every default filled in."""
-    retry, is_staged = _retry_spec(request.retry), request.stages is not None
+    retry, is_staged = to_retry(request.retry), request.stages is not None
     limit = request.chunk_timeout_seconds
-    if request.stages is None:
-        stages: tuple[StageSpec, ...] = (
-            StageSpec(
-                processor=request.processor or "",
-                options=request.options or {},
-                retry=retry,
-                timeout_seconds=limit,
-            ),
-        )
-    else:
-        stages = tuple(
-            StageSpec(
-                processor=stage.processor,
-                options=stage.options,
-                retry=_retry_spec(stage.retry) if stage.retry else retry,
-                timeout_seconds=stage.timeout_seconds or limit,
-            )
-            for stage in request.stages
-        )
     return JobSpec(
-        stages=stages,
+        stages=to_stages(request.steps, retry, limit),
         is_staged=is_staged,
         reducer=request.reducer,
         execution=execution,
@@ -57,21 +40,52 @@ def to_spec(request: JobRequest, execution: Execution) -> JobSpec:
         item_key=request.item_key,
         retry=retry if is_staged else None,
         chunk_timeout_seconds=limit if is_staged else None,
+        check_items=request.check_items,
+        on_failure=OnFailure(request.on_failure),
+        hold_timeout_seconds=request.hold_timeout_seconds,
     )
 
 
 def to_controls(request: JobRequest) -> Controls:
     """What of the job may change while it runs."""
-    tolerated = request.tolerated_failures
     return Controls(
         name=request.name,
         labels=request.labels,
         max_concurrency=request.max_concurrency,
-        tolerated_failures=ToleranceSpec(**tolerated.model_dump()) if tolerated else None,
+        tolerated_failures=to_tolerance(request.tolerated_failures),
+        max_per_second=request.max_per_second,
+        priority=request.priority,
+        start_at=request.start_at,
+        deadline_seconds=request.deadline_seconds,
+        retention_hours=request.retention_hours,
     )
 
 
-def _retry_spec(retry: Retry) -> RetrySpec:
+def to_stages(given: Sequence[Stage], retry: RetrySpec, limit: float) -> tuple[StageSpec, ...]:
+    """The stages; those that do not say have this retry and this time limit."""
+    return tuple(
+        StageSpec(
+            processor=stage.processor,
+            options=stage.options,
+            retry=to_retry(stage.retry) if stage.retry else retry,
+            timeout_seconds=stage.timeout_seconds or limit,
+        )
+        for stage in given
+    )
+
+
+def to_tolerance(tolerated: ToleratedFailures | None) -> ToleranceSpec | None:
+    """How many failed items the job bears."""
+    return ToleranceSpec(**tolerated.model_dump()) if tolerated else None
+
+
+def keep_ms(controls: Controls) -> int | None:
+    """How long the job asks to be kept once it has finished."""
+    return round(controls.retention_hours * 3_600_000) if controls.retention_hours else None
+
+
+def to_retry(retry: Retry) -> RetrySpec:
+    """How failed attempts are repeated."""
     return RetrySpec(
         **retry.model_dump(exclude={"non_retryable"}), non_retryable=tuple(retry.non_retryable)
     )

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -19,9 +19,10 @@ from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.parsing import chunks_of
 from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.multipart import Form
-from fanfold.app.intake.pipeline import store_chunks
-from fanfold.app.intake.spec import resolve_execution, to_controls, to_spec
+from fanfold.app.intake.pipeline import Store, store_chunks
+from fanfold.app.intake.spec import keep_ms, resolve_execution, to_controls, to_spec
 from fanfold.app.intake.validation import validate
+from fanfold.contract.job_spec import Execution
 from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.connect import TenantLedger
@@ -38,14 +39,27 @@ _FIRST_PART: Final = 1
 # On top of the time that the server gives its requests when it stops.
 _LAST_SECONDS: Final = 3.0
 
+Make = Callable[[Iterator[bytes]], Iterator[NewChunk]]
+"""Makes chunks of blocks of data, in a thread."""
+
 _log = logging.getLogger("fanfold.gateway")
 
 
-@dataclass(slots=True)
-class _Stored:
-    """What an upload has stored so far."""
+@dataclass(slots=True, kw_only=True)
+class Extent:
+    """How much data a job, or an upload, has so far."""
 
+    execution: Execution = Execution.AUTO
     chunks: int = 0
+    items: int = 0
+    largest_chunk_bytes: int = 0
+
+    def add(self, chunks: Sequence[NewChunk]) -> None:
+        """Count these chunks too."""
+        self.chunks += len(chunks)
+        self.items += sum(chunk.item_count for chunk in chunks)
+        largest = max((len(chunk.body) for chunk in chunks), default=0)
+        self.largest_chunk_bytes = max(self.largest_chunk_bytes, largest)
 
 
 @dataclass(slots=True)
@@ -137,40 +151,22 @@ class Uploads:
         Its id, and whether an earlier request had made it already. Raises a Problem,
         having changed nothing.
         """
-        limits, whole = self._limits, _Whole()
-
-        def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
-            form = Form(blocks, boundary, limits)
-            text = form.job()
-            whole.job_hash = hashlib.sha256(text).digest()
-            whole.request = request = _without_data(text, limits)
-            schema = check(request)
-            part, data = form.items()
-            encoded = recognise(
-                part.headers.get("content-type", ""),
-                part.headers.get("content-encoding", ""),
-                part.file_name,
-            )
-            cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
-            hashed = _hashed(data, whole.items_hash)
-            return chunks_of(hashed, encoded, cut, limits, schema=schema)
-
+        whole, make = self._reader(boundary, check)
         self._note_running()
         upload = await tenant.uploads.begin(new_job_id(), WHOLE)
         key: IdempotencyKey | None = None
         try:
             stored = await self._store(tenant, upload, pieces, make)
-            if whole.request is None or not stored.chunks:
-                refuse("invalid_job", ITEMS, "there are no items")
+            request, execution = _complete(whole, stored)
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
-            execution = resolve_execution(whole.request.execution, stored.chunks)
+            controls = to_controls(request)
             new_job = NewJob(
                 id=upload.job_id,
-                spec=to_spec(whole.request, execution),
-                controls=to_controls(whole.request),
+                spec=to_spec(request, execution),
+                controls=controls,
                 key=key,
-                keep_ms=whole.request.keep_ms,
+                keep_ms=keep_ms(controls),
             )
             write = tenant.recording.record(new_job, upload)
             await recorded_with_certainty(tenant.jobs, upload.job_id, write)
@@ -184,6 +180,24 @@ class Uploads:
             raise
         return upload.job_id, False
 
+    async def measure_form(
+        self,
+        boundary: bytes,
+        pieces: AsyncIterator[bytes],
+        check: Callable[[JobRequest], ItemSchema | None],
+    ) -> Extent:
+        """How much data the job of a form has, which is not stored; raises a Problem."""
+        whole, make = self._reader(boundary, check)
+        extent = Extent()
+
+        async def count(batch: list[NewChunk]) -> None:
+            _check_count(extent.chunks + len(batch))
+            extent.add(batch)
+
+        await self._parse(pieces, make, count)
+        _, extent.execution = _complete(whole, extent)
+        return extent
+
     async def seal(self, tenant: TenantLedger, job: JobRecord) -> bool:
         """Seal a receiving job, so that it starts with the data it has; whether this call did so.
 
@@ -195,9 +209,8 @@ class Uploads:
             message = "there are no items: send some with PUT /jobs/{job_id}/items, and seal then"
             refuse("invalid_job", ITEMS, message)
         execution = resolve_execution(job.spec.execution, job.total_chunks)
-        # The items have been checked, part by part.
-        spec = replace(job.spec, execution=execution, check_items=False)
-        write = tenant.recording.seal(job.id, spec, job.controls, job.total_chunks)
+        spec = replace(job.spec, execution=execution)
+        write = tenant.recording.seal(job.id, spec, job.controls, job.revision)
 
         async def is_sealed() -> bool:
             state = await tenant.jobs.state(job.id)
@@ -216,22 +229,45 @@ class Uploads:
         closed_at = min(max_chunk_bytes, most) if max_chunk_bytes else None
         return Cut(size or DEFAULT_CHUNK_SIZE, closed_at, most)
 
+    def _reader(
+        self, boundary: bytes, check: Callable[[JobRequest], ItemSchema | None]
+    ) -> tuple[_Whole, Make]:
+        """What makes chunks of a form, and what it finds there besides."""
+        limits, whole = self._limits, _Whole()
+
+        def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
+            form = Form(blocks, boundary, limits)
+            text = form.job()
+            whole.job_hash = hashlib.sha256(text).digest()
+            whole.request = request = _without_data(text, limits)
+            schema = check(request)
+            part, data = form.items()
+            encoded = recognise(
+                part.headers.get("content-type", ""),
+                part.headers.get("content-encoding", ""),
+                part.file_name,
+            )
+            cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+            hashed = _hashed(data, whole.items_hash)
+            return chunks_of(hashed, encoded, cut, limits, schema=schema)
+
+        return whole, make
+
     async def _store(
-        self,
-        tenant: TenantLedger,
-        upload: Upload,
-        pieces: AsyncIterator[bytes],
-        make: Callable[[Iterator[bytes]], Iterator[NewChunk]],
-    ) -> _Stored:
-        stored = _Stored()
+        self, tenant: TenantLedger, upload: Upload, pieces: AsyncIterator[bytes], make: Make
+    ) -> Extent:
+        stored = Extent()
 
         async def store(batch: list[NewChunk]) -> None:
-            if stored.chunks + len(batch) > MAX_CHUNKS_AN_UPLOAD:
-                refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
+            _check_count(stored.chunks + len(batch))
             first = stored.chunks
-            stored.chunks += len(batch)
+            stored.add(batch)
             await tenant.uploads.add(upload, first, batch)
 
+        await self._parse(pieces, make, store)
+        return stored
+
+    async def _parse(self, pieces: AsyncIterator[bytes], make: Make, store: Store) -> None:
         await store_chunks(
             pieces,
             make,
@@ -239,7 +275,6 @@ class Uploads:
             threads=self._threads,
             longest_silence_seconds=self._limits.body_timeout_seconds,
         )
-        return stored
 
     def _note_running(self) -> None:
         """Remember this request until it is answered: `close` waits for it."""
@@ -271,6 +306,18 @@ def not_an_upload() -> JobNotReceiving:
         'Only a job that was posted with "source": "upload" is sealed.'
     )
     return JobNotReceiving("job_not_an_upload", detail)
+
+
+def _check_count(chunks: int) -> None:
+    if chunks > MAX_CHUNKS_AN_UPLOAD:
+        refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
+
+
+def _complete(whole: _Whole, extent: Extent) -> tuple[JobRequest, Execution]:
+    """The job of a form that has been read to its end, and how its chunks are run."""
+    if whole.request is None or not extent.chunks:
+        refuse("invalid_job", ITEMS, "there are no items")
+    return whole.request, resolve_execution(whole.request.execution, extent.chunks)
 
 
 def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:

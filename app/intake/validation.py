@@ -1,16 +1,16 @@
 """Checks a job request: its form, the limits, the names and options that the workers know."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from fanfold.app.http.errors import Fault, pointer
 from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
-from fanfold.app.intake.job_request import JobRequest
+from fanfold.app.intake.job_request import JobRequest, Stage
 from fanfold.app.intake.schema_faults import faults_in
 from fanfold.app.intake.unknown_fields import fields_at
 from fanfold.contract import json_values
@@ -21,24 +21,49 @@ from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20
 
+Request = TypeVar("Request", bound=pydantic.BaseModel)
+Step = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
+"""Where in the body a processor stands, its name and its options."""
+
 
 def validate(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401 - any JSON
     """The job request in this document; raises InvalidJob with a fault for each mistake."""
+    request = parsed(JobRequest, document)
+    check_labels(request.labels, limits)
+    check_retention(request.retention_hours, limits)
+    check_steps(_steps(request), limits)
+    encode(request.model_dump(exclude={"items", "chunks"}), ())
+    return request
+
+
+def parsed(model: type[Request], document: Any) -> Request:  # noqa: ANN401 - any JSON value
+    """What is asked for in this document; raises InvalidJob with a fault for each mistake."""
     try:
-        request = JobRequest.model_validate(document)
+        return model.model_validate(document)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)[:MAX_REPORTED_FAULTS]
-        refuse_all("invalid_job", [Fault(_place(fault["loc"]), _message(fault)) for fault in found])
-    if len(request.labels) > limits.max_labels:
+        faults = [Fault(_place(fault["loc"]), _message(model, fault)) for fault in found]
+        refuse_all("invalid_job", faults)
+
+
+def check_labels(labels: Mapping[str, str], limits: GatewaySettings) -> None:
+    """Raises InvalidJob where there are too many."""
+    if len(labels) > limits.max_labels:
         refuse_limit(pointer("labels"), "labels", limits.max_labels, "FANFOLD_MAX_LABELS")
-    if (request.retention_hours or 0) > limits.retention_hours:
+
+
+def check_retention(hours: float | None, limits: GatewaySettings) -> None:
+    """Raises InvalidJob where the job asks to be kept longer than the gateway keeps jobs."""
+    if (hours or 0) > limits.retention_hours:
         refuse_limit(
             pointer("retention_hours"), "hours", limits.retention_hours, "FANFOLD_RETENTION_HOURS"
         )
-    for path, _, options in _steps(request):
+
+
+def check_steps(steps: Iterable[Step], limits: GatewaySettings) -> None:
+    """Raises InvalidJob where options are nested too deep."""
+    for path, _, options in steps:
         check_nesting(options, limits.max_nesting_depth, (*path, "options"))
-    encode(request.model_dump(exclude={"items", "chunks"}), ())
-    return request
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -46,16 +71,17 @@ def _place(location: tuple[int | str, ...]) -> str:
     return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
 
 
-def _message(fault: ErrorDetails) -> str:
+def _message(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:
     """What is wrong; of an unknown field, which one may have been meant."""
     if fault["type"] != "extra_forbidden":
         return message_of(fault)
     *above, last = fault["loc"]
     name = str(last)
-    home = next((field for field in fields_at(above) if name in fields_at([*above, field])), None)
+    known = fields_at(model, above)
+    home = next((field for field in known if name in fields_at(model, [*above, field])), None)
     if home is not None:
         return f"unknown field here; it is a field of {home}"
-    return f"unknown field{suggested(name, fields_at(above), 'fields')}"
+    return f"unknown field{suggested(name, known, 'fields')}"
 
 
 def check_names(request: JobRequest, processors: Published, reducers: Published) -> None:
@@ -64,17 +90,23 @@ def check_names(request: JobRequest, processors: Published, reducers: Published)
     Before the first worker has published anything, nothing can be said; then the
     workers decide. Raises InvalidJob.
     """
-    if processors.is_known:
-        for path, name, options in _steps(request):
-            if name not in processors.entries:
-                place = pointer(*path, "processor")
-                _refuse_name("unknown_processor", "processor", place, name, processors)
-            found = faults_in(options, processors.entries[name], (*path, "options"))
-            if faults := list(dict.fromkeys(islice(found, MAX_REPORTED_FAULTS))):
-                refuse_all("invalid_options", faults)
+    check_processors(_steps(request), processors)
     reducer = request.reducer
     if reducers.is_known and reducer is not None and reducer not in reducers.entries:
         _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducer, reducers)
+
+
+def check_processors(steps: Iterable[Step], processors: Published) -> None:
+    """Of `check_names`, what is about processors."""
+    if not processors.is_known:
+        return
+    for path, name, options in steps:
+        if name not in processors.entries:
+            place = pointer(*path, "processor")
+            _refuse_name("unknown_processor", "processor", place, name, processors)
+        found = faults_in(options, processors.entries[name], (*path, "options"))
+        if faults := list(dict.fromkeys(islice(found, MAX_REPORTED_FAULTS))):
+            refuse_all("invalid_options", faults)
 
 
 def encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value
@@ -95,12 +127,18 @@ def check_nesting(value: Any, limit: int, path: tuple[str | int, ...]) -> None: 
         )
 
 
-def _steps(request: JobRequest) -> Iterator[tuple[tuple[str | int, ...], str, dict[str, Any]]]:
-    if request.stages is None:
-        yield (), request.processor or "", request.options or {}
-        return
-    for index, stage in enumerate(request.stages):
+def steps_of(stages: Sequence[Stage]) -> Iterator[Step]:
+    """The steps of stages, which stand at `/stages`."""
+    for index, stage in enumerate(stages):
         yield ("stages", index), stage.processor, stage.options
+
+
+def _steps(request: JobRequest) -> Iterator[Step]:
+    if request.stages is not None:
+        yield from steps_of(request.stages)
+        return
+    (step,) = request.steps
+    yield (), step.processor, step.options
 
 
 def _refuse_name(code: str, kind: str, place: str, name: str, known: Published) -> NoReturn:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from fanfold.app.answers import views
+from fanfold.app.answers.catalog import CatalogEntryView, ProcessorView, catalog_entry, processor
 from fanfold.app.documentation import examples
 from fanfold.app.http import errors
 from fanfold.app.http.problems import responses
@@ -16,13 +16,13 @@ router = APIRouter(tags=["catalog"])
 class ProcessorsView(BaseModel):
     """All processors."""
 
-    processors: list[views.ProcessorView]
+    processors: list[ProcessorView]
 
 
 class ReducersView(BaseModel):
     """All reducers."""
 
-    reducers: list[views.CatalogEntryView]
+    reducers: list[CatalogEntryView]
 
 
 @router.get(
@@ -37,9 +37,7 @@ class ReducersView(BaseModel):
 async def list_processors(services: ServicesOf) -> ProcessorsView:
     """What a job's `processor` may be, as the workers published it."""
     published = await services.ledger.catalog.published(Kind.PROCESSOR)
-    return ProcessorsView(
-        processors=[views.processor(entry) for entry in published.entries.values()]
-    )
+    return ProcessorsView(processors=[processor(entry) for entry in published.entries.values()])
 
 
 @router.get(
@@ -54,6 +52,4 @@ async def list_processors(services: ServicesOf) -> ProcessorsView:
 async def list_reducers(services: ServicesOf) -> ReducersView:
     """What a job's `reducer` may be, as the workers published it."""
     published = await services.ledger.catalog.published(Kind.REDUCER)
-    return ReducersView(
-        reducers=[views.catalog_entry(entry) for entry in published.entries.values()]
-    )
+    return ReducersView(reducers=[catalog_entry(entry) for entry in published.entries.values()])

@@ -100,19 +100,26 @@ async def list_children(
         **responses(errors.NotFound, errors.Unavailable),
     },
 )
-async def get_child(
-    job_id: JobId,
-    index: ChildIndex,
-    services: ServicesOf,
-) -> Response:
+async def get_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> Response:
     """One chunk's state, attempts, result or error."""
     job = await services.job(job_id)
-    chunks = services.tenant.chunks
-    chunk = await chunks.find(job_id, index)
+    return await child_answer(services, job, await find_child(services, job, index), 200)
+
+
+async def find_child(services: Services, job: JobRecord, index: int) -> ChunkRecord:
+    """The job's child of this index; raises NotFound."""
+    chunk = await services.tenant.chunks.find(job.id, index)
     if chunk is None:
         raise no_such_child(job)
-    async for record, output in chunks.outputs(job_id, [chunk]):
-        return Response(child_json(job, record, output), media_type="application/json")
+    return chunk
+
+
+async def child_answer(
+    services: Services, job: JobRecord, chunk: ChunkRecord, status: int
+) -> Response:
+    """The child with its result."""
+    async for record, output in services.tenant.chunks.outputs(job.id, [chunk]):
+        return Response(child_json(job, record, output), status, media_type="application/json")
     raise AssertionError("outputs gives back every record it was given")
 
 

@@ -33,6 +33,7 @@ _CHUNKS_WITH_ITEMS: dict[ItemState | None, tuple[ChunkState, ...]] = {
     ItemState.PENDING: (ChunkState.PENDING,),
     ItemState.RUNNING: (ChunkState.RUNNING,),
     ItemState.SUCCEEDED: WITH_RESULT,
+    ItemState.HELD: (ChunkState.HELD,),
     ItemState.CANCELLED: (ChunkState.CANCELLED,),
 }
 _ITEMS: dict[str, Any] = {

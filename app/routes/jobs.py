@@ -1,6 +1,8 @@
 """/jobs: submits, lists, shows, cancels and removes jobs."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -13,11 +15,12 @@ from fanfold.app.http import cursor, errors, idempotency, prefer
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.job_request import LABEL_NAME_PATTERN
-from fanfold.app.intake.recording import record
+from fanfold.app.intake.recording import dry_run, record
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger.database import LedgerUnavailable
+from fanfold.ledger.records import JobRecord
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -42,7 +45,7 @@ PreferHeader = Annotated[
 ]
 _Label = Annotated[str, Field(json_schema_extra={"pattern": rf"^{LABEL_NAME_PATTERN}:[^\u0000]*$"})]
 
-_JOB_HEADERS: dict[str, Any] = {
+JOB_HEADERS: dict[str, Any] = {
     "Retry-After": {
         "description": "Seconds to wait before asking again; absent once finished.",
         "schema": {"type": "string"},
@@ -65,7 +68,7 @@ _JOB_HEADERS: dict[str, Any] = {
             "description": "The job is recorded, and will run whatever happens to this gateway.",
             "content": examples.answer("Job", examples.JOB),
             "headers": {
-                **_JOB_HEADERS,
+                **JOB_HEADERS,
                 "Location": {
                     "description": "Address of the job.",
                     "schema": {"type": "string"},
@@ -75,6 +78,10 @@ _JOB_HEADERS: dict[str, Any] = {
                     "schema": {"type": "string"},
                 },
             },
+        },
+        200: {
+            "description": "With `validate_only=true`: the job is valid. Nothing is recorded.",
+            "content": examples.answer("Extent", examples.EXTENT),
         },
         **responses(
             errors.MalformedRequest,
@@ -103,12 +110,23 @@ async def submit(
     services: ServicesOf,
     idempotency_key: IdempotencyKeyHeader = None,
     prefer_header: PreferHeader = None,
+    validate_only: Annotated[
+        bool, Query(description="Check the job as usual, and say how large it is; record nothing.")
+    ] = False,
 ) -> Response:
     """Record a job and start it. Send an `Idempotency-Key` to be able to try again safely."""
     key_name = idempotency.key_name(
         idempotency_key, len(request.headers.getlist("Idempotency-Key"))
     )
     wait = prefer.wait_seconds(prefer_header)  # before anything is recorded: it may be malformed
+    if validate_only:
+        extent = await dry_run(
+            request, services.ledger.catalog, services.uploads, services.settings
+        )
+        return Response(
+            views.ExtentView(valid=True, **asdict(extent)).model_dump_json(),
+            media_type="application/json",
+        )
     job_id, is_replayed = await record(
         request,
         services.tenant,
@@ -122,7 +140,7 @@ async def submit(
     if is_replayed:
         headers["Idempotency-Replayed"] = "true"
     try:
-        return await _answer(services, job_id, 202, wait, headers)
+        return await job_answer(services, job_id, 202, wait=wait, headers=headers)
     except LedgerUnavailable as error:
         detail = (
             f"The job is recorded, and its id is {job_id}; the ledger went away before it could "
@@ -186,7 +204,7 @@ async def list_jobs(
             "description": "The job, in whatever state; a failed job is a 200 too.",
             "content": examples.answer("Job", examples.JOB),
             "headers": {
-                **_JOB_HEADERS,
+                **JOB_HEADERS,
                 "ETag": {
                     "description": "Changes with the job.",
                     "schema": {"type": "string"},
@@ -200,6 +218,16 @@ async def list_jobs(
 async def get_job(
     job_id: JobId,
     services: ServicesOf,
+    run: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=2**31 - 1,
+            description="The job as this run of it ended, without its result; by default the "
+            "last run.",
+        ),
+        IN_DIGITS,
+    ] = None,
     if_none_match: Annotated[
         str | None, Header(description="An ETag: answer 304 while the job is unchanged.")
     ] = None,
@@ -207,7 +235,21 @@ async def get_job(
 ) -> Response:
     """The job's state, counts, errors, and once finished its result."""
     wait = prefer.wait_seconds(prefer_header)
-    return await _answer(services, job_id, 200, wait, {}, if_none_match)
+    if run is not None:
+        job = await services.job(job_id)
+        if run != job.run:
+            return await _earlier(services, job, run)
+    return await job_answer(services, job_id, 200, wait=wait, if_none_match=if_none_match)
+
+
+async def _earlier(services: Services, job: JobRecord, run: int) -> Response:
+    earlier = await services.tenant.jobs.earlier_run(job.id, run)
+    if earlier is None:
+        raise errors.NotFound(
+            "run_not_found", f"The job has had no such run: they go from 1 to {job.run}."
+        )
+    body = views.job_json(earlier, None, services.workflows_url)
+    return Response(body, headers={"Cache-Control": "no-cache"}, media_type="application/json")
 
 
 @router.delete(
@@ -220,7 +262,7 @@ async def get_job(
         202: {
             "description": "The job is being cancelled: no further chunk starts.",
             "content": examples.answer("Job", examples.JOB),
-            "headers": _JOB_HEADERS,
+            "headers": JOB_HEADERS,
         },
         200: {
             "description": "The job was cancelled before.",
@@ -241,27 +283,37 @@ async def cancel_job(
     purge: Annotated[
         bool, Query(description="Remove a finished job with all its data, instead.")
     ] = False,
+    drain: Annotated[bool, Query(description="Let what is in flight finish, and count.")] = False,
 ) -> Response:
     """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
+    if purge and drain:
+        what = "does not go with purge=true: a job that has finished has nothing in flight"
+        raise invalid_parameter("drain", what)
     if purge:
         return await _purge(services, job_id)
     if await services.tenant.closing.discard(job_id):
         services.housekeeping.kick()
     else:
-        await services.tenant.jobs.request_cancel(job_id)
+        await services.tenant.jobs.request_cancel(job_id, is_draining=drain)
     job = await services.job(job_id)
     if job.state is JobState.CANCELLED:
-        return await _answer(services, job_id, 200, None, {})
+        return await job_answer(services, job_id, 200)
     if job.state.is_terminal:
-        detail = f"The job has finished as {job.state}; its results are kept."
-        raise errors.JobAlreadyFinished("job_already_finished", detail)
+        raise already_finished(job)
     services.orchestration.kick_cancel()
+    # As it was just read: in a moment it may be cancelled.
     return Response(
         views.job_json(job, None, services.workflows_url),
         202,
         headers={"Cache-Control": "no-cache", "Retry-After": "1"},
         media_type="application/json",
     )
+
+
+def already_finished(job: JobRecord) -> errors.JobAlreadyFinished:
+    """The error for stopping a job, or the like, that has finished."""
+    detail = f"The job has finished as {job.state}; its results are kept."
+    return errors.JobAlreadyFinished("job_already_finished", detail)
 
 
 async def _purge(services: Services, job_id: JobId) -> Response:
@@ -273,14 +325,17 @@ async def _purge(services: Services, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-async def _answer(
+async def job_answer(
     services: Services,
     job_id: JobId,
     status: int,
-    wait: int | None,
-    headers: dict[str, str],
+    *,
+    wait: int | None = None,
+    headers: Mapping[str, str] | None = None,
     if_none_match: str | None = None,
 ) -> Response:
+    """The job as it is now, with its ETag; raises NotFound."""
+    headers = dict(headers or {})
     if wait is not None:
         await prefer.until_finished(
             services.tenant.jobs,

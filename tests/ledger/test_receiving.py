@@ -47,7 +47,7 @@ async def send(
 
 async def seal(ledger: Ledger, job_id: JobId) -> bool:
     job = await found(ledger, job_id)
-    return await ours(ledger).recording.seal(job_id, job.spec, job.controls, job.total_chunks)
+    return await ours(ledger).recording.seal(job_id, job.spec, job.controls, job.revision)
 
 
 async def words_of(ledger: Ledger, job_id: JobId) -> list[str]:
@@ -115,11 +115,12 @@ async def test_sealing_is_done_once_and_never_with_other_data_than_was_seen(
     ledger: Ledger,
 ) -> None:
     job_id = await receiving(ledger)
-    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), 0)
+    empty = (await found(ledger, job_id)).revision
+    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), empty)
     await send(ledger, job_id, 1, "a")
-    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), 2)
-    another = ledger.of(TenantId("another"))
-    assert not await another.recording.seal(job_id, a_spec(), Controls(), 1)
+    assert not await ours(ledger).recording.seal(job_id, a_spec(), Controls(), empty)
+    another, now = ledger.of(TenantId("another")), (await found(ledger, job_id)).revision
+    assert not await another.recording.seal(job_id, a_spec(), Controls(), now)
     assert (await rows(ledger, job_id))["chunks"] == 0
     sealed = await asyncio.gather(*(seal(ledger, job_id) for _ in range(3)))
     assert sorted(sealed) == [False, False, True]

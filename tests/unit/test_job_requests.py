@@ -5,13 +5,27 @@ from typing import Any
 import pytest
 
 from fanfold.app.http.errors import InvalidJob
-from fanfold.app.intake.spec import AUTO_WORKFLOW_CHUNKS, resolve_execution, to_controls, to_spec
+from fanfold.app.intake.spec import (
+    AUTO_WORKFLOW_CHUNKS,
+    keep_ms,
+    resolve_execution,
+    to_controls,
+    to_spec,
+)
 from fanfold.app.intake.validation import validate
-from fanfold.contract.job_spec import Controls, Execution, RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.job_spec import (
+    Controls,
+    Execution,
+    OnFailure,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 from fanfold.contract.settings import GatewaySettings
 
 LIMITS = GatewaySettings()
 NO_DATA = "give items, chunks or source: there is none of them"
+NO_MOMENT = "must be a date and time with its offset, such as 2026-01-31T12:00:00Z"
 JOB: dict[str, Any] = {"items": [1], "processor": "double"}
 
 
@@ -88,6 +102,41 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
     )
 
 
+def test_what_steers_a_job_is_where_it_belongs() -> None:
+    request = validate(
+        {
+            **JOB,
+            "max_per_second": 5,
+            "priority": 1,
+            "start_at": "2026-11-21T23:52:00.1234+02:00",
+            "deadline_seconds": 60,
+            "tolerated_failures": {"consecutive": 0},
+            "on_failure": "hold",
+            "hold_timeout_seconds": 3600,
+            "retention_hours": 1.5,
+            "check_items": True,
+        },
+        LIMITS,
+    )
+    assert to_controls(request) == Controls(
+        max_per_second=5.0,
+        priority=1,
+        start_at=1_795_297_920_123,
+        deadline_seconds=60.0,
+        tolerated_failures=ToleranceSpec(consecutive=0),
+        retention_hours=1.5,
+    )
+    assert keep_ms(to_controls(request)) == 5_400_000
+    spec = to_spec(request, Execution.WORKFLOW)
+    assert (spec.on_failure, spec.hold_timeout_seconds) == (OnFailure.HOLD, 3600.0)
+    assert spec.check_items
+
+
+@pytest.mark.parametrize("text", ["2026-11-21T21:52:00Z", "2026-11-21t21:52:00z"])
+def test_a_time_may_be_in_utc_and_in_either_case(text: str) -> None:
+    assert validate({**JOB, "start_at": text}, LIMITS).start_at == 1_795_297_920_000
+
+
 def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> None:
     request = validate(
         {
@@ -116,7 +165,7 @@ def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> No
         (
             {"tolerated_failures": {"ratio": 1}},
             "/tolerated_failures/ratio",
-            "unknown field; the fields are count, min_sample, percent",
+            "unknown field; the fields are consecutive, count, min_sample, percent",
         ),
         (
             {"stages": [{"processor": "x", "retry": {"backof_coefficient": 1}}]},
@@ -159,7 +208,35 @@ def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> No
             "/chunk_timeout_seconds",
             "must fit a 64-bit float",
         ),
-        ({"tolerated_failures": {}}, "/tolerated_failures", "give count, percent, or both"),
+        (
+            {"tolerated_failures": {}},
+            "/tolerated_failures",
+            "give count, percent or consecutive, or several of them",
+        ),
+        (
+            {"tolerated_failures": {"consecutive": -1}},
+            "/tolerated_failures/consecutive",
+            "must be at least 0",
+        ),
+        ({"max_per_second": 0}, "/max_per_second", "must be at least 0.0001"),
+        ({"max_per_second": "5"}, "/max_per_second", "must be a number, not a string"),
+        ({"priority": 0}, "/priority", "must be at least 1"),
+        ({"priority": 6}, "/priority", "must be at most 5"),
+        ({"priority": 1.5}, "/priority", "must be an integer, without a fraction"),
+        ({"deadline_seconds": 0}, "/deadline_seconds", "must be above 0"),
+        ({"start_at": 5}, "/start_at", "must be a string, not a number"),
+        ({"start_at": "tomorrow"}, "/start_at", NO_MOMENT),
+        ({"start_at": "2026-01-31T12:00:00"}, "/start_at", NO_MOMENT),
+        ({"start_at": "2026-01-31"}, "/start_at", NO_MOMENT),
+        ({"start_at": "2026-02-30T12:00:00Z"}, "/start_at", "there is no such date or time"),
+        ({"start_at": "2026-01-31T25:00:00Z"}, "/start_at", "there is no such date or time"),
+        ({"on_failure": "keep"}, "/on_failure", "must be record or hold"),
+        ({"hold_timeout_seconds": 5}, "", 'hold_timeout_seconds goes with "on_failure": "hold"'),
+        (
+            {"on_failure": "hold", "hold_timeout_seconds": 0},
+            "/hold_timeout_seconds",
+            "must be above 0",
+        ),
         (
             {"tolerated_failures": {"percent": 101}},
             "/tolerated_failures/percent",

@@ -14,6 +14,7 @@ from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
+    OnFailure,
     RetrySpec,
     StageSpec,
     ToleranceSpec,
@@ -28,6 +29,7 @@ from fanfold.ledger.records import (
     ErrorGroup,
     ItemError,
     JobRecord,
+    Stop,
 )
 from tests.unit.any_json import exactly, storable_text, values
 
@@ -78,7 +80,7 @@ CHILD = ChunkRecord(
     by_item=True,
     block=None,
     stage=0,
-    stage_attempts=1,
+    stage_attempts=3,
     run=1,
     resolved_by=None,
 )
@@ -117,9 +119,16 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
         "chunk_size": 100,
         "item_key": None,
         "max_concurrency": 50,
+        "max_per_second": None,
+        "priority": 3,
+        "start_at": None,
+        "deadline_seconds": None,
         "retry": RETRY,
         "chunk_timeout_seconds": 300.0,
         "tolerated_failures": None,
+        "on_failure": "record",
+        "hold_timeout_seconds": None,
+        "retention_hours": None,
         "chunks": {
             "total": 8,
             "pending": 0,
@@ -128,6 +137,7 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
             "partially_succeeded": 0,
             "failed": 2,
             "cancelled": 0,
+            "held": 0,
         },
         "items": {"total": 800, "succeeded": 600, "failed": 200},
         "success_rate": 0.75,
@@ -191,15 +201,74 @@ def test_a_job_shows_what_it_was_asked_for() -> None:
         retry=RetrySpec(max_attempts=2, non_retryable=("A",)),
         timeout_seconds=1.5,
     )
-    spec = replace(SPEC, stages=(stage,), chunk_size=7, item_key="id")
-    tolerance = ToleranceSpec(count=2, percent=0.5, min_sample=3)
-    controls = replace(CONTROLS, max_concurrency=3, tolerated_failures=tolerance)
+    spec = replace(
+        SPEC,
+        stages=(stage,),
+        chunk_size=7,
+        item_key="id",
+        on_failure=OnFailure.HOLD,
+        hold_timeout_seconds=60.0,
+    )
+    tolerance = ToleranceSpec(count=2, percent=0.5, min_sample=3, consecutive=4)
+    controls = replace(
+        CONTROLS,
+        max_concurrency=3,
+        tolerated_failures=tolerance,
+        max_per_second=2.5,
+        priority=1,
+        start_at=CREATED,
+        deadline_seconds=90.0,
+        retention_hours=24.0,
+    )
     fields = job_fields(replace(JOB, spec=spec, controls=controls))
     assert fields["options"] == {"delay_seconds": 1}
     assert fields["retry"] == {**RETRY, "max_attempts": 2, "non_retryable": ["A"]}
     assert (fields["chunk_size"], fields["item_key"]) == (7, "id")
     assert (fields["max_concurrency"], fields["chunk_timeout_seconds"]) == (3, 1.5)
-    assert fields["tolerated_failures"] == {"count": 2, "percent": 0.5, "min_sample": 3}
+    assert fields["tolerated_failures"] == {
+        "count": 2,
+        "percent": 0.5,
+        "min_sample": 3,
+        "consecutive": 4,
+    }
+    assert (fields["on_failure"], fields["hold_timeout_seconds"]) == ("hold", 60.0)
+    assert (fields["max_per_second"], fields["priority"]) == (2.5, 1)
+    assert fields["start_at"] == "2026-11-21T21:52:00.123Z"
+    assert (fields["deadline_seconds"], fields["retention_hours"]) == (90.0, 24.0)
+
+
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        (None, (None, None)),
+        (Stop("consecutive", 7), ("consecutive", 7)),
+        (Stop("percent", None), ("percent", None)),
+        (Stop("deadline", None), (None, None)),
+    ],
+)
+def test_the_error_of_a_job_says_which_rule_it_was_past(
+    stop: Stop | None, told: tuple[str | None, int | None]
+) -> None:
+    failure = Failure(type="ToleranceExceeded", message="too many")
+    error = job_fields(replace(JOB, state=JobState.FAILED, error=failure, stop=stop))["error"]
+    assert error == {
+        "type": "ToleranceExceeded",
+        "message": "too many",
+        "retryable": False,
+        "rule": told[0],
+        "index": told[1],
+    }
+
+
+def test_the_workflow_of_a_later_run_is_linked_by_its_own_id() -> None:
+    links = json.loads(views.job_json(replace(JOB, run=2), None, "http://ui/workflows"))["links"]
+    assert links["temporal_ui"] == "http://ui/workflows/job_1%2Fr2"
+
+
+def test_a_child_says_in_which_run_it_ran_last_and_who_gave_its_result() -> None:
+    assert (child_fields(CHILD, ChunkOutput(body=b"1"))["resolved_by"]) is None
+    by_hand = child_fields(replace(CHILD, run=2, resolved_by="client"), ChunkOutput(body=b"1"))
+    assert (by_hand["run"], by_hand["resolved_by"]) == (2, "client")
 
 
 @given(values)
@@ -221,6 +290,8 @@ def test_a_childs_result_is_spliced_in_exactly(result: Any, message: str) -> Non
         "state": "succeeded",
         "item_count": 100,
         "attempts": 3,
+        "run": 1,
+        "resolved_by": None,
         "error": None,
         "traceback": None,
         "item_errors": [
@@ -291,6 +362,15 @@ def test_progress_of_a_running_job_says_how_long_it_will_take(
     assert job_fields()["progress"] == expected
 
 
+def test_what_is_held_is_not_finished_and_not_under_way_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "now_ms", lambda: CREATED + 3000)
+    counts = ChunkCounts(pending=2, succeeded=4, held=2)
+    expected = {"percent": 50.0, "chunks_per_second": 2.0, "eta_seconds": 1}
+    assert job_fields(replace(JOB, counts=counts))["progress"] == expected
+
+
 CHANGES = [
     replace(JOB, revision=2),
     replace(JOB, counts=replace(JOB.counts, pending=2, running=2)),
@@ -298,6 +378,7 @@ CHANGES = [
     replace(JOB, counts=replace(JOB.counts, running=0, failed=2)),
     replace(JOB, counts=replace(JOB.counts, running=0, partially_succeeded=1)),
     replace(JOB, counts=replace(JOB.counts, running=0, cancelled=1)),
+    replace(JOB, counts=replace(JOB.counts, running=0, held=1)),
     replace(JOB, counts=replace(JOB.counts, items_failed=101, items_succeeded=299)),
     replace(JOB, errors=(*JOB.errors, ErrorGroup("T", "m", 1, 0))),
 ]
@@ -315,5 +396,5 @@ def test_the_etag_stays_while_nothing_changes() -> None:
 
 def test_a_state_of_a_later_release_is_shown_as_it_is() -> None:
     assert job_fields(replace(JOB, state=JobState.read("hibernating")))["state"] == "hibernating"
-    chunk = replace(CHILD, state=ChunkState.read("held"))
-    assert child_fields(chunk, ChunkOutput())["state"] == "held"
+    chunk = replace(CHILD, state=ChunkState.read("mended"))
+    assert child_fields(chunk, ChunkOutput())["state"] == "mended"

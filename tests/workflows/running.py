@@ -246,14 +246,9 @@ class Fanfold:
         row, redriving = await self.row(job.job.id), ours(self.ledger).redriving
         if selection is None:
             selection = Selection(states=UNSUCCESSFUL_CHUNK)
-        redrive = Redrive(
-            **{
-                "spec": row.spec,
-                "controls": row.controls,
-                "selected": await redriving.select(row.id, selection),
-            }
-            | redriven
-        )
+        selected = await redriving.select(row.id, selection)
+        redrive = Redrive(spec=row.spec, controls=row.controls, selected=selected)
+        redrive = dataclasses.replace(redrive, **redriven)
         assert await redriving.redrive(row, redrive)
         row = await self.row(job.job.id)
         return dataclasses.replace(

@@ -124,13 +124,14 @@ def _item_texts(
     items: Sequence[Any], limits: GatewaySettings, path: tuple[str | int, ...]
 ) -> Iterator[bytes]:
     for index, value in enumerate(items):
-        check_nesting(value, limits.max_nesting_depth, (*path, index))
-        text = encode(value, (*path, index))
-        if len(text) > limits.max_item_bytes:
-            refuse_limit(
-                pointer(*path, index),
-                "bytes an item",
-                limits.max_item_bytes,
-                "FANFOLD_MAX_ITEM_BYTES",
-            )
-        yield text
+        yield item_text(value, limits, (*path, index))
+
+
+def item_text(value: Any, limits: GatewaySettings, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401
+    """The JSON text of the item at this place; raises InvalidJob where it is over a limit."""
+    check_nesting(value, limits.max_nesting_depth, path)
+    text = encode(value, path)
+    if len(text) > limits.max_item_bytes:
+        most = limits.max_item_bytes
+        refuse_limit(pointer(*path), "bytes an item", most, "FANFOLD_MAX_ITEM_BYTES")
+    return text

@@ -37,8 +37,11 @@ class ItemSchema:
 
     def check(self, request: JobRequest) -> None:
         """Refuse the job where an item in its body does not fit; raises InvalidJob."""
-        faults = (fault for path, item in _items_of(request) for fault in self._faults(item, path))
-        _refuse_if_any(faults)
+        self.check_values(_items_of(request))
+
+    def check_values(self, values: Iterable[tuple[Path, Any]]) -> None:
+        """Refuse those of these that do not fit, each with its place; raises InvalidJob."""
+        _refuse_if_any(fault for path, item in values for fault in self._faults(item, path))
 
     def check_texts(
         self, texts: Sequence[bytes], first: int, place: Place, *, are_rows: bool = False
@@ -85,9 +88,7 @@ def asked_for(request: JobRequest, processors: Published) -> ItemSchema | None:
     """What this job wants its items checked by; raises InvalidJob where there is no schema."""
     if not request.check_items:
         return None
-    return _declared(
-        request.stages[0].processor if request.stages else request.processor or "", processors
-    )
+    return _declared(request.steps[0].processor, processors)
 
 
 async def remembered(spec: JobSpec, catalog: Catalog) -> ItemSchema | None:

@@ -65,7 +65,7 @@ def items(
     index = 0
     texts: list[bytes] = []
     size = 0
-    for text in _elements(blocks, max_item_bytes):
+    for text in elements(blocks, max_item_bytes):
         texts.append(text)
         size += len(text)
         if len(texts) == _TEXTS_AT_ONCE or size >= _BYTES_AT_ONCE:
@@ -77,7 +77,8 @@ def items(
         yield texts
 
 
-def _elements(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[bytes]:
+def elements(blocks: Iterator[bytes], max_item_bytes: int) -> Iterator[bytes]:
+    """Each element's text as it came."""
     window = _Window(blocks)
     index = 0
     try:
