@@ -19,6 +19,7 @@ from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import Batch, Database, Row, Statement, Value
 from fanfold.ledger.error_groups import RunningErrorGroups, error_groups
+from fanfold.ledger.migrate import migrate
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
 from fanfold.ledger.transitions import UNSUCCESSFUL
@@ -28,6 +29,13 @@ from tests.ledger.jobs_recorded import BROKEN, a_spec, fail, new_token, running
 CHUNKS = 3_000
 OUTPUT = ChunkOutput(body=b"[1]")
 THIS_BLOCK = BlockRun(block=7, number=1)
+
+
+@pytest.fixture
+def ledger_url(empty_url: str) -> str:
+    """A ledger of this test's own: what is left of others may have been counted."""
+    migrate(empty_url)
+    return empty_url
 
 
 class Listening:
@@ -90,7 +98,7 @@ def plans_on_sqlite(url: str, heard: dict[str, Sequence[Value]]) -> Iterator[tup
                 yield sql, step
 
 
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 async def test_sqlite_finds_a_chunk_and_its_data_by_their_keys(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -102,7 +110,7 @@ async def test_sqlite_finds_a_chunk_and_its_data_by_their_keys(
     assert [step for step in steps if whole_jobs.search(step[1])] == []
 
 
-@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 async def test_postgresql_finds_a_chunk_and_its_data_by_their_keys(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -136,7 +144,7 @@ async def look_for_failed_items(ledger: Ledger) -> dict[str, Sequence[Value]]:
     return {sql: values for sql, values in database.heard.items() if UNSUCCESSFUL in sql}
 
 
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 async def test_sqlite_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -149,7 +157,7 @@ async def test_sqlite_finds_failed_items_without_looking_at_the_others(
         assert all(re.search(r"job_id=\? AND (idx|state)=\?", step) for step in looking), steps
 
 
-@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 async def test_postgresql_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
