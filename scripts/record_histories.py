@@ -204,7 +204,7 @@ SCENARIOS = [
         deadline_seconds=1,
         disturb=Recorder.wait_for_the_deadline,
     ),
-    Scenario(name="paced", values=[1] * 6, stages=(DOUBLE,), max_per_second=4),
+    Scenario(name="paced", values=[1] * 3, stages=(DOUBLE,), max_per_second=4),
     Scenario(
         name="drained",
         values=[0, 1, 0, 1],
@@ -219,7 +219,7 @@ SCENARIOS = [
     ),
     in_shards(
         name="shards_paused",
-        values=[0, 1, 1, 1, 1, 1],
+        values=[0, 1, 1],
         stages=(WAIT_AT_ZERO,),
         disturb=Recorder.pause_and_resume,
     ),
