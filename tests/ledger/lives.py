@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from hypothesis import strategies as st
-
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
@@ -21,24 +19,6 @@ STAGES = 2
 
 Step = tuple[str, int]
 Outcome = tuple[ChunkRecord, ChunkOutput]
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            # Beginning comes first and often, or little else could happen.
-            ["begin", "claim"] * 4
-            + ["succeed", "fail", "give up", "put off", "hand back", "advance"] * 2
-            + ["repeat"] * 8
-            + ["take over", "offer again", "lose", "cancel", "settle", "close", "close"]
-            + ["pause", "resume", "resume", "wait", "release", "resolve"]
-            + ["hold", "hold", "cancel child", "hear cancel", "look"]
-            + ["redrive"] * 4
-        ),
-        st.integers(0, 30),
-    ),
-    min_size=12,
-    max_size=40,
-)
 
 _EVERYTHING = (
     "SELECT * FROM chunks WHERE job_id = ? ORDER BY idx",
@@ -386,6 +366,12 @@ class Life:
         """Every chunk that has an outcome."""
         known = await self.outcomes()
         return {index: one for index, one in known.items() if one[0].state.is_terminal}
+
+    async def restored(self) -> dict[int, tuple[Outcome, Outcome]]:
+        """Chunks put aside that have come to something again: what it is, and what it was."""
+        known = await self.outcomes()
+        ended = self.put_aside.keys() & known.keys()
+        return {index: (known[index], self.put_aside.pop(index)) for index in ended}
 
     def attempts_seen(self, index: int) -> int:
         """The runs of a chunk that count: moving on to the next stage is no further one."""
