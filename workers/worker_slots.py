@@ -23,10 +23,16 @@ class WorkerSlots:
         """Whether a slot that is given back now goes to somebody else."""
         return bool(self._waiting)
 
+    def take_free(self) -> bool:
+        """Take a slot if there is a free one; whether there was."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
     async def take(self, job_id: JobId, priority: int) -> None:
         """Wait for a slot."""
-        if self._free > 0:
-            self._free -= 1
+        if self.take_free():
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         jobs = self._waiting.setdefault(priority, OrderedDict())

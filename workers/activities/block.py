@@ -106,17 +106,19 @@ class BlockActivities:
         unrecorded: Unrecorded | None = None
         try:
             while run.is_going and not run.has_lane_too_many:
-                if run.terms.controls.max_per_second is not None:
-                    # What is done must not wait with this lane.
-                    await claims.record(unrecorded)
-                    unrecorded = None
+                controls = run.terms.controls
                 try:
-                    with run.interruptible():
-                        if run.terms.controls.max_per_second is not None:
+                    if controls.max_per_second is not None:
+                        # What is done must not wait with this lane.
+                        await claims.record(unrecorded)
+                        unrecorded = None
+                        with run.interruptible():
                             await pacer.turn()
-                            if not run.is_going:
-                                break
-                        await self._slots.take(run.job_id, run.terms.controls.priority)
+                        if not run.is_going:
+                            break
+                    if not self._slots.take_free():
+                        with run.interruptible():
+                            await self._slots.take(run.job_id, controls.priority)
                 except asyncio.CancelledError:
                     break
                 try:

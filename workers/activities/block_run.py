@@ -129,10 +129,11 @@ class RunningBlock:
         lane = asyncio.current_task()
         assert lane is not None  # noqa: S101 - lanes are tasks
         self.running[index] = lane
+        self.waiting_lanes.add(lane)
         try:
-            with self.interruptible():
-                yield
+            yield
         finally:
+            self.waiting_lanes.discard(lane)
             del self.running[index]
 
     def break_down(self, defect: Exception) -> None:

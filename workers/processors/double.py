@@ -40,14 +40,16 @@ async def double(
     (repeatably, by `seed`), `fail_attempts` the first so many attempts;
     `delay_seconds: [1, 5]` waits a random time between the two.
     """
+    is_random = delay_seconds is not None or fail_probability > 0
     place = f"{seed}/{context.chunk_index}/{context.item_index}/{context.attempt}"
-    dice = random.Random(place)  # noqa: S311 - repeatable on purpose
-    if delay_seconds is not None:
+    # To make one takes longer than all else here.
+    dice = random.Random(place) if is_random else None  # noqa: S311 - repeatable on purpose
+    if dice is not None and delay_seconds is not None:
         await asyncio.sleep(dice.uniform(*delay_seconds))
     if context.attempt <= fail_attempts:
         raise ApplicationError(f"Simulated failure of attempt {context.attempt}")
     if fail_if_divisible_by is not None and item % fail_if_divisible_by == 0:
         raise ApplicationError(f"Simulated failure for value {item}")
-    if dice.random() < fail_probability:
+    if dice is not None and dice.random() < fail_probability:
         raise ApplicationError(f"Random failure for value {item}")
     return item * 2
