@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.names import (
@@ -168,6 +173,9 @@ class Children:
             self._turns = wanted if turns.is_unlimited else turns.count
             if not self._turns:
                 await asyncio.sleep(turns.more_in_seconds)
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                raise
         finally:
             self._taking_turns = None
 
