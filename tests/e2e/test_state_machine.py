@@ -1,0 +1,552 @@
+"""Random sequences of controls, failures and kills, against a real stack.
+
+Two jobs are driven at a time, one in each execution. What has to hold at every look at them
+is in driven_job.py. An example that fails tells all its steps, with their times: it depends
+on the moment, too, so it is not shrunk.
+
+A longer search is given how many examples there are to be, and where to begin:
+
+    FANFOLD_STEERING_EXAMPLES=100 pytest tests/e2e/test_state_machine.py --hypothesis-seed=1
+"""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from fanfold.devstack.running import RunningStack, running
+from tests.e2e.driven_job import Answer, DrivenJob, Stops
+from tests.e2e.faults import EXECUTIONS
+from tests.e2e.journeys import TERMINAL_JOB_STATES, submit
+from tests.e2e.scripted import BEHAVIOURS, NAMES, Script
+from tests.postgresql import start_server
+from tests.waiting import eventually
+
+WORKERS: Final = 3
+EXAMPLES: Final = os.environ.get("FANFOLD_STEERING_EXAMPLES")
+SETTINGS: Final = {
+    "FANFOLD_PROCESSORS": NAMES,
+    "FANFOLD_RECONCILE_INTERVAL_SECONDS": "0.5",
+    "FANFOLD_WORKERS": str(WORKERS),
+}
+_END_SECONDS: Final = 90.0
+# Well below the heartbeat's limit: past it the chunk may run elsewhere, while it goes on here.
+_LONGEST_STOP_SECONDS: Final = 3.0
+_MOST_KILLS: Final = 2
+_JSON: Final = {"Content-Type": "application/json"}  # also of a null
+
+# What is answered in each state of a job that one was seen in: a status, or a code.
+_FINISHED: Final = dict.fromkeys(TERMINAL_JOB_STATES, "job_already_finished")
+_ANSWERS: Final[dict[str, dict[str, str]]] = {
+    "pause": {"waiting": "job_waiting", "cancelling": "job_cancelling", **_FINISHED},
+    "resume": dict.fromkeys(
+        ["pending", "running", "waiting", "cancelling", *TERMINAL_JOB_STATES], "job_not_paused"
+    ),
+    "release": dict.fromkeys(
+        ["pending", "running", "paused", "cancelling", *TERMINAL_JOB_STATES], "job_not_waiting"
+    ),
+    "change": _FINISHED,
+    "cancel": {**_FINISHED, "cancelled": "200"},
+    "redrive": dict.fromkeys(["pending", "running", "paused", "cancelling"], "job_not_finished"),
+}
+# What a job may become by itself between two looks.
+_FAILS: Final = {"failed"}
+_BECOMES: Final[dict[str, set[str]]] = {
+    "pending": {"pending", "running", "waiting", *TERMINAL_JOB_STATES} - {"cancelled"},
+    "running": {"running", "waiting", *TERMINAL_JOB_STATES} - {"cancelled"},
+    "paused": {"paused", *_FAILS},
+    "waiting": {"waiting", *_FAILS},
+    "cancelling": {"cancelling", "cancelled"},
+    **{state: {state} for state in TERMINAL_JOB_STATES},
+}
+
+_jobs = st.integers(0, len(EXECUTIONS) - 1)
+_seconds = st.sampled_from([0.0, 0.02, 0.1, 0.4])
+# As often as not, an item does well in the end.
+_behaviours = st.lists(st.sampled_from(["ok", "ok", *BEHAVIOURS]), min_size=1, max_size=3)
+_changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_concurrency": st.integers(1, 4),
+        "max_per_second": st.sampled_from([None, 4, 30]),
+        "tolerated_failures": st.sampled_from([None, {"count": 3}, {"consecutive": 2}]),
+        "priority": st.integers(1, 5),
+        "deadline_seconds": st.sampled_from([None, None, 60, 3]),
+    },
+).filter(bool)
+_redrives = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_concurrency": st.integers(1, 4),
+        "options": st.just({}),
+        "retry": st.builds(
+            lambda most: {"max_attempts": most, "initial_interval_seconds": 0.05},
+            st.integers(1, 3),
+        ),
+    },
+)
+_selections = st.fixed_dictionaries(
+    {},
+    optional={
+        "indexes": st.lists(st.integers(0, 3), min_size=1, max_size=3),
+        "states": st.lists(
+            st.sampled_from(["succeeded", "partially_succeeded", "failed", "cancelled", "held"]),
+            min_size=1,
+            max_size=4,
+            unique=True,
+        ),
+        "error_types": st.sampled_from([["ValidationError"], ["ConnectionError", "WorkerLost"]]),
+    },
+)
+
+
+class Steering(RuleBasedStateMachine):
+    """Drives two jobs of a stack by everything that a client, or bad luck, can do to them."""
+
+    def __init__(self, stack: RunningStack, directory: Path, journal: list[str]) -> None:
+        super().__init__()
+        self.stack = stack
+        self.directory = Path(tempfile.mkdtemp(dir=directory))
+        self.api = httpx.Client(base_url=stack.url, timeout=20)
+        self.jobs: list[DrivenJob] = []
+        self.stops = Stops()
+        self.kills = 0
+        self.numbers = count(1)
+        self.journal = journal
+        self.journal.clear()
+        self.has_failed = False
+        self.going_on: list[threading.Thread] = []
+
+    def note(self, what: str) -> None:
+        self.journal.append(f"{time.monotonic():.3f} {what}")
+
+    @initialize(
+        data=st.data(),
+        by_item=st.booleans(),
+        on_failure=st.sampled_from(["record", "hold"]),
+        stages=st.integers(1, 2),
+        most=st.integers(1, 3),
+        size=st.integers(3, 6),
+    )
+    def submit(
+        self, data: Any, by_item: bool, on_failure: str, stages: int, most: int, size: int
+    ) -> None:
+        processor = "scripted" if by_item else "scripted_chunk"
+        script = {
+            f"{chunk}/{item}/0": data.draw(_behaviours) for chunk in range(size) for item in (0, 1)
+        }
+        if stages > 1:
+            script |= {f"{chunk}/0/1": data.draw(_behaviours) for chunk in range(size)}
+        for execution in EXECUTIONS:
+            place = Script(self.directory / execution)
+            place.write(script)
+            stage = {"processor": processor, "options": {"directory": str(place.directory)}}
+            then = stage | {"processor": "scripted"}
+            accepted = submit(
+                self.api,
+                chunks=[[2 * chunk, 2 * chunk + 1] for chunk in range(size)],
+                execution=execution,
+                reducer="collect",
+                max_concurrency=most,
+                on_failure=on_failure,
+                retry={"max_attempts": 2, "initial_interval_seconds": 0.05},
+                **(stage if stages == 1 else {"stages": [stage, then if by_item else stage]}),
+            )
+            self.jobs.append(
+                DrivenJob(
+                    api=self.api,
+                    id=accepted["id"],
+                    execution=execution,
+                    script=place,
+                    by_item=by_item,
+                    size=size,
+                    stops=self.stops,
+                    widest=most,
+                )
+            )
+            self.note(f"{execution}: {accepted['id']} {on_failure} {processor} {script}")
+
+    # --- time --------------------------------------------------------------------------------
+
+    @rule(seconds=_seconds)
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @rule(job=_jobs)
+    def settle(self, job: int) -> None:
+        """Wait until this job needs somebody, or has ended; not for long."""
+        it, until = self.jobs[job], time.monotonic() + 4
+        while it.read()["state"] in {"pending", "running", "cancelling"}:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.02)
+
+    # --- controls ----------------------------------------------------------------------------
+
+    @rule(job=_jobs, twice=st.booleans())
+    def pause(self, job: int, twice: bool) -> None:
+        it = self.jobs[job]
+        answer = self.control(it, "pause", "POST", "/pause")
+        if answer.status == 202:
+            if answer.body["state"] == "paused":
+                it.paused()
+            if twice and it.read()["state"] == "paused":
+                assert it.ask("POST", "/pause").status == 202
+
+    @rule(job=_jobs)
+    def resume(self, job: int) -> None:
+        it = self.jobs[job]
+        it.end_pause(time.monotonic())
+        self.control(it, "resume", "POST", "/resume")
+
+    @rule(job=_jobs, changes=_changes)
+    def change(self, job: int, changes: dict[str, Any]) -> None:
+        it = self.jobs[job]
+        it.widest = max(it.widest, changes.get("max_concurrency", 0))
+        answer = self.control(it, "change", "PATCH", "", json=changes)
+        if answer.status == 200:
+            shown = it.read()
+            for name, value in changes.items():
+                found = shown[name]
+                if isinstance(value, dict):
+                    found = {key: found[key] for key in value}
+                assert found == value, (name, shown)
+
+    @rule(job=_jobs, drain=st.booleans())
+    def cancel(self, job: int, drain: bool) -> None:
+        it = self.jobs[job]
+        it.end_pause(time.monotonic())
+        answer = self.control(it, "cancel", "DELETE", "", params={"drain": "true"} if drain else {})
+        if answer.status < 300:
+            it.is_cancelled = True
+
+    @rule(job=_jobs, index=st.integers(0, 5))
+    def cancel_child(self, job: int, index: int) -> None:
+        it = self.jobs[job]
+        path = f"/children/{index % it.size}"
+        before = it.ask("GET", path).body["state"]
+        answer = self.told(it, "cancel child", it.ask("DELETE", path))
+        if before in {"succeeded", "partially_succeeded", "failed"}:
+            assert answer.code == "child_already_finished"
+        elif before == "cancelled":
+            assert answer.status == 202
+        elif answer.status != 202:
+            assert answer.code == "child_already_finished"
+
+    @rule(job=_jobs)
+    def release(self, job: int) -> None:
+        self.control(self.jobs[job], "release", "POST", "/release")
+
+    @rule(job=_jobs, value=st.sampled_from([[8, 9], [None, 1], {"by": "hand"}, 0, None]))
+    def resolve(self, job: int, value: Any) -> None:
+        it = self.jobs[job]
+        held = it.ask("GET", "/children", params={"state": "held"}).body["children"]
+        if not held:
+            answer = self.told(
+                it,
+                "resolve",
+                it.ask("PUT", "/children/0/result", content=json.dumps(value), headers=_JSON),
+            )
+            if answer.status == 200:  # it was given this before
+                child = answer.body
+                assert (child["resolved_by"], child["result"]) == ("client", value)
+            else:
+                assert answer.code == "child_not_held"
+            return
+        path = f"/children/{held[0]['index']}"
+        answer = self.told(
+            it, "resolve", it.ask("PUT", f"{path}/result", content=json.dumps(value), headers=_JSON)
+        )
+        if answer.status != 200:
+            # Its job was stopped meanwhile.
+            assert answer.code == "child_not_held"
+            assert it.ask("GET", path).body["state"] != "held"
+            return
+        child = answer.body
+        assert (child["state"], child["resolved_by"]) == ("succeeded", "client")
+        assert child["result"] == value
+        assert (
+            it.ask("PUT", f"{path}/result", content=json.dumps(value), headers=_JSON).status == 200
+        )
+        assert it.ask("PUT", f"{path}/result", json=["other"]).code == "child_not_held"
+
+    @rule(
+        job=_jobs,
+        select=_selections,
+        given=_redrives,
+        key=st.booleans(),
+        heals=st.booleans(),
+        corrects=st.booleans(),
+        dies=st.booleans(),
+    )
+    def redrive(
+        self,
+        job: int,
+        select: dict[str, Any],
+        given: dict[str, Any],
+        key: bool,
+        heals: bool,
+        corrects: bool,
+        dies: bool,
+    ) -> None:
+        it = self.jobs[job]
+        before = it.observe()
+        children = it.ask("GET", "/children").body["children"]
+        select = self._within(select, it)
+        selected, is_exact = _selected(before["state"], select, children)
+        body = {"select": select, **given} if select or given else {}
+        if "options" in body:
+            if before["processor"] is None:
+                del body["options"]  # stages have their own
+            else:
+                note = next(self.numbers)
+                body["options"] = {"directory": str(it.script.directory), "note": note}
+        if corrects and selected and is_exact:
+            value = 100 + next(self.numbers)
+            body["corrections"] = [{"index": selected[0], "item": 1, "value": value}]
+        it.widest = max(it.widest, given.get("max_concurrency", 0))
+        if heals:
+            ok = {
+                name: ["ok" if b != "slow" else b for b in bs]
+                for name, bs in it.script.behaviours.items()
+            }
+            it.script.write(ok)
+        headers = {"Idempotency-Key": f"redrive-{next(self.numbers)}-{it.id}"} if key else {}
+        self.note(f"{it.execution}: redrive of {selected} by {body}, {headers}")
+        at = time.monotonic()
+        if key and dies and self.kills < _MOST_KILLS:
+            self._kill_gateway_in(0.01)
+        asked = it.ask("POST", "/redrive", json=body, headers=headers)
+        answer = self.told(it, "redrive", asked)
+        may_be_done = before["state"] in TERMINAL_JOB_STATES | {"waiting"}
+        if answer.status == 202:
+            assert may_be_done, before
+            assert selected, "nothing was to be selected"
+            self._is_redriven(it, at, selected, is_exact, before["state"] != "waiting")
+        elif not asked.is_first and not key and may_be_done:
+            # An earlier try may have done it, whose answer was lost.
+            now = it.ask("GET").body
+            if now["run"] > before["run"] or now["state"] != before["state"]:
+                self._is_redriven(it, at, selected, is_exact, before["state"] != "waiting")
+        elif may_be_done:
+            assert answer.code == "nothing_selected", (answer.body, before)
+            assert not selected or not is_exact, (answer.body, selected, children)
+        else:
+            assert answer.code == "job_not_finished" or _may_be(before["state"], "waiting"), (
+                before,
+                answer.body,
+            )
+        if key and answer.status == 202:
+            again = it.ask("POST", "/redrive", json=body, headers=headers)
+            assert again.status == 202, again.body
+            assert again.response.headers["Idempotency-Replayed"] == "true"
+            assert it.read()["run"] == it.run
+
+    def _within(self, select: dict[str, Any], it: DrivenJob) -> dict[str, Any]:
+        if "indexes" not in select:
+            return select
+        return select | {"indexes": sorted({index % it.size for index in select["indexes"]})}
+
+    def _is_redriven(
+        self, it: DrivenJob, at: float, selected: list[int], is_exact: bool, is_next_run: bool
+    ) -> None:
+        if not is_exact:
+            # Which of them it is by their errors, the ledger knows: those that show this run.
+            run = it.run + is_next_run
+            shown = it.ask("GET", "/children").body["children"]
+            selected = [
+                index
+                for index in selected
+                if shown[index]["run"] == run and (is_next_run or shown[index]["state"] != "held")
+            ]
+        it.redriven_at(at, selected, is_next_run=is_next_run)
+
+    def control(self, it: DrivenJob, name: str, method: str, path: str, **request: Any) -> Answer:
+        """Ask for it; the answer is one that there is in a state which the job may be in."""
+        before = it.read()["state"]
+        answer = self.told(it, f"{name} {request}", it.ask(method, path, **request))
+        if answer.is_first:
+            codes = {_ANSWERS[name].get(state, "2xx") for state in _BECOMES[before]}
+            is_good = answer.status < 300 and codes & {"2xx", "200"}
+            assert is_good or answer.code in codes, (name, before, answer.body)
+        return answer
+
+    def told(self, it: DrivenJob, what: str, answer: Answer) -> Answer:
+        said = answer.body.get("state") if answer.status < 300 else answer.code
+        self.note(f"{it.execution}: {what}: {answer.status} {said}")
+        return answer
+
+    # --- bad luck ----------------------------------------------------------------------------
+
+    @rule(pick=st.integers(0, WORKERS - 1))
+    def kill_worker(self, pick: int) -> None:
+        if self.kills < _MOST_KILLS:
+            self.kills += 1
+            pid = self._worker(pick)
+            self.note(f"kill worker {pid}")
+            self._signal(pid, signal.SIGKILL)
+
+    @rule()
+    def kill_gateway(self) -> None:
+        if self.kills < _MOST_KILLS:
+            self._kill_gateway_in(0)
+            time.sleep(0.02)
+
+    @rule(pick=st.integers(0, WORKERS - 1), seconds=st.sampled_from([0.3, 1.0, 2.5]))
+    def stop_worker(self, pick: int, seconds: float) -> None:
+        """Stop a worker, and let it go on a while later, whatever happens until then."""
+        pid = self._worker(pick)
+        if any(
+            until > time.monotonic() - _LONGEST_STOP_SECONDS for _, _, until in self.stops.spans
+        ):
+            return  # its beats must not be late more than once
+        self.note(f"stop worker {pid} for {seconds}")
+        since = time.monotonic()
+        self.stops.spans.append((pid, since, since + seconds))
+        self._signal(pid, signal.SIGSTOP)
+        self._later(seconds, pid, signal.SIGCONT)
+
+    def _kill_gateway_in(self, seconds: float) -> None:
+        self.kills += 1
+        pid = self._pid("gateway")
+        self.note(f"kill gateway {pid} in {seconds}")
+        self._later(seconds, pid, signal.SIGKILL)
+
+    def _worker(self, pick: int) -> int:
+        """One that is in mid-chunk, if there is any; else the one that was picked."""
+        pids = [self._pid(f"worker-{number}") for number in range(WORKERS)]
+        busy = {call.pid for it in self.jobs for call in it.script.calls() if call.ended_at is None}
+        of_these = [pid for pid in pids if pid in busy] or pids
+        return of_these[pick % len(of_these)]
+
+    def _pid(self, name: str) -> int:
+        def found() -> int:
+            try:
+                return self.stack.pid(name)
+            except (FileNotFoundError, ValueError):
+                return 0
+
+        return eventually(found, what=f"{name} is there")
+
+    def _later(self, seconds: float, pid: int, number: int) -> None:
+        thread = threading.Timer(seconds, self._signal, (pid, number))
+        thread.start()
+        self.going_on.append(thread)
+
+    def _signal(self, pid: int, number: int) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return  # it ended by itself, or was killed
+
+    # --- always ------------------------------------------------------------------------------
+
+    @invariant()
+    def all_is_well(self) -> None:
+        try:
+            for it in self.jobs:
+                job = it.observe()
+                self.note(f"{it.execution}: {job['state']} {job['chunks']}")
+        except BaseException:
+            self.has_failed = True
+            raise
+
+    def teardown(self) -> None:
+        try:
+            for thread in self.going_on:
+                thread.join()
+            for it in self.jobs:
+                if self.has_failed:
+                    it.ask("DELETE")
+                    continue
+                self.note(f"{it.execution}: to the end")
+                job = it.finish(_END_SECONDS)
+                self.note(f"{it.execution}: {job['state']} {job['chunks']}")
+        finally:
+            self.api.close()
+
+
+def _may_be(before: str, state: str) -> bool:
+    return state in _BECOMES[before] or bool(_BECOMES[before] & TERMINAL_JOB_STATES)
+
+
+def _selected(
+    state: str, select: dict[str, Any], children: list[dict[str, Any]]
+) -> tuple[list[int], bool]:
+    """The chunks that are meant, and whether it is these and not fewer."""
+    states, indexes = select.get("states"), select.get("indexes")
+    if states is None and indexes is None:
+        states = ["held"] if state == "waiting" else ["failed", "partially_succeeded", "cancelled"]
+    found = [
+        child["index"]
+        for child in children
+        if (states is None or child["state"] in states)
+        and (indexes is None or child["index"] in indexes)
+    ]
+    return found, "error_types" not in select
+
+
+def drive(stack: RunningStack, directory: Path, examples: int) -> None:
+    """Run so many examples, or those that were asked for."""
+    journal: list[str] = []
+    chosen = settings(
+        max_examples=int(EXAMPLES or examples),
+        stateful_step_count=30,
+        derandomize=EXAMPLES is None,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        run_state_machine_as_test(lambda: Steering(stack, directory, journal), settings=chosen)
+    except BaseException as error:
+        error.add_note("\n".join(journal))
+        raise
+
+
+@pytest.fixture
+def scripts() -> Iterator[Path]:
+    """A directory for the scripts of all jobs."""
+    directory = Path(tempfile.mkdtemp(prefix="fanfold-steering-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.timeout(100 if EXAMPLES is None else 36_000)
+def test_whatever_is_done_to_jobs_what_is_promised_of_them_holds(
+    tmp_path: Path, scripts: Path
+) -> None:
+    with running(tmp_path / "data", SETTINGS) as stack:
+        drive(stack, scripts, examples=4)
+
+
+@pytest.mark.timeout(100 if EXAMPLES is None else 36_000)
+def test_the_same_holds_on_postgresql(tmp_path: Path, scripts: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="fanfold-postgresql-") as directory:
+        server = start_server(Path(directory))
+        try:
+            url = {"FANFOLD_LEDGER_URL": server.get_uri()}
+            with running(tmp_path / "data", SETTINGS | url) as stack:
+                drive(stack, scripts, examples=2)
+        finally:
+            server.cleanup()
