@@ -73,7 +73,7 @@ def ask(api: httpx.Client, method: str, path: str, **request: Any) -> Answer:
             response = api.request(method, path, **request)
         except httpx.TransportError:
             return None
-        return None if response.status_code == 503 else response  # noqa: PLR2004
+        return None if response.status_code == 503 else response
 
     response = eventually(answer, what=f"{method} {path}", timeout_seconds=_AWAY_SECONDS)
     assert response is not None
@@ -91,13 +91,17 @@ class Outcome:
 
     def item_values(self) -> dict[int, Any]:
         """What each item gave, by position, of one whose result has a place for each."""
-        child = self.child
-        failed = {error["item"]: error["type"] for error in child["item_errors"]}
-        places = [n for n in range(child["item_count"]) if failed.get(n) != "ItemDropped"]
-        result = child["result"]
-        if not isinstance(result, list) or len(result) != len(places):
-            return {}
-        return {n: v for n, v in zip(places, result, strict=True) if n not in failed}
+        return item_values(self.child)
+
+
+def item_values(child: dict[str, Any]) -> dict[int, Any]:
+    """What each item gave that did not fail, of a child whose result has a place for each."""
+    failed = {error["item"]: error["type"] for error in child["item_errors"]}
+    places = [item for item in range(child["item_count"]) if failed.get(item) != "ItemDropped"]
+    result = child["result"]
+    if not isinstance(result, list) or len(result) != len(places):
+        return {}
+    return {item: value for item, value in zip(places, result, strict=True) if item not in failed}
 
 
 @dataclass(slots=True)
@@ -236,7 +240,7 @@ class DrivenJob:
         elif is_complete and job["state"] != "cancelled":
             assert job["state"] == "succeeded", job
         survivors = [
-            {"index": child["index"], "result": self._without_failed(child)}
+            {"index": child["index"], "result": _without_failed(child)}
             for child in children
             if child["state"] in _WITH_RESULT
         ]
@@ -244,12 +248,6 @@ class DrivenJob:
         assert job["result"] == folded, (job, survivors)
         for index, (_, before) in self.redriven.items():
             raise AssertionError(f"chunk {index} came to nothing: {before}")
-
-    def _without_failed(self, child: dict[str, Any]) -> Any:
-        result = child["result"]
-        if not isinstance(result, list):
-            return result
-        return [value for value in result if value is not None]
 
     # --- what controls bring about ------------------------------------------------------------
 
@@ -317,6 +315,11 @@ class DrivenJob:
                 assert later.began_at > ended_at - OVERLAP_SECONDS, f"at once: {call} {later}"
         at_once = _most_at_once(calls)
         assert at_once <= self.widest, f"{at_once} chunks ran at a time, of {self.widest}"
+
+
+def _without_failed(child: dict[str, Any]) -> Any:
+    """The result of a child as its job folds it."""
+    return list(item_values(child).values()) if child["item_errors"] else child["result"]
 
 
 def _ended_at(call: Call) -> float:

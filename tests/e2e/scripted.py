@@ -28,21 +28,25 @@ def scripted(
     """Do what the script says of this item in this run; say where and of what that was."""
     with _noted(Path(directory), context):
         _behave(Path(directory), context, context.item_index)
-    value = item["value"] if isinstance(item, dict) else item
-    return {"value": value, "run": context.run, "note": note}
+    return _told(item, note, context)
 
 
 def scripted_chunk(
     chunk: list[Any], *, directory: str, note: int = 0, context: ProcessorContext
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """The same of a chunk as a whole, which does what is said of each of its items in turn."""
     with _noted(Path(directory), context):
         for item in range(len(chunk)):
             _behave(Path(directory), context, item, may_drop=False)
-    return {"values": chunk, "run": context.run, "note": note}
+    return [_told(item, note, context) for item in chunk]
 
 
 NAMES = ",".join(f"{__name__}:{name}" for name in ("scripted", "scripted_chunk"))
+
+
+def _told(item: Any, note: int, context: ProcessorContext) -> dict[str, Any]:
+    value = item["value"] if isinstance(item, dict) else item  # of the stage before
+    return {"value": value, "run": context.run, "note": note}
 
 
 def _behave(

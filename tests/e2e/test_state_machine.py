@@ -16,7 +16,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -119,10 +120,53 @@ _selections = st.fixed_dictionaries(
 )
 
 
+_pick = st.integers(0, WORKERS - 1)
+_STEPS: Final[dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]]] = {
+    "settle": (4, {"job": _jobs}),
+    "wait": (4, {"seconds": _seconds}),
+    "pause": (4, {"job": _jobs, "twice": st.booleans()}),
+    "resume": (4, {"job": _jobs}),
+    "change": (4, {"job": _jobs, "changes": _changes}),
+    "cancel": (1, {"job": _jobs, "drain": st.booleans()}),
+    "cancel_child": (3, {"job": _jobs, "index": st.integers(0, 5)}),
+    "release": (2, {"job": _jobs}),
+    "resolve": (
+        2,
+        {"job": _jobs, "value": st.sampled_from([[8, 9], [None, 1], {"by": "hand"}, 0, None])},
+    ),
+    "redrive": (
+        8,
+        {
+            "job": _jobs,
+            "select": _selections,
+            "given": _redrives,
+            "key": st.booleans(),
+            "heals": st.booleans(),
+            "corrects": st.booleans(),
+            "dies": st.sampled_from([False, False, False, True]),
+        },
+    ),
+    "kill_worker": (1, {"pick": _pick}),
+    "kill_gateway": (1, {}),
+    "stop_worker": (1, {"pick": _pick, "seconds": st.sampled_from([0.3, 1.0, 2.5])}),
+}
+# One rule for all, since rules have no weights: a kill takes longer than all else.
+_steps = st.sampled_from(
+    [name for name, (weight, _) in _STEPS.items() for _ in range(weight)]
+).flatmap(lambda name: st.tuples(st.just(name), st.fixed_dictionaries(_STEPS[name][1])))
+
+
+class Broken(BaseException):
+    """What is promised does not hold; all steps that led there.
+
+    No Exception: hypothesis would take the steps again, in other moments.
+    """
+
+
 class Steering(RuleBasedStateMachine):
     """Drives two jobs of a stack by everything that a client, or bad luck, can do to them."""
 
-    def __init__(self, stack: RunningStack, directory: Path, journal: list[str]) -> None:
+    def __init__(self, stack: RunningStack, directory: Path) -> None:
         super().__init__()
         self.stack = stack
         self.directory = Path(tempfile.mkdtemp(dir=directory))
@@ -131,13 +175,15 @@ class Steering(RuleBasedStateMachine):
         self.stops = Stops()
         self.kills = 0
         self.numbers = count(1)
-        self.journal = journal
-        self.journal.clear()
+        self.steps: list[str] = []
         self.has_failed = False
         self.going_on: list[threading.Thread] = []
 
     def note(self, what: str) -> None:
-        self.journal.append(f"{time.monotonic():.3f} {what}")
+        self.steps.append(f"{time.monotonic():.3f} {what}")
+        if "JOURNAL" in os.environ:  # TEMP
+            with open(os.environ["JOURNAL"], "a") as f:  # TEMP
+                f.write(self.steps[-1] + "\n")  # TEMP
 
     @initialize(
         data=st.data(),
@@ -187,11 +233,9 @@ class Steering(RuleBasedStateMachine):
 
     # --- time --------------------------------------------------------------------------------
 
-    @rule(seconds=_seconds)
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    @rule(job=_jobs)
     def settle(self, job: int) -> None:
         """Wait until this job needs somebody, or has ended; not for long."""
         it, until = self.jobs[job], time.monotonic() + 4
@@ -202,7 +246,6 @@ class Steering(RuleBasedStateMachine):
 
     # --- controls ----------------------------------------------------------------------------
 
-    @rule(job=_jobs, twice=st.booleans())
     def pause(self, job: int, twice: bool) -> None:
         it = self.jobs[job]
         answer = self.control(it, "pause", "POST", "/pause")
@@ -212,13 +255,11 @@ class Steering(RuleBasedStateMachine):
             if twice and it.read()["state"] == "paused":
                 assert it.ask("POST", "/pause").status == 202
 
-    @rule(job=_jobs)
     def resume(self, job: int) -> None:
         it = self.jobs[job]
         it.end_pause(time.monotonic())
         self.control(it, "resume", "POST", "/resume")
 
-    @rule(job=_jobs, changes=_changes)
     def change(self, job: int, changes: dict[str, Any]) -> None:
         it = self.jobs[job]
         it.widest = max(it.widest, changes.get("max_concurrency", 0))
@@ -231,7 +272,6 @@ class Steering(RuleBasedStateMachine):
                     found = {key: found[key] for key in value}
                 assert found == value, (name, shown)
 
-    @rule(job=_jobs, drain=st.booleans())
     def cancel(self, job: int, drain: bool) -> None:
         it = self.jobs[job]
         it.end_pause(time.monotonic())
@@ -239,7 +279,6 @@ class Steering(RuleBasedStateMachine):
         if answer.status < 300:
             it.is_cancelled = True
 
-    @rule(job=_jobs, index=st.integers(0, 5))
     def cancel_child(self, job: int, index: int) -> None:
         it = self.jobs[job]
         path = f"/children/{index % it.size}"
@@ -252,11 +291,9 @@ class Steering(RuleBasedStateMachine):
         elif answer.status != 202:
             assert answer.code == "child_already_finished"
 
-    @rule(job=_jobs)
     def release(self, job: int) -> None:
         self.control(self.jobs[job], "release", "POST", "/release")
 
-    @rule(job=_jobs, value=st.sampled_from([[8, 9], [None, 1], {"by": "hand"}, 0, None]))
     def resolve(self, job: int, value: Any) -> None:
         it = self.jobs[job]
         held = it.ask("GET", "/children", params={"state": "held"}).body["children"]
@@ -289,15 +326,6 @@ class Steering(RuleBasedStateMachine):
         )
         assert it.ask("PUT", f"{path}/result", json=["other"]).code == "child_not_held"
 
-    @rule(
-        job=_jobs,
-        select=_selections,
-        given=_redrives,
-        key=st.booleans(),
-        heals=st.booleans(),
-        corrects=st.booleans(),
-        dies=st.booleans(),
-    )
     def redrive(
         self,
         job: int,
@@ -339,14 +367,17 @@ class Steering(RuleBasedStateMachine):
         answer = self.told(it, "redrive", asked)
         may_be_done = before["state"] in TERMINAL_JOB_STATES | {"waiting"}
         if answer.status == 202:
-            assert may_be_done, before
+            if not may_be_done:
+                # It has ended since it was looked at, or waits: what was meant is not known.
+                assert not asked.is_first or _may_be(before["state"], "waiting"), before
+                selected, is_exact = list(range(it.size)), False
             assert selected, "nothing was to be selected"
-            self._is_redriven(it, at, selected, is_exact, before["state"] != "waiting")
+            self._is_redriven(it, at, selected, is_exact)
         elif not asked.is_first and not key and may_be_done:
             # An earlier try may have done it, whose answer was lost.
             now = it.ask("GET").body
             if now["run"] > before["run"] or now["state"] != before["state"]:
-                self._is_redriven(it, at, selected, is_exact, before["state"] != "waiting")
+                self._is_redriven(it, at, selected, is_exact)
         elif may_be_done:
             assert answer.code == "nothing_selected", (answer.body, before)
             assert not selected or not is_exact, (answer.body, selected, children)
@@ -366,12 +397,11 @@ class Steering(RuleBasedStateMachine):
             return select
         return select | {"indexes": sorted({index % it.size for index in select["indexes"]})}
 
-    def _is_redriven(
-        self, it: DrivenJob, at: float, selected: list[int], is_exact: bool, is_next_run: bool
-    ) -> None:
+    def _is_redriven(self, it: DrivenJob, at: float, selected: list[int], is_exact: bool) -> None:
+        run = it.ask("GET").body["run"]
+        is_next_run = run == it.run + 1
         if not is_exact:
             # Which of them it is by their errors, the ledger knows: those that show this run.
-            run = it.run + is_next_run
             shown = it.ask("GET", "/children").body["children"]
             selected = [
                 index
@@ -397,7 +427,6 @@ class Steering(RuleBasedStateMachine):
 
     # --- bad luck ----------------------------------------------------------------------------
 
-    @rule(pick=st.integers(0, WORKERS - 1))
     def kill_worker(self, pick: int) -> None:
         if self.kills < _MOST_KILLS:
             self.kills += 1
@@ -405,13 +434,11 @@ class Steering(RuleBasedStateMachine):
             self.note(f"kill worker {pid}")
             self._signal(pid, signal.SIGKILL)
 
-    @rule()
     def kill_gateway(self) -> None:
         if self.kills < _MOST_KILLS:
             self._kill_gateway_in(0)
             time.sleep(0.02)
 
-    @rule(pick=st.integers(0, WORKERS - 1), seconds=st.sampled_from([0.3, 1.0, 2.5]))
     def stop_worker(self, pick: int, seconds: float) -> None:
         """Stop a worker, and let it go on a while later, whatever happens until then."""
         pid = self._worker(pick)
@@ -458,31 +485,42 @@ class Steering(RuleBasedStateMachine):
         except ProcessLookupError:
             return  # it ended by itself, or was killed
 
+    @rule(step=_steps)
+    def take(self, step: tuple[str, dict[str, Any]]) -> None:
+        name, given = step
+        with self.told_whole():
+            getattr(self, name)(**given)
+
+    @contextmanager
+    def told_whole(self) -> Iterator[None]:
+        """With a failure goes all that came before it."""
+        try:
+            yield
+        except Exception as error:
+            self.has_failed = True
+            raise Broken("\n".join((str(error), *self.steps))) from error
+
     # --- always ------------------------------------------------------------------------------
 
     @invariant()
     def all_is_well(self) -> None:
-        try:
+        with self.told_whole():
             for it in self.jobs:
                 job = it.observe()
                 self.note(f"{it.execution}: {job['state']} {job['chunks']}")
-        except BaseException:
-            self.has_failed = True
-            raise
 
     def teardown(self) -> None:
-        try:
-            for thread in self.going_on:
-                thread.join()
-            for it in self.jobs:
-                if self.has_failed:
-                    it.ask("DELETE")
-                    continue
-                self.note(f"{it.execution}: to the end")
-                job = it.finish(_END_SECONDS)
-                self.note(f"{it.execution}: {job['state']} {job['chunks']}")
-        finally:
-            self.api.close()
+        for thread in self.going_on:
+            thread.join()
+        with self.api:
+            if self.has_failed:
+                for it in self.jobs:
+                    it.ask("DELETE")  # it would be in the way of the next
+                return
+            with self.told_whole():
+                for it in self.jobs:
+                    job = it.finish(_END_SECONDS)
+                    self.note(f"{it.execution} to the end: {job['state']} {job['chunks']}")
 
 
 def _may_be(before: str, state: str) -> bool:
@@ -507,7 +545,6 @@ def _selected(
 
 def drive(stack: RunningStack, directory: Path, examples: int) -> None:
     """Run so many examples, or those that were asked for."""
-    journal: list[str] = []
     chosen = settings(
         max_examples=int(EXAMPLES or examples),
         stateful_step_count=30,
@@ -517,11 +554,12 @@ def drive(stack: RunningStack, directory: Path, examples: int) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    try:
-        run_state_machine_as_test(lambda: Steering(stack, directory, journal), settings=chosen)
-    except BaseException as error:
-        error.add_note("\n".join(journal))
-        raise
+
+    class Here(Steering):
+        def __init__(self) -> None:
+            super().__init__(stack, directory)
+
+    run_state_machine_as_test(Here, settings=chosen)
 
 
 @pytest.fixture
