@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -110,22 +110,24 @@ _selections = st.fixed_dictionaries(
     optional={
         "indexes": st.lists(st.integers(0, 3), min_size=1, max_size=3),
         "states": st.lists(
-            st.sampled_from(["succeeded", "partially_succeeded", "failed", "cancelled", "held"]),
-            min_size=1,
+            st.sampled_from(["failed", "partially_succeeded", "cancelled", "held", "succeeded"]),
+            min_size=2,
             max_size=4,
             unique=True,
         ),
-        "error_types": st.sampled_from([["ValidationError"], ["ConnectionError", "WorkerLost"]]),
+        "error_types": st.sampled_from(
+            [["ConnectionError", "ValidationError"], ["ValidationError"], ["WorkerLost"]]
+        ),
     },
 )
 
 
 _pick = st.integers(0, WORKERS - 1)
 _STEPS: Final[dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]]] = {
-    "settle": (4, {"job": _jobs}),
+    "settle": (2, {"job": _jobs}),
     "wait": (4, {"seconds": _seconds}),
     "pause": (4, {"job": _jobs, "twice": st.booleans()}),
-    "resume": (4, {"job": _jobs}),
+    "resume": (5, {"job": _jobs}),
     "change": (4, {"job": _jobs, "changes": _changes}),
     "cancel": (1, {"job": _jobs, "drain": st.booleans()}),
     "cancel_child": (3, {"job": _jobs, "index": st.integers(0, 5)}),
@@ -143,12 +145,13 @@ _STEPS: Final[dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]]] = {
             "key": st.booleans(),
             "heals": st.booleans(),
             "corrects": st.booleans(),
-            "dies": st.sampled_from([False, False, False, True]),
+            "settles": st.sampled_from([True, True, False]),
+            "dies": st.sampled_from([False] * 7 + [True]),
         },
     ),
-    "kill_worker": (1, {"pick": _pick}),
+    "kill_worker": (2, {"pick": _pick}),
     "kill_gateway": (1, {}),
-    "stop_worker": (1, {"pick": _pick, "seconds": st.sampled_from([0.3, 1.0, 2.5])}),
+    "stop_worker": (2, {"pick": _pick, "seconds": st.sampled_from([0.3, 1.0, 2.5])}),
 }
 # One rule for all, since rules have no weights: a kill takes longer than all else.
 _steps = st.sampled_from(
@@ -334,9 +337,12 @@ class Steering(RuleBasedStateMachine):
         key: bool,
         heals: bool,
         corrects: bool,
+        settles: bool,
         dies: bool,
     ) -> None:
         it = self.jobs[job]
+        if settles:
+            self.settle(job)
         before = it.observe()
         children = it.ask("GET", "/children").body["children"]
         select = self._within(select, it)
@@ -512,7 +518,7 @@ class Steering(RuleBasedStateMachine):
     def teardown(self) -> None:
         for thread in self.going_on:
             thread.join()
-        with self.api:
+        with closing(self.api):
             if self.has_failed:
                 for it in self.jobs:
                     it.ask("DELETE")  # it would be in the way of the next
