@@ -12,8 +12,8 @@ from fanfold.ledger.records import ChunkCounts
 from fanfold.ledger.tenancy import JOB_IS_OURS
 from fanfold.ledger.transitions import JUDGED_CHUNK
 
-_COUNTED_STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled", "held")
-_COUNTED = (*_COUNTED_STATES, "items_succeeded", "items_failed", "items_dropped")
+COUNTED_STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled", "held")
+_COUNTED = (*COUNTED_STATES, "items_succeeded", "items_failed", "items_dropped")
 _SUMS = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTED)
 
 
@@ -32,7 +32,7 @@ async def running_counts(
     counts: dict[str, ChunkCounts] = {}
     for job_id, total in total_chunks.items():
         of_job = kept.get(job_id, dict.fromkeys(_COUNTED, 0))
-        begun = sum(of_job[state] for state in _COUNTED_STATES)
+        begun = sum(of_job[state] for state in COUNTED_STATES)
         counts[job_id] = ChunkCounts(pending=total - begun, **of_job)
     return counts
 

@@ -138,7 +138,9 @@ class Jobs(OfTenant):
         if not is_draining:
             await self._database.write(
                 Statement(
-                    "UPDATE jobs SET is_draining = 0, checked_at = 0 WHERE id = ? AND tenant = ? "
+                    # A gateway that looks at it just now looks again: see `mark_checked`.
+                    "UPDATE jobs SET is_draining = 0, changes = changes + 1, checked_at = 0 "
+                    "WHERE id = ? AND tenant = ? "
                     f"AND state = '{CANCEL.after}' AND is_draining = 1",
                     (job_id, self._tenant),
                 )

@@ -16,6 +16,7 @@ from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
 from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.transitions import (
+    CANCEL_CHILD,
     CANCEL_RUNNING_CHILD,
     FAIL,
     HOLD,
@@ -71,14 +72,28 @@ def held(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:
 
 
 def cancelled(attempt: Attempt) -> Script:
-    """A client has cancelled this chunk alone; one that has run before is what it was then."""
-    update = Statement(
-        f"UPDATE chunks SET {CANCEL_RUNNING_CHILD.change}, finished_at = ? {_HOLDS_ATTEMPT}",
-        (now_ms(), *_held(attempt)),
+    """A client has cancelled this chunk alone; one that has run before is what it was then.
+
+    But for one that was held: that is cancelled.
+    """
+    if not attempt.is_again:
+        return (
+            Statement(
+                f"UPDATE chunks SET {CANCEL_RUNNING_CHILD.change}, finished_at = ? "
+                f"{_HOLDS_ATTEMPT}",
+                (now_ms(), *_held(attempt)),
+            ),
+        )
+    restored = replace(attempt, fence=attempt.fence + 1)
+    return (
+        *restore_attempt(attempt),
+        Statement(
+            f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, fence = fence + 1 "
+            f"WHERE job_id = ? AND idx = ? AND {in_states([ChunkState.HELD])} "
+            f"AND {CANCEL_CHILD.condition} AND fence = ? AND tenant = ?",
+            (now_ms(), *_held(restored)),
+        ),
     )
-    if attempt.kept is None and not attempt.is_again:
-        return (update,)
-    return *restore_attempt(attempt), update
 
 
 def _ended(

@@ -15,7 +15,7 @@ from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import now_ms
 from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
 
-HORIZON_MS = 500.0
+HORIZON_MS = 250.0
 """Turns are given out at most so long before their time: a change of the rate takes effect after
 that."""
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.counting import COUNTED_STATES
 from fanfold.ledger.database import (
     Batch,
     Row,
@@ -27,8 +28,8 @@ from fanfold.ledger.records import NO_ERRORS, IdempotencyKey, JobRecord, item_er
 from fanfold.ledger.steering import CHANGED
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import (
-    FINISHED_CHUNK,
     GO_ON,
+    JUDGED_CHUNK,
     REDRIVE,
     RUN_AGAIN,
     UNSUCCESSFUL,
@@ -146,16 +147,14 @@ class Redriving(OfTenant):
             "SELECT 1 FROM job_counts WHERE job_id = ? LIMIT 1", (job_id,)
         ):
             return []
-        judged = in_states([state for state in FINISHED_CHUNK if state is not ChunkState.CANCELLED])
+        judged = in_states(JUDGED_CHUNK)
         counted = {
-            **{
-                state: f"COUNT(CASE WHEN state = '{state}' THEN 1 END)"
-                for state in ("running", "succeeded", "failed", "cancelled")
-            },
+            **{state: f"COUNT(CASE WHEN state = '{state}' THEN 1 END)" for state in COUNTED_STATES},
             "items_succeeded": (
                 f"SUM(CASE WHEN {judged} THEN item_count - items_failed ELSE 0 END)"
             ),
             "items_failed": f"SUM(CASE WHEN {judged} THEN items_failed ELSE 0 END)",
+            "items_dropped": f"SUM(CASE WHEN {judged} THEN items_dropped ELSE 0 END)",
         }
         return [
             Statement(
@@ -315,5 +314,6 @@ def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[
             # It failed as a whole: so did all that have no error of their own.
             again += [item for item in range(row["item_count"]) if item not in own]
         if again:
-            is_all = len(again) == row["items_failed"]
+            # Of one that succeeded, all items would run.
+            is_all = len(again) == row["items_failed"] and state is not ChunkState.SUCCEEDED
             yield Selected(index, state, None if is_all else tuple(sorted(again)))

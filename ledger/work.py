@@ -57,7 +57,6 @@ BLOCK_IS_FENCED = (
 # database, which reads all of a job's inputs while it has no statistics.
 _ATTEMPT = (
     "SELECT idx, stage, stage_attempts, fence, item_count, by_item, run, kept_from, "
-    "error_type, error_message, error_retryable, error_traceback, "
     "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
     "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
     "AND inputs.stage = chunks.stage) AS input, "
@@ -289,12 +288,14 @@ class Work(OfTenant):
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
-    async def _kept(self, job_id: JobId, chunk: Row) -> KeptOutput | None:
+    async def _kept(self, job_id: JobId, index: int) -> KeptOutput | None:
         """What a chunk that runs again has given before, where some of its items do not."""
         rows = await self._database.read(
-            "SELECT body, item_errors, by_item, items_again FROM kept_outputs "
-            "WHERE job_id = ? AND idx = ? AND is_resumed = 1 AND by_item = 1",
-            (job_id, chunk["idx"]),
+            "SELECT body, item_errors, kept.by_item, items_again, error_type, error_message, "
+            "error_retryable, error_traceback FROM kept_outputs AS kept JOIN chunks "
+            "ON chunks.job_id = kept.job_id AND chunks.idx = kept.idx "
+            "WHERE kept.job_id = ? AND kept.idx = ? AND is_resumed = 1 AND kept.by_item = 1",
+            (job_id, index),
         )
         if not rows:
             return None
@@ -305,7 +306,7 @@ class Work(OfTenant):
                 kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]
             ),
             items_again=None if again is None else frozenset(json.loads(again)),
-            failure=failure_of(chunk),
+            failure=failure_of(kept),
         )
 
     async def record(self, outcome: Script) -> None:
@@ -361,7 +362,7 @@ class Work(OfTenant):
             run=row["run"],
             begun_at=begun_at,
             is_again=row["kept_from"] is not None,
-            kept=await self._kept(job_id, row) if row["kept_from"] is not None else None,
+            kept=await self._kept(job_id, row["idx"]) if row["kept_from"] is not None else None,
             by_item=None if row["by_item"] is None else bool(row["by_item"]),
             earlier_errors=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(

@@ -1,58 +1,33 @@
 """Records workflow histories for tests/replay: really runs the scenarios, on a development server.
 
-Overwrites what it recorded before, and deletes nothing: histories of earlier code stay
-for as long as jobs that it started may be running (docs/howto/change-a-workflow.md).
+Those that are named, or all. Overwrites what it recorded before, and deletes nothing:
+histories of earlier code stay for as long as jobs that it started may be running
+(docs/howto/change-a-workflow.md).
 """
 
 import asyncio
 import dataclasses
-import json
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Collection
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from fanfold.contract.job_spec import (
-    Controls,
-    Execution,
-    JobSpec,
-    RetrySpec,
-    StageSpec,
-    ToleranceSpec,
-)
-from fanfold.contract.names import (
-    CHUNK_WORKFLOW,
-    DEFAULT_TENANT,
-    JOB_WORKFLOW,
-    SHARD_WORKFLOW,
-    JobId,
-    chunk_workflow_id,
-    job_task_queue,
-    new_job_id,
-    shard_workflow_id,
-)
+from fanfold.contract.job_spec import Execution, OnFailure, RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.names import CHUNK_WORKFLOW
 from fanfold.contract.plan import Tuning
 from fanfold.contract.settings import WorkerSettings
-from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.devstack import temporal_server
-from fanfold.ledger.connect import Ledger, connect
-from fanfold.ledger.recording import NewJob
-from fanfold.ledger.records import NewChunk
+from fanfold.ledger.connect import connect
 from fanfold.workers.main import build_workers
 from fanfold.workers.processor import Processor
 from fanfold.workers.registry import Registry
-from scripts.history_files import record_one_that_must_fail, write
+from scripts.history_files import record_one_that_must_fail
+from scripts.history_recorder import HISTORIES, LAST, Recorder, Scenario
 
-REPLAY_TESTS = Path(__file__).parents[1] / "tests" / "replay"
-HISTORIES = REPLAY_TESTS / "histories"
-HISTORIES_THAT_MUST_FAIL = REPLAY_TESTS / "histories_that_must_fail"
+HISTORIES_THAT_MUST_FAIL = HISTORIES.with_name("histories_that_must_fail")
 
 IDENTITY = "fanfold"
 """Client and worker in the histories, where their default tells process, user and host."""
@@ -78,125 +53,6 @@ WAIT_LONG = StageSpec(
     retry=RetrySpec(max_attempts=2, initial_interval_seconds=1.0),
 )
 WAIT_AT_ZERO = StageSpec(processor="wait_at_zero")
-LAST = 9
-"""The value that tells, in scenarios with `let_go`, that all others have been started."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """A job to run: its values, a chunk each, and what is done to it meanwhile."""
-
-    name: str
-    values: Sequence[int | Sequence[int]]
-    """A chunk of several items is a sequence of values."""
-    stages: tuple[StageSpec, ...]
-    chunk: int | None = None
-    """The chunk whose own history is kept beside the job's."""
-    shard: int | None = None
-    """The shard whose own history is kept beside the job's."""
-    execution: Execution = Execution.WORKFLOW
-    tuning: Tuning = field(default_factory=Tuning)
-    max_concurrency: int = 2
-    tolerated_failures: ToleranceSpec | None = None
-    reducer: str | None = "collect"
-    quick_streak: int = 0
-    disturb: Callable[["Recorder", JobId], Awaitable[None]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Recorder:
-    """Runs scenarios and writes their histories."""
-
-    client: Client
-    ledger: Ledger
-    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
-    may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    has_passed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def wait_at_zero(self, item: int) -> int:
-        """The processor of scenarios that disturb a running chunk: one of 0 waits to be let go."""
-        if item == 0:
-            self.is_waiting.set()
-            await self.may_go_on.wait()
-        elif item == LAST:
-            self.has_passed.set()
-        return item
-
-    async def record(self, scenario: Scenario) -> None:
-        """Run the scenario to its end; write the histories of its job and of its chunk."""
-        for event in (self.is_waiting, self.may_go_on, self.has_passed):
-            event.clear()
-        job = await self._record_job(scenario)
-        handle = await self.client.start_workflow(
-            JOB_WORKFLOW, job, id=job.job.id, task_queue=job_task_queue(self.ledger.id)
-        )
-        if scenario.disturb is not None:
-            await self.is_waiting.wait()
-            await scenario.disturb(self, job.job.id)
-        await _until_closed(handle)
-        await self._write(handle.id, f"{JOB_WORKFLOW}__{scenario.name}")
-        if scenario.shard is not None:
-            shard_id = shard_workflow_id(job.job.id, scenario.shard)
-            await self._write(shard_id, f"{SHARD_WORKFLOW}__{scenario.name}")
-        if scenario.chunk is not None:
-            child_id = chunk_workflow_id(job.job.id, scenario.chunk)
-            await self._write(child_id, f"{CHUNK_WORKFLOW}__{scenario.name}")
-
-    async def cancel(self, job_id: JobId) -> None:
-        """Cancel as the gateway does."""
-        await self.ledger.of(DEFAULT_TENANT).jobs.request_cancel(job_id)
-        await self.client.get_workflow_handle(job_id).cancel()
-
-    async def terminate_first_shard(self, job_id: JobId) -> None:
-        """The same, to a shard; what it had to do is offered again."""
-        await self.client.get_workflow_handle(shard_workflow_id(job_id, 0)).terminate("by hand")
-        self.may_go_on.set()
-
-    async def let_go(self, _: str) -> None:
-        """End the wait at 0 once another chunk of its job has run."""
-        await self.has_passed.wait()
-        self.may_go_on.set()
-
-    async def let_go_after_slots_are_back(self, job_id: JobId) -> None:
-        """End the wait at 0 once its block has given back the slots of its other lanes."""
-        shard = self.client.get_workflow_handle(shard_workflow_id(job_id, 0))
-        signaled = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
-        async for event in shard.fetch_history_events(wait_new_event=True):
-            if event.event_type == signaled:
-                break
-        self.may_go_on.set()
-
-    async def terminate_first_child(self, job_id: JobId) -> None:
-        """Do what somebody could do in Temporal's own UI."""
-        await self.client.get_workflow_handle(chunk_workflow_id(job_id, 0)).terminate("by hand")
-
-    async def _record_job(self, scenario: Scenario) -> JobInput:
-        spec = JobSpec(
-            stages=scenario.stages,
-            is_staged=len(scenario.stages) > 1,
-            reducer=scenario.reducer,
-            execution=scenario.execution,
-        )
-        controls = Controls(
-            max_concurrency=scenario.max_concurrency,
-            tolerated_failures=scenario.tolerated_failures,
-        )
-        job_id = new_job_id()
-        items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
-        chunks = [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
-        job = NewJob(id=job_id, spec=spec, controls=controls)
-        await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
-        ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
-        return dataclasses.replace(
-            JobInput.of(ref, len(chunks), spec, controls),
-            tuning=scenario.tuning,
-            pace=Pace(quick_streak=scenario.quick_streak),
-        )
-
-    async def _write(self, workflow_id: str, name: str) -> None:
-        """Write the history of the workflow; of a chunk that was tried again, the last one."""
-        history = await self.client.get_workflow_handle(workflow_id).fetch_history()
-        write(HISTORIES / f"{name}.json", json.loads(history.to_json()))
 
 
 in_shards = partial(Scenario, shard=0, tuning=SHARDS_OF_TWO)
@@ -327,11 +183,98 @@ SCENARIOS = [
         max_concurrency=1,
         tolerated_failures=ToleranceSpec(count=0),
     ),
+    Scenario(
+        name="paused",
+        values=[0, 1, 1, 1],
+        stages=(WAIT_AT_ZERO,),
+        max_concurrency=1,
+        disturb=Recorder.pause_and_resume,
+    ),
+    Scenario(
+        name="held",
+        values=[1, 2, 3],
+        stages=(ODD_SUCCEED,),
+        on_failure=OnFailure.HOLD,
+        disturb=Recorder.release,
+    ),
+    Scenario(
+        name="past_deadline",
+        values=[0, 1, 0, 1],
+        stages=(WAIT_AT_ZERO,),
+        deadline_seconds=1,
+        disturb=Recorder.wait_for_the_deadline,
+    ),
+    Scenario(name="paced", values=[1] * 3, stages=(DOUBLE,), max_per_second=4),
+    Scenario(
+        name="drained",
+        values=[0, 1, 0, 1],
+        stages=(WAIT_AT_ZERO,),
+        disturb=Recorder.drain,
+    ),
+    Scenario(
+        name="child_cancelled",
+        values=[0, 1],
+        stages=(WAIT_AT_ZERO,),
+        disturb=Recorder.cancel_first_child,
+    ),
+    in_shards(
+        name="shards_paused",
+        values=[0, 1, 1],
+        stages=(WAIT_AT_ZERO,),
+        disturb=Recorder.pause_and_resume,
+    ),
+    in_shards(
+        name="shards_narrowed",
+        values=[0] * 8,
+        stages=(WAIT_AT_ZERO,),
+        max_concurrency=4,
+        tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=4),
+        disturb=Recorder.narrow_and_widen,
+    ),
+    in_shards(name="shards_paced", values=[1] * 4, stages=(DOUBLE,), max_per_second=4),
+    in_blocks(
+        name="blocks_narrowed",
+        values=[0] * 8,
+        stages=(WAIT_AT_ZERO,),
+        max_concurrency=4,
+        disturb=Recorder.narrow_and_widen,
+    ),
+    Scenario(
+        name="blocks_narrowed_without_shards",
+        values=[0] * 8,
+        stages=(WAIT_AT_ZERO,),
+        execution=Execution.ACTIVITY,
+        max_concurrency=4,
+        disturb=Recorder.narrow_and_widen,
+    ),
+    in_blocks(
+        name="blocks_paused",
+        values=[0, 1, 1, 1],
+        stages=(WAIT_AT_ZERO,),
+        max_concurrency=1,
+        disturb=Recorder.pause_and_resume,
+    ),
+    in_blocks(
+        name="blocks_past_deadline",
+        values=[0, 1, 0, 1],
+        stages=(WAIT_AT_ZERO,),
+        deadline_seconds=1,
+        disturb=Recorder.wait_for_the_deadline,
+    ),
+    in_blocks(
+        name="blocks_drained",
+        values=[0, 1, 0, 1],
+        stages=(WAIT_AT_ZERO,),
+        disturb=Recorder.drain,
+    ),
 ]
 
 
-async def record_all() -> None:
-    """Record every scenario on a server and a ledger of its own."""
+async def record(names: Collection[str]) -> None:
+    """Record the scenarios of these names, or all, on a server and a ledger of their own."""
+    unknown = set(names) - {scenario.name for scenario in SCENARIOS}
+    if unknown:
+        sys.exit(f"there is no scenario of this name: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as directory:
         async with AsyncExitStack() as stack:
             environment = await WorkflowEnvironment.start_local(
@@ -346,19 +289,15 @@ async def record_all() -> None:
             for worker in build_workers(environment.client, ledger, registry, settings):
                 await stack.enter_async_context(worker)
             for scenario in SCENARIOS:
-                await recorder.record(scenario)
+                if not names or scenario.name in names:
+                    await recorder.record(scenario)
+            if names:
+                return
             await record_one_that_must_fail(
                 environment.client,
                 HISTORIES_THAT_MUST_FAIL / f"{CHUNK_WORKFLOW}__sleeps_first.json",
             )
 
 
-async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:
-    try:
-        await handle.result()
-    except WorkflowFailureError:
-        return  # cancelled, as the scenario has it
-
-
 if __name__ == "__main__":
-    asyncio.run(record_all())
+    asyncio.run(record(sys.argv[1:]))

@@ -62,7 +62,7 @@ def receiving(api: httpx.Client) -> Iterator[str]:
         (
             {"timeout": 5},
             "invalid_job",
-            "/timeout: unknown field; did you mean chunk_timeout_seconds?",
+            "/timeout: unknown field; did you mean chunk_timeout_seconds or hold_timeout_seconds?",
         ),
         (
             {"chunk_timeout_seconds": 10**400},
@@ -214,7 +214,7 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
         ),
         ("{job}/results?format=xml", "format: must be ndjson or csv"),
         ("{job}/results?columns=a", "columns: goes with format=csv: add that, or leave it out"),
-        ("{job}?wait=5", "This address takes no query parameters."),
+        ("{job}?wait=5", f"wait: {NO_PARAMETER}; those there are: run"),
         ("/processors?name=double", "This address takes no query parameters."),
         ("/livez?x", "This address takes no query parameters."),
     ],

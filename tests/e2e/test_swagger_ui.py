@@ -132,3 +132,23 @@ def test_each_error_of_a_job_that_is_refused_has_an_example(
 
     shown.get_by_text("urn:fanfold:problem:invalid_options").wait_for()
     assert json.loads(shown.inner_text())["errors"][0]["pointer"] == "/options/upper"
+
+
+def test_every_example_of_what_steers_a_job_works(page: Page, stack: RunningStack) -> None:
+    page.goto(f"{stack.url}/docs")
+    submitting = opened(page, "jobs-submit_job")
+    job_id = str(answer(submitting)["id"])
+    with httpx.Client(base_url=stack.url) as api:
+        finish(api, job_id)
+        for operation in ("redrive_job", "change_job"):
+            block = opened(page, f"jobs-{operation}")
+            block.locator("input[placeholder='job_id']").fill(job_id)
+            examples = block.locator(".opblock-section-request-body select.examples-select-element")
+            names = [option.get_attribute("value") for option in examples.locator("option").all()]
+            assert len(names) > 1
+            for name in names:
+                examples.select_option(name)
+                with page.expect_response(lambda response: job_id in response.url) as answered:
+                    block.locator("button.execute").click()
+                assert answered.value.ok, answered.value.text()
+                finish(api, job_id)

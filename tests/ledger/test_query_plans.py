@@ -19,15 +19,25 @@ from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import Batch, Database, Row, Statement, Value
 from fanfold.ledger.error_groups import RunningErrorGroups, error_groups
+from fanfold.ledger.migrate import migrate
 from fanfold.ledger.outcomes import Script
-from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput
+from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, IdempotencyKey
+from fanfold.ledger.redriving import Redrive, Redriving, Selected, Selection
+from fanfold.ledger.steering import Steering
 from fanfold.ledger.transitions import UNSUCCESSFUL
 from fanfold.ledger.work import Work
-from tests.ledger.jobs_recorded import BROKEN, a_spec, fail, new_token, running
+from tests.ledger.jobs_recorded import BROKEN, a_spec, closed, fail, found, new_token, running
 
 CHUNKS = 3_000
 OUTPUT = ChunkOutput(body=b"[1]")
 THIS_BLOCK = BlockRun(block=7, number=1)
+
+
+@pytest.fixture
+def ledger_url(empty_url: str) -> str:
+    """A ledger of this test's own: what is left of others may have been counted."""
+    migrate(empty_url)
+    return empty_url
 
 
 class Listening:
@@ -43,9 +53,11 @@ class Listening:
         return await self._database.read(sql, parameters)
 
     async def write(self, *script: Statement | Batch) -> list[list[Row]]:
-        for statement in script:
-            assert isinstance(statement, Statement)
-            self.heard[statement.sql] = statement.parameters
+        for one in script:
+            if isinstance(one, Statement):
+                self.heard[one.sql] = one.parameters
+            elif one.rows:
+                self.heard[one.sql] = one.rows[0]
         return await self._database.write(*script)
 
     async def give_space_back(self) -> bool:
@@ -90,7 +102,7 @@ def plans_on_sqlite(url: str, heard: dict[str, Sequence[Value]]) -> Iterator[tup
                 yield sql, step
 
 
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 async def test_sqlite_finds_a_chunk_and_its_data_by_their_keys(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -102,7 +114,7 @@ async def test_sqlite_finds_a_chunk_and_its_data_by_their_keys(
     assert [step for step in steps if whole_jobs.search(step[1])] == []
 
 
-@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 async def test_postgresql_finds_a_chunk_and_its_data_by_their_keys(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -136,7 +148,7 @@ async def look_for_failed_items(ledger: Ledger) -> dict[str, Sequence[Value]]:
     return {sql: values for sql, values in database.heard.items() if UNSUCCESSFUL in sql}
 
 
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 async def test_sqlite_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -149,7 +161,7 @@ async def test_sqlite_finds_failed_items_without_looking_at_the_others(
         assert all(re.search(r"job_id=\? AND (idx|state)=\?", step) for step in looking), steps
 
 
-@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 async def test_postgresql_finds_failed_items_without_looking_at_the_others(
     ledger: Ledger, ledger_url: str
 ) -> None:
@@ -161,4 +173,62 @@ async def test_postgresql_finds_failed_items_without_looking_at_the_others(
             plan = "\n".join(row[0] for row in connection.execute(explain, parameters))
             assert "chunks_unsuccessful" in plan, plan
             assert not re.search(r"(Seq|Bitmap Heap) Scan on chunks\b", plan), plan
+        connection.rollback()
+
+
+async def redrive_a_few(ledger: Ledger) -> dict[str, Sequence[Value]]:
+    """Have ten chunks of a large job run again, found by their error; the statements for that."""
+    database = Listening(ledger.database)
+    job_id = await running(ledger, [1] * CHUNKS)
+    few = list(range(0, CHUNKS, 300))
+    for index in few:
+        await fail(ledger, job_id, index)
+    await ledger.database.write(
+        Statement(
+            "UPDATE chunks SET state = 'succeeded' WHERE job_id = ? AND state = 'pending'",
+            (job_id,),
+        )
+    )
+    await closed(ledger, job_id)
+    redriving = Redriving(database, DEFAULT_TENANT)
+    states = [ChunkState.FAILED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState.CANCELLED]
+    chosen = await redriving.select(job_id, Selection(states=states, error_types=["Broken"]))
+    assert [one.index for one in chosen] == few
+    job = await found(ledger, job_id)
+    wanted = Redrive(
+        spec=job.spec,
+        controls=job.controls,
+        selected=[Selected(one.index, one.state, (0,)) for one in chosen],
+        corrected={one.index: b"[0]" for one in chosen},
+        key=IdempotencyKey(key="k", body_hash=b"h"),
+    )
+    assert await redriving.redrive(job, wanted)
+    await Steering(database, DEFAULT_TENANT).cancel_child(job_id, few[0])
+    return database.heard
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+async def test_sqlite_looks_at_none_but_the_chunks_that_run_again(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await redrive_a_few(ledger)
+    whole_jobs = re.compile(r"SCAN (?!CONSTANT)|SEARCH (chunks|inputs|results) .*\(job_id=\?\)")
+    steps = list(plans_on_sqlite(ledger_url, heard))
+    assert [step for step in steps if whole_jobs.search(step[1])] == []
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+async def test_postgresql_looks_at_none_but_the_chunks_that_run_again(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    heard = await redrive_a_few(ledger)
+    with psycopg.connect(ledger_url, cursor_factory=psycopg.ClientCursor) as connection:
+        for sql, parameters in heard.items():
+            explain = f"EXPLAIN (COSTS OFF) {sql.replace('?', '%s')}".encode()
+            plan = "\n".join(row[0] for row in connection.execute(explain, parameters))
+            assert not re.search(r"Seq Scan on (chunks|inputs|results)\b", plan), plan
+            for condition in re.findall(
+                r"on (?:chunks|inputs|results)\b.*\n\s*Index Cond: (.*)", plan
+            ):
+                assert re.search(r"\b(idx|state)\b", condition), plan
         connection.rollback()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from scripts.history_files import scrubbed
-from scripts.record_histories import HISTORIES, HISTORIES_THAT_MUST_FAIL, IDENTITY
+from scripts.history_recorder import HISTORIES
+from scripts.record_histories import HISTORIES_THAT_MUST_FAIL, IDENTITY
 
 FILES = sorted([*HISTORIES.glob("*.json"), *HISTORIES_THAT_MUST_FAIL.glob("*.json")])
 

@@ -18,8 +18,8 @@ from fanfold.contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
 from fanfold.workers.workflows.chunk import ChunkWorkflow
 from fanfold.workers.workflows.job import JobWorkflow
 from fanfold.workers.workflows.shard import ShardWorkflow
+from scripts.history_recorder import HISTORIES
 from scripts.record_histories import (
-    HISTORIES,
     HISTORIES_THAT_MUST_FAIL,
     SCENARIOS,
 )

@@ -39,6 +39,9 @@ from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.fold import Fold, FoldFailed
 from fanfold.workers.processor import ReducerType
 
+# Twice as late as a server with its own settings fires a timer at worst.
+_TIMER_LATE_SECONDS = 2.0
+
 
 class JobActivities:
     """Keeps a job's row in step with its workflow, and folds its results."""
@@ -102,16 +105,22 @@ class JobActivities:
     async def take_turns(self, given: TurnsInput) -> Turns:
         """The job's next turns to start chunks, once the time of all of them has come.
 
-        They are waited for here: a timer of the server may be late by a second.
+        They are waited for here: a timer of the server may be late by a second. Where the next
+        one is far off, none is taken.
         """
         pacing = self._ledger.of(given.job.tenant).pacing
-        turns = await pacing.take_turns(given.job.id, given.wanted)
-        if turns is None:
-            return Turns(count=0, is_unlimited=True)
-        if turns.in_seconds:
-            await asyncio.sleep(turns.in_seconds[-1])
-            return Turns(count=len(turns.in_seconds))
-        return Turns(count=0, more_in_seconds=turns.more_in_seconds)
+        while True:
+            turns = await pacing.take_turns(given.job.id, given.wanted)
+            if turns is None:
+                return Turns(count=0, is_unlimited=True)
+            if turns.in_seconds:
+                await asyncio.sleep(turns.in_seconds[-1])
+                return Turns(count=len(turns.in_seconds))
+            if turns.more_in_seconds > _TIMER_LATE_SECONDS:
+                return Turns(
+                    count=0, more_in_seconds=turns.more_in_seconds - _TIMER_LATE_SECONDS / 2
+                )
+            await asyncio.sleep(turns.more_in_seconds)
 
     @activity.defn(name=PLAN_PAGE)
     async def plan_page(self, given: PageInput) -> Page:

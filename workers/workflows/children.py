@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
@@ -14,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
         TAKE_TURNS,
         chunk_task_queue,
         chunk_workflow_id,
+        job_task_queue,
     )
     from fanfold.contract.plan import Tuning
     from fanfold.contract.states import WITH_RESULT, ChunkState
@@ -30,7 +32,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from fanfold.workers.workflows.calls import (
         LEDGER_RETRY,
-        LEDGER_TIMEOUT,
         details_of,
         record_lost,
         start_child,
@@ -40,6 +41,8 @@ with workflow.unsafe.imports_passed_through():
 # A child takes some tens of milliseconds to start: with this lead its attempt begins on
 # time. The activity waits for what is left.
 _START_LEAD_SECONDS = 0.05
+# Turns are waited for a fraction of a second; a worker that dies meanwhile is missed soon.
+_TURNS_TIMEOUT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,13 @@ class Children:
 
     async def _take_turns(self, wanted: int) -> None:
         try:
-            turns: Turns = await workflow.execute_local_activity(
+            # No local one: while such a one runs, nothing that was decided is started.
+            turns: Turns = await workflow.execute_activity(
                 TAKE_TURNS,
                 TurnsInput(job=self._job, wanted=wanted),
                 result_type=Turns,
-                start_to_close_timeout=LEDGER_TIMEOUT,
+                task_queue=job_task_queue(self._job.ledger),
+                start_to_close_timeout=_TURNS_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
             self._turns = wanted if turns.is_unlimited else turns.count

@@ -73,6 +73,7 @@ class JobWorkflow:
             job,
             self._window,
             is_going=self._is_going,
+            is_cancelled=self._is_cancelled,
             on_tolerance_exceeded=self.stop,
             on_refused=self._refused,
         )

@@ -49,13 +49,18 @@ class Shards:
         window: Window,
         *,
         is_going: Callable[[], bool],
+        is_cancelled: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
         on_refused: Callable[[], None],
     ) -> None:
-        """Lend the slots of this window; `is_going` is asked before each start."""
+        """Lend the slots of this window; `is_going` is asked before each start.
+
+        `is_cancelled` says whether shards are being told to stop.
+        """
         self._job = job
         self._window = window
         self._is_going = is_going
+        self._is_cancelled = is_cancelled
         self._on_tolerance_exceeded = on_tolerance_exceeded
         self._on_refused = on_refused
         self._running = Running()
@@ -186,7 +191,7 @@ class Shards:
             self._running.changed()
             outcome: ShardOutcome = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
-            if workflow.cancellation_reason() is None:
+            if not self._is_cancelled():
                 workflow.logger.warning("shard %d of job %s: %s", number, job.job.id, error)
         else:
             self._pace = outcome.pace
