@@ -16,7 +16,7 @@ from fanfold.ledger import counting
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.error_groups import error_groups
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, Stop, now_ms
-from fanfold.ledger.restoring import restore_lost
+from fanfold.ledger.restoring import restore_cancelled, restore_lost
 from fanfold.ledger.steering import END_HELD, IS_HELD
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import (
@@ -175,15 +175,19 @@ class Closing(OfTenant):
         return int(count)
 
     async def cancel_children(self, job_id: JobId) -> None:
-        """Cancel what a client wants cancelled and nobody runs any more."""
+        """Cancel what a client wants cancelled and nobody runs any more.
+
+        What a redrive has selected is what it was before.
+        """
         wanted = "idx IN (SELECT idx FROM child_cancels WHERE job_id = ?)"
         await self._database.write(
+            *restore_cancelled(job_id, self._tenant),
             Statement(
                 f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
                 f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {CANCEL_CHILD.condition} "
                 f"AND state = 'pending' AND {wanted}",
                 (now_ms(), job_id, self._tenant, job_id),
-            )
+            ),
         )
 
     async def close(

@@ -30,6 +30,12 @@ def restore_chunk(job_id: JobId, index: int, tenant: TenantId) -> tuple[Statemen
     return _restore(job_id, tenant, "state = 'pending' AND idx = ?", (index,))
 
 
+def restore_cancelled(job_id: JobId, tenant: TenantId) -> tuple[Statement, ...]:
+    """The script for the chunks that a client has cancelled while they ran, and that do not."""
+    wanted = "idx IN (SELECT idx FROM child_cancels WHERE job_id = ?)"
+    return _restore(job_id, tenant, f"state = 'pending' AND {wanted}", (job_id,))
+
+
 def restore_attempt(attempt: Attempt) -> tuple[Statement, ...]:
     """The script for the chunk of this attempt, as long as it holds."""
     condition = f"{in_states([ChunkState.RUNNING])} AND idx = ? AND fence = ?"
