@@ -193,6 +193,8 @@ class DrivenJob:
         """Of a chunk that was redriven at this time and has an outcome again."""
         again = {call.item for call in self._calls_since(index, at)}
         told = f"chunk {index}: {before} {now}, items that ran since: {again}"
+        if now.child["state"] == "cancelled":
+            assert before.child["state"] == "cancelled", told
         if not again:
             # Nothing but a person, once it is held, can have brought about another result.
             same = now.child["result"] == before.child["result"]

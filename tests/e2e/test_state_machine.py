@@ -35,14 +35,15 @@ from hypothesis.stateful import (
 )
 
 from fanfold.devstack.running import RunningStack, running
+from tests.e2e.asked_redrive import AskedRedrive
+from tests.e2e.drawn_steps import ANSWERS, BECOMES, WORKERS, behaviours, steps
 from tests.e2e.driven_job import Answer, DrivenJob, Stops
 from tests.e2e.faults import EXECUTIONS
-from tests.e2e.journeys import TERMINAL_JOB_STATES, submit
-from tests.e2e.scripted import BEHAVIOURS, NAMES, Script
+from tests.e2e.journeys import submit
+from tests.e2e.scripted import NAMES, Script
 from tests.postgresql import start_server
 from tests.waiting import eventually
 
-WORKERS: Final = 3
 EXAMPLES: Final = os.environ.get("FANFOLD_STEERING_EXAMPLES")
 SETTINGS: Final = {
     "FANFOLD_PROCESSORS": NAMES,
@@ -50,113 +51,12 @@ SETTINGS: Final = {
     "FANFOLD_WORKERS": str(WORKERS),
 }
 _END_SECONDS: Final = 90.0
+# A minute and a half for both tests where nothing else runs; searches take as long as they are.
+_TIMEOUT_SECONDS: Final = 300 if EXAMPLES is None else 36_000
 # Well below the heartbeat's limit: past it the chunk may run elsewhere, while it goes on here.
 _LONGEST_STOP_SECONDS: Final = 3.0
 _MOST_KILLS: Final = 2
 _JSON: Final = {"Content-Type": "application/json"}  # also of a null
-
-# What is answered in each state of a job that one was seen in: a status, or a code.
-_FINISHED: Final = dict.fromkeys(TERMINAL_JOB_STATES, "job_already_finished")
-_ANSWERS: Final[dict[str, dict[str, str]]] = {
-    "pause": {"waiting": "job_waiting", "cancelling": "job_cancelling", **_FINISHED},
-    "resume": dict.fromkeys(
-        ["pending", "running", "waiting", "cancelling", *TERMINAL_JOB_STATES], "job_not_paused"
-    ),
-    "release": dict.fromkeys(
-        ["pending", "running", "paused", "cancelling", *TERMINAL_JOB_STATES], "job_not_waiting"
-    ),
-    "change": _FINISHED,
-    "cancel": {**_FINISHED, "cancelled": "200"},
-    "redrive": dict.fromkeys(["pending", "running", "paused", "cancelling"], "job_not_finished"),
-}
-# What a job may become by itself between two looks.
-_FAILS: Final = {"failed"}
-_BECOMES: Final[dict[str, set[str]]] = {
-    "pending": {"pending", "running", "waiting", *TERMINAL_JOB_STATES} - {"cancelled"},
-    "running": {"running", "waiting", *TERMINAL_JOB_STATES} - {"cancelled"},
-    "paused": {"paused", *_FAILS},
-    "waiting": {"waiting", *_FAILS},
-    "cancelling": {"cancelling", "cancelled"},
-    **{state: {state} for state in TERMINAL_JOB_STATES},
-}
-
-_jobs = st.integers(0, len(EXECUTIONS) - 1)
-_seconds = st.sampled_from([0.0, 0.02, 0.1, 0.4])
-# As often as not, an item does well in the end.
-_behaviours = st.lists(st.sampled_from(["ok", "ok", *BEHAVIOURS]), min_size=1, max_size=3)
-_changes = st.fixed_dictionaries(
-    {},
-    optional={
-        "max_concurrency": st.integers(1, 4),
-        "max_per_second": st.sampled_from([None, 4, 30]),
-        "tolerated_failures": st.sampled_from([None, {"count": 3}, {"consecutive": 2}]),
-        "priority": st.integers(1, 5),
-        "deadline_seconds": st.sampled_from([None, None, 60, 3]),
-    },
-).filter(bool)
-_redrives = st.fixed_dictionaries(
-    {},
-    optional={
-        "max_concurrency": st.integers(1, 4),
-        "options": st.just({}),
-        "retry": st.builds(
-            lambda most: {"max_attempts": most, "initial_interval_seconds": 0.05},
-            st.integers(1, 3),
-        ),
-    },
-)
-_selections = st.fixed_dictionaries(
-    {},
-    optional={
-        "indexes": st.lists(st.integers(0, 3), min_size=1, max_size=3),
-        "states": st.lists(
-            st.sampled_from(["failed", "partially_succeeded", "cancelled", "held", "succeeded"]),
-            min_size=2,
-            max_size=4,
-            unique=True,
-        ),
-        "error_types": st.sampled_from(
-            [["ConnectionError", "ValidationError"], ["ValidationError"], ["WorkerLost"]]
-        ),
-    },
-)
-
-
-_pick = st.integers(0, WORKERS - 1)
-_STEPS: Final[dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]]] = {
-    "settle": (2, {"job": _jobs}),
-    "wait": (4, {"seconds": _seconds}),
-    "pause": (4, {"job": _jobs, "twice": st.booleans()}),
-    "resume": (5, {"job": _jobs}),
-    "change": (4, {"job": _jobs, "changes": _changes}),
-    "cancel": (1, {"job": _jobs, "drain": st.booleans()}),
-    "cancel_child": (3, {"job": _jobs, "index": st.integers(0, 5)}),
-    "release": (2, {"job": _jobs}),
-    "resolve": (
-        2,
-        {"job": _jobs, "value": st.sampled_from([[8, 9], [None, 1], {"by": "hand"}, 0, None])},
-    ),
-    "redrive": (
-        8,
-        {
-            "job": _jobs,
-            "select": _selections,
-            "given": _redrives,
-            "key": st.booleans(),
-            "heals": st.booleans(),
-            "corrects": st.booleans(),
-            "settles": st.sampled_from([True, True, False]),
-            "dies": st.sampled_from([False] * 7 + [True]),
-        },
-    ),
-    "kill_worker": (2, {"pick": _pick}),
-    "kill_gateway": (1, {}),
-    "stop_worker": (2, {"pick": _pick, "seconds": st.sampled_from([0.3, 1.0, 2.5])}),
-}
-# One rule for all, since rules have no weights: a kill takes longer than all else.
-_steps = st.sampled_from(
-    [name for name, (weight, _) in _STEPS.items() for _ in range(weight)]
-).flatmap(lambda name: st.tuples(st.just(name), st.fixed_dictionaries(_STEPS[name][1])))
 
 
 class Broken(BaseException):
@@ -184,9 +84,6 @@ class Steering(RuleBasedStateMachine):
 
     def note(self, what: str) -> None:
         self.steps.append(f"{time.monotonic():.3f} {what}")
-        if "JOURNAL" in os.environ:  # TEMP
-            with open(os.environ["JOURNAL"], "a") as f:  # TEMP
-                f.write(self.steps[-1] + "\n")  # TEMP
 
     @initialize(
         data=st.data(),
@@ -201,10 +98,10 @@ class Steering(RuleBasedStateMachine):
     ) -> None:
         processor = "scripted" if by_item else "scripted_chunk"
         script = {
-            f"{chunk}/{item}/0": data.draw(_behaviours) for chunk in range(size) for item in (0, 1)
+            f"{chunk}/{item}/0": data.draw(behaviours) for chunk in range(size) for item in (0, 1)
         }
         if stages > 1:
-            script |= {f"{chunk}/0/1": data.draw(_behaviours) for chunk in range(size)}
+            script |= {f"{chunk}/0/1": data.draw(behaviours) for chunk in range(size)}
         for execution in EXECUTIONS:
             place = Script(self.directory / execution)
             place.write(script)
@@ -282,8 +179,11 @@ class Steering(RuleBasedStateMachine):
         if answer.status < 300:
             it.is_cancelled = True
 
-    def cancel_child(self, job: int, index: int) -> None:
+    def cancel_child(self, job: int, index: int, runs: bool) -> None:
         it = self.jobs[job]
+        running = it.ask("GET", "/children", params={"state": "running"}).body["children"]
+        if runs and running:
+            index = running[0]["index"]
         path = f"/children/{index % it.size}"
         before = it.ask("GET", path).body["state"]
         answer = self.told(it, "cancel child", it.ask("DELETE", path))
@@ -329,99 +229,22 @@ class Steering(RuleBasedStateMachine):
         )
         assert it.ask("PUT", f"{path}/result", json=["other"]).code == "child_not_held"
 
-    def redrive(
-        self,
-        job: int,
-        select: dict[str, Any],
-        given: dict[str, Any],
-        key: bool,
-        heals: bool,
-        corrects: bool,
-        settles: bool,
-        dies: bool,
-    ) -> None:
-        it = self.jobs[job]
+    def redrive(self, job: int, *, settles: bool, dies: bool, **drawn: Any) -> None:
         if settles:
             self.settle(job)
-        before = it.observe()
-        children = it.ask("GET", "/children").body["children"]
-        select = self._within(select, it)
-        selected, is_exact = _selected(before["state"], select, children)
-        body = {"select": select, **given} if select or given else {}
-        if "options" in body:
-            if before["processor"] is None:
-                del body["options"]  # stages have their own
-            else:
-                note = next(self.numbers)
-                body["options"] = {"directory": str(it.script.directory), "note": note}
-        if corrects and selected and is_exact:
-            value = 100 + next(self.numbers)
-            body["corrections"] = [{"index": selected[0], "item": 1, "value": value}]
-        it.widest = max(it.widest, given.get("max_concurrency", 0))
-        if heals:
-            ok = {
-                name: ["ok" if b != "slow" else b for b in bs]
-                for name, bs in it.script.behaviours.items()
-            }
-            it.script.write(ok)
-        headers = {"Idempotency-Key": f"redrive-{next(self.numbers)}-{it.id}"} if key else {}
-        self.note(f"{it.execution}: redrive of {selected} by {body}, {headers}")
-        at = time.monotonic()
-        if key and dies and self.kills < _MOST_KILLS:
+        it = self.jobs[job]
+        redrive = AskedRedrive.drawn(it, next(self.numbers), **drawn)
+        self.note(f"{it.execution}: redrive of {redrive.selected} by {redrive.request}")
+        if redrive.has_key and dies and self.kills < _MOST_KILLS:
             self._kill_gateway_in(0.01)
-        asked = it.ask("POST", "/redrive", json=body, headers=headers)
-        answer = self.told(it, "redrive", asked)
-        may_be_done = before["state"] in TERMINAL_JOB_STATES | {"waiting"}
-        if answer.status == 202:
-            if not may_be_done:
-                # It has ended since it was looked at, or waits: what was meant is not known.
-                assert not asked.is_first or _may_be(before["state"], "waiting"), before
-                selected, is_exact = list(range(it.size)), False
-            assert selected, "nothing was to be selected"
-            self._is_redriven(it, at, selected, is_exact)
-        elif not asked.is_first and not key and may_be_done:
-            # An earlier try may have done it, whose answer was lost.
-            now = it.ask("GET").body
-            if now["run"] > before["run"] or now["state"] != before["state"]:
-                self._is_redriven(it, at, selected, is_exact)
-        elif may_be_done:
-            assert answer.code == "nothing_selected", (answer.body, before)
-            assert not selected or not is_exact, (answer.body, selected, children)
-        else:
-            assert answer.code == "job_not_finished" or _may_be(before["state"], "waiting"), (
-                before,
-                answer.body,
-            )
-        if key and answer.status == 202:
-            again = it.ask("POST", "/redrive", json=body, headers=headers)
-            assert again.status == 202, again.body
-            assert again.response.headers["Idempotency-Replayed"] == "true"
-            assert it.read()["run"] == it.run
-
-    def _within(self, select: dict[str, Any], it: DrivenJob) -> dict[str, Any]:
-        if "indexes" not in select:
-            return select
-        return select | {"indexes": sorted({index % it.size for index in select["indexes"]})}
-
-    def _is_redriven(self, it: DrivenJob, at: float, selected: list[int], is_exact: bool) -> None:
-        run = it.ask("GET").body["run"]
-        is_next_run = run == it.run + 1
-        if not is_exact:
-            # Which of them it is by their errors, the ledger knows: those that show this run.
-            shown = it.ask("GET", "/children").body["children"]
-            selected = [
-                index
-                for index in selected
-                if shown[index]["run"] == run and (is_next_run or shown[index]["state"] != "held")
-            ]
-        it.redriven_at(at, selected, is_next_run=is_next_run)
+        redrive.check(self.told(it, "redrive", redrive.ask()))
 
     def control(self, it: DrivenJob, name: str, method: str, path: str, **request: Any) -> Answer:
         """Ask for it; the answer is one that there is in a state which the job may be in."""
         before = it.read()["state"]
         answer = self.told(it, f"{name} {request}", it.ask(method, path, **request))
         if answer.is_first:
-            codes = {_ANSWERS[name].get(state, "2xx") for state in _BECOMES[before]}
+            codes = {ANSWERS[name].get(state, "2xx") for state in BECOMES[before]}
             is_good = answer.status < 300 and codes & {"2xx", "200"}
             assert is_good or answer.code in codes, (name, before, answer.body)
         return answer
@@ -491,7 +314,7 @@ class Steering(RuleBasedStateMachine):
         except ProcessLookupError:
             return  # it ended by itself, or was killed
 
-    @rule(step=_steps)
+    @rule(step=steps)
     def take(self, step: tuple[str, dict[str, Any]]) -> None:
         name, given = step
         with self.told_whole():
@@ -529,26 +352,6 @@ class Steering(RuleBasedStateMachine):
                     self.note(f"{it.execution} to the end: {job['state']} {job['chunks']}")
 
 
-def _may_be(before: str, state: str) -> bool:
-    return state in _BECOMES[before] or bool(_BECOMES[before] & TERMINAL_JOB_STATES)
-
-
-def _selected(
-    state: str, select: dict[str, Any], children: list[dict[str, Any]]
-) -> tuple[list[int], bool]:
-    """The chunks that are meant, and whether it is these and not fewer."""
-    states, indexes = select.get("states"), select.get("indexes")
-    if states is None and indexes is None:
-        states = ["held"] if state == "waiting" else ["failed", "partially_succeeded", "cancelled"]
-    found = [
-        child["index"]
-        for child in children
-        if (states is None or child["state"] in states)
-        and (indexes is None or child["index"] in indexes)
-    ]
-    return found, "error_types" not in select
-
-
 def drive(stack: RunningStack, directory: Path, examples: int) -> None:
     """Run so many examples, or those that were asked for."""
     chosen = settings(
@@ -576,7 +379,7 @@ def scripts() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.mark.timeout(100 if EXAMPLES is None else 36_000)
+@pytest.mark.timeout(_TIMEOUT_SECONDS)
 def test_whatever_is_done_to_jobs_what_is_promised_of_them_holds(
     tmp_path: Path, scripts: Path
 ) -> None:
@@ -584,7 +387,7 @@ def test_whatever_is_done_to_jobs_what_is_promised_of_them_holds(
         drive(stack, scripts, examples=4)
 
 
-@pytest.mark.timeout(100 if EXAMPLES is None else 36_000)
+@pytest.mark.timeout(_TIMEOUT_SECONDS)
 def test_the_same_holds_on_postgresql(tmp_path: Path, scripts: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fanfold-postgresql-") as directory:
         server = start_server(Path(directory))

@@ -267,8 +267,8 @@ def verdict(
 ) -> tuple[JobState, Failure | None]:
     """The terminal state that final counts mean, and why, where the job failed.
 
-    `deadline_seconds` may have been changed since it had passed. `lost` is how many chunks were cancelled
-    though neither they nor the job were.
+    `deadline_seconds` may have been changed since it had passed. `lost` is how many chunks were
+    cancelled though neither they nor the job were.
     """
     if is_cancelled:
         return JobState.CANCELLED, None
