@@ -246,7 +246,8 @@ class DrivenJob:
             for child in children
             if child["state"] in _WITH_RESULT
         ]
-        folded = survivors if job["state"] != "cancelled" and survivors else None
+        is_folded = job["reducer"] is not None and job["state"] != "cancelled" and survivors
+        folded = survivors if is_folded else None
         assert job["result"] == folded, (job, survivors)
         for index, (_, before) in self.redriven.items():
             raise AssertionError(f"chunk {index} came to nothing: {before}")

@@ -92,9 +92,18 @@ class Steering(RuleBasedStateMachine):
         stages=st.integers(1, 2),
         most=st.integers(1, 3),
         size=st.integers(3, 6),
+        reducer=st.sampled_from(["collect", None]),
     )
     def submit(
-        self, data: Any, by_item: bool, on_failure: str, stages: int, most: int, size: int
+        self,
+        *,
+        data: Any,
+        by_item: bool,
+        on_failure: str,
+        stages: int,
+        most: int,
+        size: int,
+        reducer: str | None,
     ) -> None:
         processor = "scripted" if by_item else "scripted_chunk"
         script = {
@@ -111,7 +120,7 @@ class Steering(RuleBasedStateMachine):
                 self.api,
                 chunks=[[2 * chunk, 2 * chunk + 1] for chunk in range(size)],
                 execution=execution,
-                reducer="collect",
+                reducer=reducer,
                 max_concurrency=most,
                 on_failure=on_failure,
                 retry={"max_attempts": 2, "initial_interval_seconds": 0.05},
