@@ -147,7 +147,7 @@ class Steering(RuleBasedStateMachine):
 
     def settle(self, job: int) -> None:
         """Wait until this job needs somebody, or has ended; not for long."""
-        it, until = self.jobs[job], time.monotonic() + 4
+        it, until = self.jobs[job], time.monotonic() + 6
         while it.read()["state"] in {"pending", "running", "cancelling"}:
             if time.monotonic() > until:
                 return
@@ -239,9 +239,11 @@ class Steering(RuleBasedStateMachine):
         assert it.ask("PUT", f"{path}/result", json=["other"]).code == "child_not_held"
 
     def redrive(self, job: int, *, settles: bool, dies: bool, **drawn: Any) -> None:
-        if settles:
-            self.settle(job)
         it = self.jobs[job]
+        if settles:
+            if it.pause is not None:
+                self.resume(job)
+            self.settle(job)
         redrive = AskedRedrive.drawn(it, next(self.numbers), **drawn)
         self.note(f"{it.execution}: redrive of {redrive.selected} by {redrive.request}")
         if redrive.has_key and dies and self.kills < _MOST_KILLS:
