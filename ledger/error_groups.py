@@ -143,6 +143,7 @@ async def error_groups(
 
 @dataclass(frozen=True, slots=True)
 class _Grouped:
+    run: int
     failed: int
     groups: tuple[ErrorGroup, ...]
     again_at: float
@@ -158,13 +159,15 @@ class RunningErrorGroups:
     database: Database
     _grouped: dict[str, _Grouped] = field(default_factory=dict)
 
-    async def of(self, failed: Mapping[str, int]) -> dict[str, tuple[ErrorGroup, ...]]:
-        """The groups of these jobs, each of which has so many failed items."""
+    async def of(self, failed: Mapping[str, tuple[int, int]]) -> dict[str, tuple[ErrorGroup, ...]]:
+        """The groups of these jobs, each of which has so many failed items, in this run of it."""
         started = time.monotonic()
         groups: dict[str, tuple[ErrorGroup, ...]] = {}
         stale: list[str] = []
-        for job_id, count in failed.items():
+        for job_id, (run, count) in failed.items():
             known = self._grouped.get(job_id)
+            if known is not None and known.run != run:
+                known = None
             if count == 0:
                 groups[job_id] = ()
             elif known is not None and (known.failed == count or started < known.again_at):
@@ -176,7 +179,7 @@ class RunningErrorGroups:
         again_at = ended + (ended - started) / GROUPING_SHARE
         for job_id in stale:
             self._grouped.pop(job_id, None)
-            self._grouped[job_id] = _Grouped(failed[job_id], groups[job_id], again_at)
+            self._grouped[job_id] = _Grouped(*failed[job_id], groups[job_id], again_at)
         while len(self._grouped) > _REMEMBERED_JOBS:
             self._grouped.pop(next(iter(self._grouped)))
         return groups

@@ -217,7 +217,11 @@ class Jobs(OfTenant):
         unfinished = {row["id"]: row["total_chunks"] for row in rows if row["summary"] is None}
         counts = await counting.running_counts(self._database, unfinished)
         errors = await self._error_groups.of(
-            {id_: counts[id_].items_failed + counts[id_].held for id_ in unfinished}
+            {
+                row["id"]: (row["run"], counts[row["id"]].items_failed + counts[row["id"]].held)
+                for row in rows
+                if row["id"] in unfinished
+            }
         )
         return [
             _finished(row)

@@ -6,7 +6,10 @@ first, so that the row is locked; what follows asks whether it was this very att
 brought it about. Writing a script twice is writing it once.
 """
 
+import functools
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
@@ -49,6 +52,61 @@ TAKEN_BACK = (
 def succeeded(attempt: Attempt, output: ChunkOutput) -> Script:
     """The chunk's last stage gave its result, and no item failed."""
     return _ended(attempt, SUCCEED, output, items_failed=_count_failed(output))
+
+
+def is_plain(attempt: Attempt, output: ChunkOutput) -> bool:
+    """Whether a success needs no more than `succeeded_together` writes: that of most chunks."""
+    return (
+        attempt.number == 1
+        and attempt.stage == 0
+        and not attempt.is_again
+        and not output.item_errors
+        and bool(output.body)
+    )
+
+
+class Plain(NamedTuple):
+    """A success as that of most chunks."""
+
+    attempt: Attempt
+    output: ChunkOutput
+
+
+def succeeded_together(ended: Sequence[Plain]) -> Script:
+    """What `succeeded` is for each of these plain successes of one job, in two statements."""
+    job_id, tenant = ended[0][0].job_id, ended[0][0].tenant
+    of_all = [
+        (attempt.index, attempt.fence, len(output.body), _flag(output.by_item), output.body)
+        for attempt, output in ended
+    ]
+    these = "chunks.job_id = ? AND chunks.idx = ended.idx AND chunks.fence = ended.fence"
+    return (
+        Statement(
+            f"UPDATE chunks SET {SUCCEED.change}, finished_at = ?, "
+            "result_bytes = ended.result_bytes, by_item = ended.by_item "
+            f"FROM ({_ended_rows(len(ended), body='')}) AS ended "
+            f"WHERE {these} AND chunks.{SUCCEED.condition} AND chunks.tenant = ?",
+            (now_ms(), *(value for row in of_all for value in row[:4]), job_id, tenant),
+        ),
+        Statement(
+            "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
+            f"SELECT chunks.job_id, chunks.idx, chunks.tenant, ended.body, '{NO_ERRORS}' "
+            f"FROM ({_ended_rows(len(ended), body=', ? AS body')}) AS ended "
+            f"JOIN chunks ON {these} WHERE chunks.state = '{SUCCEED.after}' "
+            "AND chunks.tenant = ? ON CONFLICT (job_id, idx) DO UPDATE "
+            "SET body = excluded.body, item_errors = excluded.item_errors",
+            (*(value for row in of_all for value in row), job_id, tenant),
+        ),
+    )
+
+
+@functools.cache
+def _ended_rows(count: int, *, body: str) -> str:
+    row = (
+        "SELECT CAST(? AS INTEGER) AS idx, CAST(? AS BIGINT) AS fence, "
+        f"CAST(? AS INTEGER) AS result_bytes, CAST(? AS INTEGER) AS by_item{body}"
+    )
+    return " UNION ALL ".join([row] * count)
 
 
 def succeeded_partially(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:

@@ -31,9 +31,9 @@ def restore_chunk(job_id: JobId, index: int, tenant: TenantId) -> tuple[Statemen
 
 
 def restore_cancelled(job_id: JobId, tenant: TenantId) -> tuple[Statement, ...]:
-    """The script for the chunks that a client has cancelled while they ran, and that do not."""
-    wanted = "idx IN (SELECT idx FROM child_cancels WHERE job_id = ?)"
-    return _restore(job_id, tenant, f"state = 'pending' AND {wanted}", (job_id,))
+    """The script for the chunks that a client wants cancelled, and that do not run."""
+    condition = "state = 'pending' AND idx IN (SELECT idx FROM child_cancels WHERE job_id = ?)"
+    return _restore(job_id, tenant, condition, (job_id,))
 
 
 def restore_attempt(attempt: Attempt) -> tuple[Statement, ...]:

@@ -16,6 +16,7 @@ from fanfold.contract.failures import Failure
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.database import Database, Row, Statement, Value
+from fanfold.ledger.error_groups import LAST_INDEX
 from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
 from fanfold.ledger.records import (
     NO_ERRORS,
@@ -37,8 +38,7 @@ _BEGIN = (
     # A chunk's attempts are its runs from the client's view: moving on to the
     # next stage is no further attempt, repeating a stage is.
     "attempts = attempts + CASE WHEN stage = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
-    "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, token = ?, "
-    "block = ? "
+    "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, "
 )
 _END_OF_TIME = 2**62
 _JOB_RUNS = (
@@ -66,8 +66,8 @@ _ATTEMPT = (
     "CASE WHEN chunks.attempts > 1 OR chunks.stage > 0 THEN (SELECT item_errors FROM results "
     "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) END AS kept_errors, "
     "(SELECT revision FROM jobs WHERE jobs.id = chunks.job_id) AS job_revision "
-    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' AND chunks.token = ? "
-    "AND chunks.tenant = ? "
+    "FROM chunks WHERE chunks.job_id = ? AND chunks.state = 'running' "
+    "AND chunks.token BETWEEN ? AND ? AND chunks.tenant = ? "
     # None at a stage that was only reached: the token is of the attempt at the one before.
     "AND chunks.stage_attempts > 0"
 )
@@ -93,15 +93,19 @@ class Work(OfTenant):
         super().__init__(database, tenant)
         skip_locked = database.skip_locked
         self._claim = (
-            f"{_BEGIN} WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} AND idx = COALESCE("
             # What waited for another attempt goes first, so that its wait is kept.
-            "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
-            f"AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT 1 {skip_locked}), "
-            "(SELECT idx FROM chunks WHERE job_id = ? AND state = 'pending' "
-            f"AND due_at IS NULL AND idx > ? ORDER BY idx LIMIT 1 {skip_locked})) "
+            "WITH due AS MATERIALIZED (SELECT idx FROM chunks WHERE job_id = ? "
+            "AND state = 'pending' AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at "
+            f"LIMIT ? {skip_locked}), fresh AS MATERIALIZED (SELECT idx FROM chunks "
+            "WHERE job_id = ? AND state = 'pending' AND due_at IS NULL AND idx > ? ORDER BY idx "
+            f"LIMIT ? {skip_locked}), taken AS MATERIALIZED (SELECT idx FROM "
+            "(SELECT idx, 0 AS turn FROM due UNION ALL SELECT idx, 1 AS turn FROM fresh) AS next "
+            f"ORDER BY turn, idx LIMIT ?) {_BEGIN} token = CAST(? AS BIGINT) + idx, block = ? "
+            f"WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} "
+            "AND idx IN (SELECT idx FROM taken) "
             f"AND {_JOB_RUNS} AND NOT {BLOCK_IS_FENCED} "
             "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
-            "AND claimed.state = 'running' AND claimed.token = ?)"
+            "AND claimed.state = 'running' AND claimed.token BETWEEN ? AND ?)"
         )
 
     # --- planning ---------------------------------------------------------------------
@@ -150,26 +154,48 @@ class Work(OfTenant):
         after: Script = (),
         job_run: int = 1,
     ) -> Attempt | None:
-        """Begin an attempt at the next chunk that may run, if there is one.
+        """Begin an attempt at the next chunk that may run, if there is one; see `claim_some`."""
+        for claimed in await self.claim_some(
+            job_id, run, token=token, count=1, above=above, after=after, job_run=job_run
+        ):
+            return claimed
+        return None
+
+    async def claim_some(
+        self,
+        job_id: JobId,
+        run: BlockRun,
+        *,
+        token: int,
+        count: int,
+        above: int = -1,
+        after: Script = (),
+        job_run: int = 1,
+    ) -> list[Attempt]:
+        """Begin attempts at the next chunks that may run, `count` at most.
 
         Chunks whose wait is over come first, then those with an index above `above`, in
-        order. `after` is what became of the attempt before, recorded in the same
-        transaction. None as well where the job is not running, or is in another run than
-        `job_run`, or where the block was taken over by a later one.
+        order. `after` is what became of attempts before, recorded in the same transaction.
+        None as well where the job is not running, or is in another run than `job_run`, or
+        where the block was taken over by a later one.
         """
         now = now_ms()
+        # Each chunk has a token of its own, and no others have any of these.
+        tokens = token, token + LAST_INDEX
+        found: tuple[Value, ...] = (job_id, now, count, job_id, above, count, count)
         claimed: tuple[Value, ...] = (now, token, run.block, job_id, self._tenant)
-        found: tuple[Value, ...] = (job_id, now, job_id, above)
         allowed: tuple[Value, ...] = (
             *(job_id, job_run, job_id, str(run.block), run.number),
-            *(job_id, token),
+            *(job_id, *tokens),
         )
         *_, rows = await self._database.write(
             *after,
-            Statement(self._claim, (*claimed, *found, *allowed)),
-            Statement(_ATTEMPT, (job_id, token, self._tenant)),
+            Statement(self._claim, (*found, *claimed, *allowed)),
+            # In no order: for one, SQLite would look through all of the job's chunks.
+            Statement(_ATTEMPT, (job_id, *tokens, self._tenant)),
         )
-        return await self._attempt(job_id, rows[0], now) if rows else None
+        begun = [await self._attempt(job_id, row, now) for row in rows]
+        return sorted(begun, key=lambda attempt: attempt.index)
 
     async def outlook(self, job_id: JobId, run: BlockRun, *, limit: int) -> Outlook:
         """What a block that found nothing to claim may hope for.
@@ -254,7 +280,8 @@ class Work(OfTenant):
         *_, begun, found = await self._database.write(
             *after,
             Statement(
-                f"{_BEGIN} WHERE job_id = ? AND tenant = ? AND idx = ? AND stage = ? "
+                f"{_BEGIN} token = ?, block = ? "
+                "WHERE job_id = ? AND tenant = ? AND idx = ? AND stage = ? "
                 "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
                 "AND (token IS NULL OR token <> ?) "
                 f"AND {_JOB_LETS_GO_ON if stage else _JOB_RUNS}{condition}",
@@ -265,7 +292,9 @@ class Work(OfTenant):
                     *fence,
                 ),
             ),
-            Statement(f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, self._tenant, index)),
+            Statement(
+                f"{_ATTEMPT} AND chunks.idx = ?", (job_id, token, token, self._tenant, index)
+            ),
             Statement(
                 "SELECT chunks.state AS chunk_state, jobs.state AS job_state, stage, "
                 "error_type, error_message, error_retryable, error_traceback, due_at "

@@ -19,7 +19,7 @@ from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
 from fanfold.ledger.jobs import Terms
-from fanfold.ledger.outcomes import Script
+from fanfold.ledger.outcomes import Plain, Script
 from fanfold.ledger.records import Attempt, ChunkOutput, Stop, key_of
 from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.transitions import JUDGED_CHUNK
@@ -49,17 +49,24 @@ class NoSuchJob(Exception):
 class Ending:
     """What an attempt came to, and the script that records it."""
 
-    script: Script
     state: ChunkState
     """`pending` where another attempt is due; of a stage that is done, `succeeded`, or where it
     was the last one and items failed, `partially_succeeded`; `held` for `failed` and
     `partially_succeeded` of a job that holds."""
+    script: Script = ()
+    plain: Plain | None = None
+    """Of a success that is written together with others: it has no script of its own."""
     failure: Failure | None = None
     """Of an attempt that failed."""
     retry_seconds: float = 0.0
     """How much later another attempt is due."""
     seconds: float = 0.0
     """How long the attempt took."""
+
+    @property
+    def whole_script(self) -> Script:
+        """What records it alone."""
+        return self.script if self.plain is None else outcomes.succeeded_together([self.plain])
 
     @property
     def is_stage_done(self) -> bool:
@@ -214,7 +221,7 @@ def _ending(
         return ending
     is_failed = ending.state is ChunkState.FAILED
     counted = outcomes.counted_in_a_row(attempt, outcome.output, is_failed=is_failed)
-    return replace(ending, script=(*ending.script, *counted))
+    return replace(ending, script=(*ending.whole_script, *counted), plain=None)
 
 
 def _outcome_ending(
@@ -230,6 +237,8 @@ def _outcome_ending(
     if outcome.end is End.DONE and not is_last_stage:
         return Ending(script=outcomes.advanced(attempt, output), state=ChunkState.SUCCEEDED)
     if outcome.end is End.DONE and failure is None:
+        if outcomes.is_plain(attempt, output):
+            return Ending(state=ChunkState.SUCCEEDED, plain=Plain(attempt, output))
         return Ending(script=outcomes.succeeded(attempt, output), state=ChunkState.SUCCEEDED)
     if failure is None:
         raise AssertionError("a chunk that failed has a failure")

@@ -99,7 +99,8 @@ def install(app: FastAPI) -> None:
         _log.warning("the ledger is unavailable: %s", error)
         detail = "The ledger cannot be reached. Try again in a moment."
         if request.method not in _SAFE_METHODS:
-            # POST /jobs finds out by itself (app/intake/certainty.py); all else may be repeated.
+            # POST /jobs and /redrive find out by themselves (app/intake/certainty.py); all else may
+            # be repeated.
             detail = (
                 "The ledger cannot be reached, so it is unknown whether this took effect. "
                 "Try again in a moment: to ask twice is safe."

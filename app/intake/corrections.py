@@ -97,9 +97,16 @@ async def corrected(
     return bodies, again
 
 
+def no_such_child(job: JobRecord) -> str:
+    """What is wrong with an index that no child of the job has."""
+    last = job.total_chunks - 1
+    extent = f"they go from 0 to {last}" if job.total_chunks else "it has none"
+    return f"the job has no child of this index: {extent}"
+
+
 def _not_selected(job: JobRecord, index: int) -> str:
     if index >= job.total_chunks:
-        return f"the job has no child of this index: they go from 0 to {job.total_chunks - 1}"
+        return no_such_child(job)
     return (
         f"the child {index} does not run again, so the correction would do nothing: name it in "
         "select.indexes, or leave the correction out"

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -18,6 +19,7 @@ from fanfold.app.intake.corrections import (
     check_by,
     check_selected,
     corrected,
+    no_such_child,
     read_corrections,
 )
 from fanfold.app.intake.faults import refuse, refuse_all
@@ -142,7 +144,7 @@ async def _prepared(
         raise NothingSelected("nothing_selected", _states_there_are(job, request.select))
     selected = {one.index: one for one in chosen}
     check_selected(corrections, job, selected)
-    is_resumed = _work(spec) == _work(job.spec)
+    is_resumed = does_the_same(spec, job.spec)
     chunks = tenant.chunks.data_of(job.id, sorted(corrections))
     bodies, again = await corrected(corrections, chunks, selected, is_resumed=is_resumed)
     return Redrive(
@@ -194,6 +196,16 @@ def redriven_spec(spec: JobSpec, request: RedriveRequest) -> JobSpec:
     )
 
 
+def does_the_same(spec: JobSpec, before: JobSpec) -> bool:
+    """Whether the same is done with every item: if not, nothing that was given before counts."""
+    # As text: to Python true is 1.
+    work, work_before = (
+        [(stage.processor, json.dumps(stage.options, sort_keys=True)) for stage in one.stages]
+        for one in (spec, before)
+    )
+    return work == work_before
+
+
 def _read(body: bytes, limits: GatewaySettings) -> tuple[RedriveRequest, Corrections]:
     document: Any = decode_body(body, kind=_BODY) if body.strip() else {}
     request = parsed(RedriveRequest, document)
@@ -219,18 +231,10 @@ def _steps(request: RedriveRequest, before: JobSpec | None) -> Iterator[Step]:
         yield (), name, request.options or {}
 
 
-def _work(spec: JobSpec) -> list[tuple[str, Any]]:
-    """What is done with every item: where that changes, nothing that was given before counts."""
-    return [(stage.processor, stage.options) for stage in spec.stages]
-
-
 def _selection(select: Select, job: JobRecord) -> Selection:
     """The chunks that are meant; raises InvalidJob where the job has no child of an index."""
     faults = [
-        Fault(
-            pointer("select", "indexes", place),
-            f"the job has no child of this index: they go from 0 to {job.total_chunks - 1}",
-        )
+        Fault(pointer("select", "indexes", place), no_such_child(job))
         for place, index in enumerate(select.indexes or ())
         if index >= job.total_chunks
     ]

@@ -235,7 +235,10 @@ def test_tolerances_are_about_items(api: httpx.Client, execution: str) -> None:
     assert (stopped["state"], stopped["error"]["type"]) == ("failed", "ToleranceExceeded")
     assert stopped["chunks"]["cancelled"] > 0
     share = run(api, **bad, tolerated_failures={"percent": 9.9})
-    assert share["error"]["message"] == "10 of 100 items failed, more than the job tolerates"
+    assert share["error"]["message"].startswith(
+        "10 of 100 items failed, more than the job tolerates"
+    )
+    assert share["error"]["rule"] == "percent"
 
 
 def test_of_a_chunk_that_failed_as_a_whole_all_items_have_failed(api: httpx.Client) -> None:
@@ -289,7 +292,12 @@ def test_a_job_shows_what_it_was_asked_for(api: httpx.Client) -> None:
         "max_concurrency": 3,
         "chunk_size": 2,
         "chunk_timeout_seconds": 12.5,
-        "tolerated_failures": {"count": 4, "percent": 50.0, "min_sample": 10},
+        "tolerated_failures": {
+            "count": 4,
+            "percent": 50.0,
+            "min_sample": 10,
+            "consecutive": None,
+        },
         "item_key": "id",
     }
     job = run(api, items=[1, 2, 3], processor="double", **asked)

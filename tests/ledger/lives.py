@@ -3,44 +3,33 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import ParamSpec
-
-from hypothesis import strategies as st
 
 from fanfold.contract.names import JobId
-from fanfold.contract.states import JobState
+from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
+from fanfold.ledger.redriving import Redrive, Selected
+from fanfold.ledger.transitions import CANCEL, OPEN_CHUNK
 from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, ours, running
 
 SIZES = (1, 2, 3)
 STAGES = 2
 
 Step = tuple[str, int]
-Given = ParamSpec("Given")
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            # Beginning comes first and often, or little else could happen.
-            ["begin", "claim"] * 4
-            + ["succeed", "fail", "give up", "put off", "hand back", "advance"] * 2
-            + ["repeat"] * 8
-            + ["take over", "offer again", "lose", "cancel", "settle", "close"]
-        ),
-        st.integers(0, 30),
-    ),
-    max_size=30,
-)
+Outcome = tuple[ChunkRecord, ChunkOutput]
 
 _EVERYTHING = (
     "SELECT * FROM chunks WHERE job_id = ? ORDER BY idx",
     "SELECT idx, body, item_errors FROM results WHERE job_id = ? ORDER BY idx",
     "SELECT idx, stage, body FROM inputs WHERE job_id = ? ORDER BY idx, stage",
     "SELECT block, number FROM block_runs WHERE job_id = ? ORDER BY block, number",
-    "SELECT state, revision, finished_at, summary FROM jobs WHERE id = ?",
+    "SELECT * FROM attempts WHERE job_id = ? ORDER BY idx, run, stage, number",
+    "SELECT * FROM kept_outputs WHERE job_id = ? ORDER BY idx",
+    "SELECT idx FROM child_cancels WHERE job_id = ? ORDER BY idx",
+    "SELECT run, state, summary FROM job_runs WHERE job_id = ? ORDER BY run",
+    "SELECT state, run, revision, finished_at, summary FROM jobs WHERE id = ?",
 )
 
 
@@ -48,13 +37,27 @@ _EVERYTHING = (
 class Place:
     """Where a chunk stands."""
 
-    state: str
+    state: ChunkState
     fence: int
     token: int | None
     attempts: int
+    stage: int
 
     def holds(self, attempt: Attempt) -> bool:
         return self.state == "running" and self.fence == attempt.fence
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where the job and its chunks stand."""
+
+    job_state: JobState
+    run: int
+    places: dict[int, Place]
+
+    def has(self, *states: str) -> bool:
+        """Whether a chunk is in one of these states."""
+        return any(place.state in states for place in self.places.values())
 
 
 @dataclass
@@ -62,8 +65,8 @@ class Write:
     """Something that was written, to be written again at a later time."""
 
     again: Callable[[], Awaitable[object]]
-    changes_nothing: Callable[[dict[int, Place]], bool]
-    """Whether it has to be without effect, as the chunks stand now."""
+    changes_nothing: Callable[[Seen], bool]
+    """Whether it has to be without effect, as things stand now."""
 
 
 @dataclass
@@ -75,7 +78,13 @@ class Life:
     attempts: list[Attempt] = field(default_factory=list)
     written: list[Write] = field(default_factory=list)
     counted: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
-    """By chunk and stage, the fences of the attempts that count."""
+    """By chunk and stage, the fences of the attempts that count since it was last redriven."""
+    counted_before: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """By chunk, how many attempts of earlier runs count."""
+    put_aside: dict[int, Outcome] = field(default_factory=dict)
+    """What the chunks that run again have come to before."""
+    again: frozenset[int] = frozenset()
+    """The chunks that the last step was a redrive of."""
 
     @classmethod
     async def new(cls, ledger: Ledger) -> "Life":
@@ -84,19 +93,41 @@ class Life:
     async def step(self, what: str, number: int) -> None:
         index = number % len(SIZES)
         run = BlockRun(block=number % 2, number=1 + number % 3)
+        of, job_id, seen = ours(self.ledger), self.job_id, await self.seen()
         steps: dict[str, Callable[[], Awaitable[None]]] = {
-            "begin": lambda: self._begin(index, number % STAGES),
+            # Mostly at the stage that the chunk is at.
+            "begin": lambda: self._begin(index, (seen.places[index].stage + number // 8) % STAGES),
             "claim": lambda: self._claim(run),
             "repeat": lambda: self._repeat_one(number),
-            "take over": lambda: self._write(ours(self.ledger).work.take_over, self.job_id, run),
+            "take over": lambda: self._write(
+                lambda: of.work.take_over(job_id, run), lambda now: now.run == seen.run
+            ),
             "offer again": self._offer_again,
             "lose": lambda: self._write(
-                ours(self.ledger).work.record_lost, self.job_id, index, BROKEN
+                lambda: of.work.record_lost(job_id, index, BROKEN),
+                lambda now: now.places[index].state not in OPEN_CHUNK,
             ),
-            "cancel": lambda: self._write(ours(self.ledger).jobs.request_cancel, self.job_id),
-            "settle": lambda: self._write(ours(self.ledger).closing.settle, self.job_id),
+            "cancel": lambda: self._write(
+                lambda: of.jobs.request_cancel(job_id),
+                lambda now: now.job_state not in CANCEL.before,
+            ),
+            "settle": lambda: self._write(
+                lambda: of.closing.settle(job_id),
+                lambda now: not now.has(*OPEN_CHUNK, ChunkState.HELD),
+            ),
             "close": lambda: self._close(number),
+            "redrive": lambda: self._redrive(number),
+            "pause": lambda: self._twice(lambda: of.steering.pause(job_id)),
+            "resume": lambda: self._twice(lambda: of.steering.resume(job_id)),
+            "wait": self._wait,
+            "release": lambda: self._twice(lambda: of.steering.release(job_id)),
+            "resolve": lambda: self._twice(
+                lambda: of.steering.resolve(job_id, index, b"[0]", by_item=True)
+            ),
+            "cancel child": lambda: self._twice(lambda: of.steering.cancel_child(job_id, index)),
+            "look": lambda: self._twice(lambda: of.closing.cancel_children(job_id)),
         }
+        self.again = frozenset()
         if what in steps:
             await steps[what]()
         elif self.attempts:
@@ -104,40 +135,63 @@ class Life:
 
     async def end(self) -> JobRecord:
         """Bring the job to its end, whatever has happened."""
-        await self.step("settle", 0)
-        await self.step("close", 0)
+        await ours(self.ledger).closing.settle(self.job_id)
+        await self._close(1)
         return await found(self.ledger, self.job_id)
 
     # --- what may happen --------------------------------------------------------------
 
     async def _begin(self, index: int, stage: int) -> None:
-        token = new_token()
+        token, run = new_token(), await self._opened()
 
         async def begin() -> Attempt | None:
-            before = await self.places()
-            begun = await ours(self.ledger).work.begin(self.job_id, index, stage, token=token)
+            before = await self.seen()
+            begun = await ours(self.ledger).work.begin(
+                self.job_id, index, stage, token=token, job_run=run
+            )
             return self._noted(begun, before) if isinstance(begun, Attempt) else None
 
         if (first := await begin()) is not None:
             self.attempts.append(first)
-            self.written.append(Write(begin, lambda places: places[index].token == token))
+            self.written.append(Write(begin, lambda now: now.places[index].token == token))
 
     async def _claim(self, run: BlockRun) -> None:
-        token = new_token()
+        token, job_run = new_token(), await self._opened()
 
         async def claim() -> Attempt | None:
-            before = await self.places()
-            claimed = await ours(self.ledger).work.claim(self.job_id, run, token=token)
+            before = await self.seen()
+            claimed = await ours(self.ledger).work.claim(
+                self.job_id, run, token=token, job_run=job_run
+            )
             return self._noted(claimed, before) if claimed is not None else None
 
         if (first := await claim()) is not None:
             self.attempts.append(first)
             # Once that attempt has ended it is the claim of another chunk.
-            self.written.append(Write(claim, lambda places: places[first.index].holds(first)))
+            self.written.append(Write(claim, lambda now: now.places[first.index].holds(first)))
 
-    def _noted(self, begun: Attempt, before: dict[int, Place]) -> Attempt:
+    async def _wait(self) -> None:
+        """Hold what has not begun; where nothing else is left, the job waits."""
+        for index, place in (await self.places()).items():
+            if place.state is ChunkState.PENDING:
+                await self._begin(index, place.stage)
+        for attempt in list(self.attempts):
+            if (await self.places())[attempt.index].holds(attempt):
+                self.attempts.remove(attempt)
+                await self._end("hold", attempt, attempt.index)
+        await self._twice(lambda: ours(self.ledger).closing.wait(self.job_id))
+
+    async def _opened(self) -> int:
+        """The job's run, which its workflow has opened."""
+        run = (await self.seen()).run
+        await ours(self.ledger).jobs.open(self.job_id, run)
+        return run
+
+    def _noted(self, begun: Attempt, before: Seen) -> Attempt:
         counted = self.counted[begun.index, begun.stage]
-        if begun.fence > before[begun.index].fence:
+        if begun.fence > before.places[begun.index].fence:
+            assert before.job_state is JobState.RUNNING
+            assert begun.run == before.run
             counted.add(begun.fence)
         assert begun.fence in counted
         assert begun.number == len(counted)
@@ -145,14 +199,40 @@ class Life:
 
     async def _close(self, number: int) -> None:
         end = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED][number % 3]
+        run = (await self.seen()).run
 
         async def close() -> bool:
             return await ours(self.ledger).closing.close(
-                self.job_id, end, error=None, result=b"%d" % number
+                self.job_id, end, error=None, result=b"%d" % number, run=run
             )
 
         if await close():
             self.written.append(Write(close, lambda _: True))
+
+    async def _redrive(self, number: int) -> None:
+        """Let some of what has come to something run again, mostly once the job has ended."""
+        if number % 4 and (await self.seen()).job_state is not JobState.WAITING:
+            await self.end()
+        job, known = await self.job(), await self.outcomes()
+        chosen = [
+            Selected(index, record.state, (0,) if number % 3 == 0 else None)
+            for index, (record, _) in known.items()
+            if (1 + number) >> index & 1
+        ]
+        wanted = Redrive(
+            spec=job.spec, controls=job.controls, selected=chosen, is_resumed=number % 2 == 0
+        )
+        redriving = ours(self.ledger).redriving
+        is_redriven = await redriving.redrive(job, wanted)
+        self.written.append(Write(lambda: redriving.redrive(job, wanted), lambda _: True))
+        assert is_redriven == (job.state.is_terminal or job.state is JobState.WAITING)
+        if is_redriven:
+            self.again = frozenset(one.index for one in chosen)
+        for one in chosen if is_redriven else ():
+            self.put_aside[one.index] = known[one.index]
+            self.counted_before[one.index] += self._attempts_since(one.index)
+            for stage in range(STAGES):
+                self.counted[one.index, stage].clear()
 
     async def _repeat_one(self, number: int) -> None:
         if self.written:
@@ -170,7 +250,7 @@ class Life:
         self.written.append(
             Write(
                 offer_again,
-                lambda places: all(place.state != "running" for place in places.values()),
+                lambda now: not now.has(ChunkState.RUNNING),
             )
         )
 
@@ -186,6 +266,11 @@ class Life:
             script = outcomes.failed(attempt, BROKEN, output)
         elif what == "give up" and attempt.number > 1:
             script = outcomes.failed(replace(attempt, is_one_too_many=True), BROKEN, output)
+        elif what == "hold":
+            is_at_fault = any(not error.is_dropped for error in errors)
+            script = outcomes.held(attempt, BROKEN, output if is_at_fault else ChunkOutput())
+        elif what == "hear cancel":
+            script = outcomes.cancelled(attempt)
         elif what == "put off":
             script = outcomes.put_off(attempt, BROKEN, output, seconds=5 * (number % 2))
         elif what == "advance" and attempt.stage < STAGES - 1:
@@ -213,7 +298,7 @@ class Life:
     async def _record(self, script: Script, attempt: Attempt, *, does_count: bool) -> None:
         is_held = (await self.places())[attempt.index].holds(attempt)
         before = await self.everything()
-        await self._write(ours(self.ledger).work.record, script)
+        await self._write(lambda: ours(self.ledger).work.record(script), lambda _: True)
         assert (await self.everything() != before) == is_held
         if is_held and not does_count:
             self._uncount(attempt.index, attempt.fence)
@@ -223,17 +308,21 @@ class Life:
             self.counted[index, stage].discard(fence)
 
     async def _write(
-        self,
-        write: Callable[Given, Awaitable[object]],
-        *arguments: Given.args,
-        **named: Given.kwargs,
+        self, write: Callable[[], Awaitable[object]], changes_nothing: Callable[[Seen], bool]
     ) -> None:
-        """Write what is without effect ever after, however often it is written again."""
-        await write(*arguments, **named)
-        self.written.append(Write(lambda: write(*arguments, **named), lambda _: True))
+        """Write what may be written again at any later time, without effect as things stand so."""
+        await write()
+        self.written.append(Write(write, changes_nothing))
+
+    async def _twice(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Write what has no effect the second time, and may have one later."""
+        await write()
+        before = await self.everything()
+        await write()
+        assert await self.everything() == before
 
     async def repeat(self, write: Write) -> None:
-        has_no_effect = write.changes_nothing(await self.places())
+        has_no_effect = write.changes_nothing(await self.seen())
         before = await self.everything()
         answer = await write.again()
         if has_no_effect:
@@ -246,9 +335,10 @@ class Life:
 
     async def places(self) -> dict[int, Place]:
         rows = await self.ledger.database.read(
-            "SELECT idx, state, fence, token, attempts FROM chunks WHERE job_id = ?", (self.job_id,)
+            "SELECT idx, state, fence, token, attempts, stage FROM chunks WHERE job_id = ?",
+            (self.job_id,),
         )
-        return {index: Place(*place) for index, *place in rows}
+        return {index: Place(ChunkState(state), *place) for index, state, *place in rows}
 
     async def everything(self) -> list[list[tuple[object, ...]]]:
         """All that is recorded of the job."""
@@ -258,10 +348,35 @@ class Life:
     async def job(self) -> JobRecord:
         return await found(self.ledger, self.job_id)
 
-    async def finished(self) -> dict[int, tuple[ChunkRecord, ChunkOutput]]:
-        """Every chunk that has an outcome, with what it left behind."""
+    async def seen(self) -> Seen:
+        ((state, run),) = await self.ledger.database.read(
+            "SELECT state, run FROM jobs WHERE id = ?", (self.job_id,)
+        )
+        return Seen(JobState(state), run, await self.places())
+
+    async def outcomes(self) -> dict[int, Outcome]:
+        """Every chunk that has an outcome or is held, with what it left behind."""
         return {
             chunk.index: (chunk, output)
             async for chunk, output in ours(self.ledger).chunks.stream(self.job_id)
-            if chunk.state.is_terminal
+            if chunk.state.is_terminal or chunk.state is ChunkState.HELD
         }
+
+    async def finished(self) -> dict[int, Outcome]:
+        """Every chunk that has an outcome."""
+        known = await self.outcomes()
+        return {index: one for index, one in known.items() if one[0].state.is_terminal}
+
+    async def restored(self) -> dict[int, tuple[Outcome, Outcome]]:
+        """Chunks put aside that have come to something again: what it is, and what it was."""
+        known = await self.outcomes()
+        ended = self.put_aside.keys() & known.keys()
+        return {index: (known[index], self.put_aside.pop(index)) for index in ended}
+
+    def attempts_seen(self, index: int) -> int:
+        """The runs of a chunk that count: moving on to the next stage is no further one."""
+        return self.counted_before[index] + self._attempts_since(index)
+
+    def _attempts_since(self, index: int) -> int:
+        by_stage = [len(self.counted[index, stage]) for stage in range(STAGES)]
+        return by_stage[0] + sum(max(0, count - 1) for count in by_stage[1:])

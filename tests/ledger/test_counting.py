@@ -239,7 +239,9 @@ async def test_of_each_job_the_first_failures_and_the_largest_groups_are_given(
     # So many groups of one as there are places for, and one more, which is the last.
     for group in range(error_groups.MAX_ERROR_GROUPS):
         rows(ledger_url, f"UPDATE chunks SET error_message = '{group}' WHERE idx = {group}")
-    groups = await error_groups.RunningErrorGroups(ledger.database).of(dict.fromkeys(jobs, total))
+    groups = await error_groups.RunningErrorGroups(ledger.database).of(
+        dict.fromkeys(jobs, (1, total))
+    )
     for job_id in jobs:
         most, *others = groups[job_id]
         of_one = error_groups.MAX_ERROR_GROUPS
@@ -256,10 +258,10 @@ async def test_grouping_takes_a_small_share_of_the_time(
     await fail(ledger, other, 0)
     database = Counted(ledger.database)
     remembered = error_groups.RunningErrorGroups(database)
-    first = await remembered.of({job_id: 1})
+    first = await remembered.of({job_id: (1, 1)})
     # Until it is worth the time again, what is known has to do; the other is new.
-    both = await remembered.of({job_id: 2, other: 1})
+    both = await remembered.of({job_id: (1, 2), other: (1, 1)})
     assert both[job_id] == first[job_id]
     assert both[other] == first[job_id]
-    await remembered.of({job_id: 3, other: 1})
+    await remembered.of({job_id: (1, 3), other: (1, 1)})
     assert database.chunk_reads == 4

@@ -83,7 +83,7 @@ async def test_items_that_failed_before_a_chunk_processor_are_among_the_first_fa
         attempt = await begun(ledger, job_id, index, 1)
         made = ChunkOutput(body=b"1", item_errors=attempt.earlier_errors, by_item=False)
         await ours(ledger).work.record(outcomes.succeeded_partially(attempt, BROKEN, made))
-    of_job = await RunningErrorGroups(ledger.database).of({job_id: 12})
+    of_job = await RunningErrorGroups(ledger.database).of({job_id: (1, 12)})
     assert [(group.message, group.count) for group in of_job[job_id]] == [("m", 6)]
 
 

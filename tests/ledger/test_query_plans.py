@@ -142,7 +142,7 @@ async def look_for_failed_items(ledger: Ledger) -> dict[str, Sequence[Value]]:
     chunks = Chunks(database, DEFAULT_TENANT)
     found = [chunk async for chunk in chunks.data(job_id, with_failed_items=True, items_wanted=100)]
     assert len(found) == CHUNKS // 300
-    await RunningErrorGroups(database).of({job_id: len(found)})
+    await RunningErrorGroups(database).of({job_id: (1, len(found))})
     await error_groups(database, job_id, DEFAULT_TENANT)
     await chunks.page(job_id, states=[ChunkState.CANCELLED], after=5, limit=10)
     return {sql: values for sql, values in database.heard.items() if UNSUCCESSFUL in sql}

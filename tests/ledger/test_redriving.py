@@ -22,6 +22,7 @@ from tests.ledger.jobs_recorded import (
     begun,
     claimed_starts,
     closed,
+    fail,
     found,
     hold,
     ours,
@@ -381,3 +382,16 @@ async def test_chunks_of_an_ended_job_are_what_the_constants_say(ledger: Ledger)
         WITH_DROPPED: ChunkState.SUCCEEDED,
         MIXED: ChunkState.FAILED,
     }
+
+
+async def test_the_errors_of_an_earlier_run_are_not_those_of_this_one(ledger: Ledger) -> None:
+    job_id = await running(ledger, [1, 1])
+    await fail(ledger, job_id, 0)
+    assert [group.type for group in (await found(ledger, job_id)).errors] == ["Broken"]
+    await closed(ledger, job_id, JobState.FAILED)
+    assert await redrive(ledger, job_id, 0)
+    await opened(ledger, job_id)
+    attempt = await begun_again(ledger, job_id, 0)
+    other = replace(BROKEN, type="Other")
+    await ours(ledger).work.record(outcomes.failed(attempt, other, NOTHING))
+    assert [group.type for group in (await found(ledger, job_id)).errors] == ["Other"]

@@ -290,3 +290,20 @@ async def test_a_child_that_was_held_and_runs_again_is_cancelled(
     job = await found(ledger, job_id)
     assert job.counts == await ours(ledger).closing.counts(job_id)
     assert await ours(ledger).closing.cancelled_by_nobody(job_id, 1) == 0
+
+
+@pytest.mark.parametrize("place", [_put_off, _taken_back])
+async def test_a_child_that_stopped_running_before_it_heard_that_it_was_cancelled_is_what_it_was(
+    ledger: Ledger, place: Callable[[Ledger, JobId], Awaitable[None]]
+) -> None:
+    job_id = await ended(ledger)
+    before = await outputs(ledger, job_id)
+    assert await redrive(ledger, job_id, *ALL)
+    await opened(ledger, job_id)
+    await _begun(ledger, job_id)
+    for index in ALL:
+        await ours(ledger).steering.cancel_child(job_id, index)
+    await place(ledger, job_id)
+    for _ in range(2):
+        await ours(ledger).closing.cancel_children(job_id)
+    assert await outputs(ledger, job_id) == before

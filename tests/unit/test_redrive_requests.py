@@ -10,7 +10,7 @@ import pytest
 
 from fanfold.app.http.errors import InvalidJob
 from fanfold.app.intake.corrections import corrected, read_corrections
-from fanfold.app.intake.redriven import redriven_spec
+from fanfold.app.intake.redriven import does_the_same, redriven_spec
 from fanfold.app.intake.steering_request import RedriveRequest
 from fanfold.app.intake.validation import parsed
 from fanfold.contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec
@@ -130,6 +130,26 @@ def test_options_alone_say_nothing_of_a_job_with_stages() -> None:
         redriven_spec(STAGED, request(options={}))
     message = "the job has stages, which have options of their own: give stages, as a whole"
     assert faults_of(refusal.value) == {"/options": message}
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_same"),
+    [
+        ({}, True),
+        ({"retry": {"max_attempts": 1}, "chunk_timeout_seconds": 5}, True),
+        ({"options": {"a": 1}}, True),
+        ({"processor": "double", "options": {"a": 1}}, True),
+        ({"stages": [{"processor": "double", "options": {"a": 1}}]}, True),
+        ({"options": {"a": True}}, False),
+        ({"options": {}}, False),
+        ({"processor": "double"}, False),
+        ({"processor": "other", "options": {"a": 1}}, False),
+    ],
+)
+def test_what_was_given_before_counts_while_the_work_is_the_same(
+    asked: dict[str, Any], *, is_same: bool
+) -> None:
+    assert does_the_same(redriven_spec(PLAIN, request(**asked)), PLAIN) is is_same
 
 
 @pytest.mark.parametrize(

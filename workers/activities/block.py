@@ -16,7 +16,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from temporalio import activity
@@ -29,9 +28,9 @@ from fanfold.contract.wire import BlockInput, BlockOutcome, BlockSlotsReturned
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
-from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, NoAttempt
 from fanfold.workers.activities.block_run import RunningBlock
+from fanfold.workers.activities.claims import Claims, Unrecorded
 from fanfold.workers.activities.lifeline import LOOK_SECONDS, heartbeats
 from fanfold.workers.activities.pacer import Pacer
 from fanfold.workers.attempts import Attempts, Ending, NoSuchJob, persistently
@@ -47,14 +46,6 @@ _SHORTEST_LOOK_SECONDS = 0.005
 _GATHERING_SECONDS = 1.0
 _TOKEN_BITS = 62
 _RESTING = (JobState.PAUSED, JobState.WAITING)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unrecorded:
-    """What became of an attempt, for the ledger."""
-
-    attempt: Attempt
-    script: Script
 
 
 class BlockActivities:
@@ -84,7 +75,8 @@ class BlockActivities:
             await work.take_over(given.job.id, this)
         run = RunningBlock(given, terms, this, work)
         pacer = Pacer(self._ledger.of(given.job.tenant).pacing, given.job.id)
-        lanes = asyncio.gather(*(self._lane(run, pacer) for _ in range(given.lanes)))
+        claims = Claims(run, self._attempts)
+        lanes = asyncio.gather(*(self._lane(run, claims, pacer) for _ in range(given.lanes)))
         async with (
             heartbeats(),
             _beside(self._look_out(run)),
@@ -109,14 +101,14 @@ class BlockActivities:
             is_refused=run.is_refused,
         )
 
-    async def _lane(self, run: RunningBlock, pacer: Pacer) -> None:
+    async def _lane(self, run: RunningBlock, claims: Claims, pacer: Pacer) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
-        unrecorded: _Unrecorded | None = None
+        unrecorded: Unrecorded | None = None
         try:
             while run.is_going and not run.has_lane_too_many:
                 if run.terms.controls.max_per_second is not None:
                     # What is done must not wait with this lane.
-                    await self._record(run, unrecorded)
+                    await claims.record(unrecorded)
                     unrecorded = None
                 try:
                     with run.interruptible():
@@ -128,19 +120,19 @@ class BlockActivities:
                 except asyncio.CancelledError:
                     break
                 try:
-                    claimed = await self._claim(run, unrecorded)
+                    claimed = await claims.next(unrecorded)
                     unrecorded = None
                     if claimed is not None:
-                        unrecorded = await self._run_chunk(run, claimed)
+                        unrecorded = await self._run_chunk(run, claims, claimed)
                 finally:
                     self._slots.give_back()
                 if claimed is None:
                     await run.park()
                 elif self._slots.is_contended:
                     # Whoever waits goes first; what is done must not wait with this lane.
-                    await self._record(run, unrecorded)
+                    await claims.record(unrecorded)
                     unrecorded = None
-            await self._record(run, unrecorded)
+            await claims.record(unrecorded)
         except Exception as error:  # noqa: BLE001 - raised once the other lanes have ended
             run.break_down(error)
         finally:
@@ -148,47 +140,25 @@ class BlockActivities:
             run.lane_ended.set()
             run.has_parked.set()  # perhaps nobody is busy any more
 
-    async def _claim(self, run: RunningBlock, unrecorded: _Unrecorded | None) -> Attempt | None:
-        token, above = secrets.randbits(_TOKEN_BITS), run.highest_claimed
-        after = unrecorded.script if unrecorded is not None else ()
-        claim = run.work.claim
-        try:
-            claimed = await persistently(
-                claim,
-                run.job_id,
-                run.this,
-                token=token,
-                above=above,
-                after=after,
-                job_run=run.given.job.run,
-            )
-        except LedgerFailure:
-            # One of the two is refused; alone each tells whether it is it.
-            await self._record(run, unrecorded)
-            claimed = await persistently(
-                claim, run.job_id, run.this, token=token, above=above, job_run=run.given.job.run
-            )
-        # From the first on again where there are none: some may have been handed back.
-        run.highest_claimed = claimed.index if claimed is not None else -1
-        return claimed
-
-    async def _run_chunk(self, run: RunningBlock, attempt: Attempt) -> _Unrecorded | None:
+    async def _run_chunk(
+        self, run: RunningBlock, claims: Claims, attempt: Attempt
+    ) -> Unrecorded | None:
         """Run a chunk through the stages that are left; what is still to be recorded of it."""
         while True:
-            ending = await self._run(run, attempt)
+            ending = await self._run(run, claims, attempt)
             if ending is None:
                 return None
             if not ending.is_stage_done or run.terms.spec.is_last_stage(attempt.stage):
                 break
-            next_attempt = await self._begin_next_stage(run, attempt, ending)
+            next_attempt = await self._begin_next_stage(run, claims, attempt, ending)
             if next_attempt is None:
                 return None
             attempt = next_attempt
         run.note(ending)
-        unrecorded = _Unrecorded(attempt, ending.script)
+        unrecorded = Unrecorded.of(attempt, ending)
         if run.terms.controls.tolerated_failures is None:
             return unrecorded
-        await self._record(run, unrecorded)
+        await claims.record(unrecorded)
         if await persistently(
             self._attempts.is_tolerance_exceeded, run.given.job, run.terms, index=attempt.index
         ):
@@ -197,7 +167,7 @@ class BlockActivities:
         return None
 
     async def _begin_next_stage(
-        self, run: RunningBlock, attempt: Attempt, ending: Ending
+        self, run: RunningBlock, claims: Claims, attempt: Attempt, ending: Ending
     ) -> Attempt | None:
         """The attempt at the stage after the one that is done; None where there is to be none."""
         try:
@@ -208,11 +178,11 @@ class BlockActivities:
                 attempt.stage + 1,
                 token=secrets.randbits(_TOKEN_BITS),
                 within=run.this,
-                after=ending.script,
+                after=ending.whole_script,
                 job_run=run.given.job.run,
             )
         except LedgerFailure:
-            await self._record(run, _Unrecorded(attempt, ending.script))
+            await claims.record(Unrecorded(attempt, ending.whole_script))
             raise
         if isinstance(begun, Attempt):
             return begun
@@ -221,7 +191,7 @@ class BlockActivities:
             await self._look(run)
         return None
 
-    async def _run(self, run: RunningBlock, attempt: Attempt) -> Ending | None:
+    async def _run(self, run: RunningBlock, claims: Claims, attempt: Attempt) -> Ending | None:
         """What the attempt came to; None where it was not to be finished here."""
         if attempt.revision > run.terms.revision:
             run.terms = await persistently(
@@ -237,11 +207,11 @@ class BlockActivities:
                 lane = asyncio.current_task()
                 assert lane is not None  # noqa: S101 - lanes are tasks
                 lane.uncancel()
-                await self._record(run, _Unrecorded(attempt, outcomes.cancelled(attempt)))
+                await claims.record(Unrecorded(attempt, outcomes.cancelled(attempt)))
                 return None
         # A stopping worker hands it back; of a job that is over, it is cancelled with it.
         if activity.is_worker_shutdown():
-            await self._record(run, _Unrecorded(attempt, outcomes.handed_back(attempt)))
+            await claims.record(Unrecorded(attempt, outcomes.handed_back(attempt)))
         return None
 
     async def _look_out(self, run: RunningBlock) -> None:
@@ -344,10 +314,6 @@ class BlockActivities:
             except RPCError as error:
                 # They come back with the end of the block.
                 _log.debug("slots of a block were not given back early: %s", error)
-
-    async def _record(self, run: RunningBlock, unrecorded: _Unrecorded | None) -> None:
-        if unrecorded is not None:
-            await self._attempts.record(run.work, unrecorded.attempt, unrecorded.script)
 
 
 @asynccontextmanager

@@ -116,7 +116,7 @@ class ChunkActivities:
                 await self._attempts.record(work, attempt, outcomes.handed_back(attempt))
                 raise handed_over() from None
             raise
-        refused = await self._attempts.record(work, attempt, ending.script)
+        refused = await self._attempts.record(work, attempt, ending.whole_script)
         is_exceeded = await persistently(
             self._attempts.is_tolerance_exceeded, given.job, terms, index=given.index
         )

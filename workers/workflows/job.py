@@ -206,6 +206,8 @@ class JobWorkflow:
                 return None
             self._is_woken.clear()
             closed = await self._close()
+            if closed.is_resting and self._is_cancelled():
+                return None  # it was heard while it closed, and nothing would wake it
             if closed.is_resting:
                 await self._rest(closed.again_in_seconds)
                 page, in_vain = None, 0
