@@ -59,7 +59,7 @@ _redrives = st.fixed_dictionaries(
         ),
     },
 )
-_selections = st.just({}) | st.fixed_dictionaries(
+_selections: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.fixed_dictionaries(
     {},
     optional={
         "indexes": st.lists(st.integers(0, 3), min_size=1, max_size=3),

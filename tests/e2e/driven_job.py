@@ -10,35 +10,17 @@ from typing import Any, Final
 
 import httpx
 
+from tests.e2e.bad_luck import Stops
 from tests.e2e.journeys import TERMINAL_CHUNK_STATES, TERMINAL_JOB_STATES
 from tests.e2e.scripted import Call, Script
 from tests.waiting import eventually
 
-GRACE_SECONDS: Final = 2.0
-"""An attempt begins in the ledger. Until its processor is called, its worker reads the chunk's
-data, and starts a thread: milliseconds, but of a machine that three workers share."""
 OVERLAP_SECONDS: Final = 0.3
 """A call that is told to stop hears of it between two lines of Python, once it has a turn."""
 _CLAIM_SECONDS: Final = 0.1
 """The transaction of an attempt that began before a pause may end just after it."""
 _AWAY_SECONDS: Final = 60.0
 _WITH_RESULT: Final = ("succeeded", "partially_succeeded")
-
-
-@dataclass(slots=True)
-class Stops:
-    """When workers were stopped by a signal, and let go on: what is late for that is excused."""
-
-    spans: list[tuple[int, float, float]] = field(default_factory=list)
-    """Process, and from when until when."""
-
-    def latest_start(self, pid: int, at: float) -> float:
-        """Until when a processor may be called, of what had begun at this time."""
-        latest = at + GRACE_SECONDS
-        for stopped, since, until in sorted(self.spans, key=lambda span: span[1]):
-            if stopped == pid and since <= latest and until > at:
-                latest = max(latest, until + GRACE_SECONDS)
-        return latest
 
 
 @dataclass(slots=True)

@@ -12,9 +12,7 @@ A longer search is given how many examples there are to be, and where to begin:
 import json
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -36,13 +34,13 @@ from hypothesis.stateful import (
 
 from fanfold.devstack.running import RunningStack, running
 from tests.e2e.asked_redrive import AskedRedrive
+from tests.e2e.bad_luck import BadLuck
 from tests.e2e.drawn_steps import ANSWERS, BECOMES, WORKERS, behaviours, steps
-from tests.e2e.driven_job import Answer, DrivenJob, Stops
+from tests.e2e.driven_job import Answer, DrivenJob
 from tests.e2e.faults import EXECUTIONS
 from tests.e2e.journeys import submit
 from tests.e2e.scripted import NAMES, Script
 from tests.postgresql import start_server
-from tests.waiting import eventually
 
 EXAMPLES: Final = os.environ.get("FANFOLD_STEERING_EXAMPLES")
 SETTINGS: Final = {
@@ -53,9 +51,6 @@ SETTINGS: Final = {
 _END_SECONDS: Final = 90.0
 # A minute and a half for both tests where nothing else runs; searches take as long as they are.
 _TIMEOUT_SECONDS: Final = 300 if EXAMPLES is None else 36_000
-# Well below the heartbeat's limit: past it the chunk may run elsewhere, while it goes on here.
-_LONGEST_STOP_SECONDS: Final = 3.0
-_MOST_KILLS: Final = 2
 _JSON: Final = {"Content-Type": "application/json"}  # also of a null
 
 
@@ -75,12 +70,10 @@ class Steering(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(dir=directory))
         self.api = httpx.Client(base_url=stack.url, timeout=20)
         self.jobs: list[DrivenJob] = []
-        self.stops = Stops()
-        self.kills = 0
+        self.luck = BadLuck(stack, self.note)
         self.numbers = count(1)
         self.steps: list[str] = []
         self.has_failed = False
-        self.going_on: list[threading.Thread] = []
 
     def note(self, what: str) -> None:
         self.steps.append(f"{time.monotonic():.3f} {what}")
@@ -134,7 +127,7 @@ class Steering(RuleBasedStateMachine):
                     script=place,
                     by_item=by_item,
                     size=size,
-                    stops=self.stops,
+                    stops=self.luck.stops,
                     widest=most,
                 )
             )
@@ -246,8 +239,8 @@ class Steering(RuleBasedStateMachine):
             self.settle(job)
         redrive = AskedRedrive.drawn(it, next(self.numbers), **drawn)
         self.note(f"{it.execution}: redrive of {redrive.selected} by {redrive.request}")
-        if redrive.has_key and dies and self.kills < _MOST_KILLS:
-            self._kill_gateway_in(0.01)
+        if redrive.has_key and dies and self.luck.may_kill:
+            self.luck.kill_gateway_in(0.01)
         redrive.check(self.told(it, "redrive", redrive.ask()))
 
     def control(self, it: DrivenJob, name: str, method: str, path: str, **request: Any) -> Answer:
@@ -268,62 +261,21 @@ class Steering(RuleBasedStateMachine):
     # --- bad luck ----------------------------------------------------------------------------
 
     def kill_worker(self, pick: int) -> None:
-        if self.kills < _MOST_KILLS:
-            self.kills += 1
-            pid = self._worker(pick)
-            self.note(f"kill worker {pid}")
-            self._signal(pid, signal.SIGKILL)
+        if self.luck.may_kill:
+            self.luck.kill_worker(pick, self._busy())
 
     def kill_gateway(self) -> None:
-        if self.kills < _MOST_KILLS:
-            self._kill_gateway_in(0)
+        if self.luck.may_kill:
+            self.luck.kill_gateway_in(0)
             time.sleep(0.02)
 
     def stop_worker(self, pick: int, seconds: float) -> None:
-        """Stop a worker, and let it go on a while later, whatever happens until then."""
-        pid = self._worker(pick)
-        if any(
-            until > time.monotonic() - _LONGEST_STOP_SECONDS for _, _, until in self.stops.spans
-        ):
-            return  # its beats must not be late more than once
-        self.note(f"stop worker {pid} for {seconds}")
-        since = time.monotonic()
-        self.stops.spans.append((pid, since, since + seconds))
-        self._signal(pid, signal.SIGSTOP)
-        self._later(seconds, pid, signal.SIGCONT)
+        self.luck.stop_worker(pick, self._busy(), seconds)
 
-    def _kill_gateway_in(self, seconds: float) -> None:
-        self.kills += 1
-        pid = self._pid("gateway")
-        self.note(f"kill gateway {pid} in {seconds}")
-        self._later(seconds, pid, signal.SIGKILL)
-
-    def _worker(self, pick: int) -> int:
-        """One that is in mid-chunk, if there is any; else the one that was picked."""
-        pids = [self._pid(f"worker-{number}") for number in range(WORKERS)]
-        busy = {call.pid for it in self.jobs for call in it.script.calls() if call.ended_at is None}
-        of_these = [pid for pid in pids if pid in busy] or pids
-        return of_these[pick % len(of_these)]
-
-    def _pid(self, name: str) -> int:
-        def found() -> int:
-            try:
-                return self.stack.pid(name)
-            except (FileNotFoundError, ValueError):
-                return 0
-
-        return eventually(found, what=f"{name} is there")
-
-    def _later(self, seconds: float, pid: int, number: int) -> None:
-        thread = threading.Timer(seconds, self._signal, (pid, number))
-        thread.start()
-        self.going_on.append(thread)
-
-    def _signal(self, pid: int, number: int) -> None:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return  # it ended by itself, or was killed
+    def _busy(self) -> set[int]:
+        """The processes that are in mid-chunk."""
+        calls = (call for it in self.jobs for call in it.script.calls())
+        return {call.pid for call in calls if call.ended_at is None}
 
     @rule(step=steps)
     def take(self, step: tuple[str, dict[str, Any]]) -> None:
@@ -350,8 +302,7 @@ class Steering(RuleBasedStateMachine):
                 self.note(f"{it.execution}: {job['state']} {job['chunks']}")
 
     def teardown(self) -> None:
-        for thread in self.going_on:
-            thread.join()
+        self.luck.be_over()
         with closing(self.api):
             if self.has_failed:
                 for it in self.jobs:
