@@ -84,7 +84,7 @@ class AskedRedrive:
         elif not answer.is_first and not self.has_key:
             # An earlier try may have done it, whose answer was lost.
             now = self.of.ask("GET").body
-            if now["run"] > self.before["run"] or (state == "waiting" != now["state"]):
+            if now["run"] > self.before["run"] or (state == "waiting" and now["state"] != state):
                 self._is_done()
         elif state in _MAY_BE_REDRIVEN:
             assert answer.code == "nothing_selected", (answer.body, self.before)

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -175,6 +175,7 @@ class DrivenJob:
         """Of a chunk that was redriven at this time and has an outcome again."""
         again = {call.item for call in self._calls_since(index, at)}
         told = f"chunk {index}: {before} {now}, items that ran since: {again}"
+        assert now.child["run"] in {self.run, before.child["run"]}, told
         if now.child["state"] == "cancelled":
             assert before.child["state"] == "cancelled", told
         if not again:
@@ -332,6 +333,3 @@ def _most_at_once(calls: Iterable[Call]) -> int:
         running += change
         most = max(most, running)
     return most
-
-
-Submit = Callable[..., DrivenJob]
