@@ -41,6 +41,12 @@ IS_HELD = f"{UNSUCCESSFUL} AND {GIVE_UP_HELD.condition}"
 
 _GO_ON = f"{GO_ON.change}, waiting_since = NULL, {CHANGED}"
 _CHILD = "job_id = ? AND idx = ? AND tenant = ?"
+_DECIDE_HELD = (
+    f"UPDATE jobs SET revision = revision + 1 WHERE id = ? AND tenant = ? AND {GO_ON.condition} "
+    "AND EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id AND chunks.idx = ? "
+    f"AND chunks.{RESOLVE.condition})"
+)
+"""Has a redrive that was to run this held chunk again see that this is decided already."""
 
 
 class Steering(OfTenant):
@@ -101,6 +107,7 @@ class Steering(OfTenant):
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         await self._database.write(
+            Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
             *restore_chunk(job_id, index, self._tenant),
             Statement(
                 f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
@@ -155,8 +162,9 @@ class Steering(OfTenant):
         `by_item` says whether each place of it is an item's.
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
-        _, resolved, *_ = await self._database.write(
-            # First, so that the row is locked: what follows asks for its state.
+        *_, resolved, _, _ = await self._database.write(
+            Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
+            # So that the row is locked: what follows asks for its state.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE {_CHILD} AND {RESOLVE.condition}", this
             ),

@@ -167,9 +167,8 @@ class JobActivities:
             counts,
             is_cancelled=is_cancelled,
             stop=stop,
-            deadline_seconds=(
-                terms.controls.deadline_seconds if given.is_deadline_exceeded else None
-            ),
+            is_deadline_exceeded=given.is_deadline_exceeded,
+            deadline_seconds=terms.controls.deadline_seconds,
             lost=await ledger.closing.cancelled_by_nobody(job_id, terms.run)
             if counts.cancelled
             else 0,
@@ -262,19 +261,22 @@ def verdict(
     *,
     is_cancelled: bool,
     stop: Stop | None = None,
+    is_deadline_exceeded: bool = False,
     deadline_seconds: float | None = None,
     lost: int = 0,
 ) -> tuple[JobState, Failure | None]:
     """The terminal state that final counts mean, and why, where the job failed.
 
-    `deadline_seconds` is that of a job that is past it. `lost` is how many chunks were cancelled
-    though neither they nor the job were.
+    `deadline_seconds` may have been changed since it had passed. `lost` is how many chunks were
+    cancelled though neither they nor the job were.
     """
     if is_cancelled:
         return JobState.CANCELLED, None
     failed, succeeded = counts.items_at_fault, counts.items_succeeded
-    if deadline_seconds is not None:
-        message = f"the job did not finish within {deadline_seconds:g} seconds"
+    if is_deadline_exceeded:
+        message = "the job did not finish before its deadline, which has been taken away since"
+        if deadline_seconds is not None:
+            message = f"the job did not finish within {deadline_seconds:g} seconds"
         return JobState.FAILED, Failure(type=FailureType.DEADLINE_EXCEEDED, message=message)
     if stop is not None:
         message = (
