@@ -206,6 +206,8 @@ class JobWorkflow:
             self._is_woken.clear()
             closed = await self._close()
             if closed.is_resting:
+                if self._is_stopped or self._is_cancelled():
+                    return None  # that came meanwhile, and wakes nobody any more
                 await self._rest(closed.again_in_seconds)
                 page, in_vain = None, 0
                 continue
