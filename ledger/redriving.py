@@ -40,7 +40,9 @@ One = TypeVar("One")
 
 _CHUNKS_A_QUERY = 10_000
 _CHUNKS_A_STATEMENT = 500
-_HAS_NO_ITEM_ERRORS = f"'{NO_ERRORS}'"
+_WITH_ITEMS_THAT_STAY = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.HELD)
+"""Of these, items that succeeded keep what they gave. What a cancelled one has is of the stage
+that it had reached, and no result of its items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +248,7 @@ class Redriving(OfTenant):
     ) -> Iterator[Statement | Batch]:
         indexes = [one.index for one in selected]
         these = f"idx IN ({placeholders(len(indexes))})"
-        resumed = f"state <> '{ChunkState.SUCCEEDED}' AND ? = 1"
+        resumed = f"{in_states(_WITH_ITEMS_THAT_STAY)} AND ? = 1"
         yield Statement(
             f"DELETE FROM kept_outputs WHERE job_id = ? AND {these} AND {is_ours}",
             (job_id, *indexes, *job),
@@ -268,7 +270,9 @@ class Redriving(OfTenant):
             [
                 (json.dumps(one.items_again), job_id, one.index, *job)
                 for one in selected
-                if one.items_again is not None and redrive.is_resumed
+                if one.items_again is not None
+                and redrive.is_resumed
+                and one.state is not ChunkState.CANCELLED
             ],
         )
         # They are put aside; an attempt takes what is there for its own checkpoint.
