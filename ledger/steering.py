@@ -101,6 +101,7 @@ class Steering(OfTenant):
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         await self._database.write(
+            self._hold_still(job_id),
             *restore_chunk(job_id, index, self._tenant),
             Statement(
                 f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
@@ -155,8 +156,9 @@ class Steering(OfTenant):
         `by_item` says whether each place of it is an item's.
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
-        _, resolved, *_ = await self._database.write(
-            # First, so that the row is locked: what follows asks for its state.
+        _, _, resolved, *_ = await self._database.write(
+            self._hold_still(job_id),
+            # Then, so that the row is locked: what follows asks for its state.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE {_CHILD} AND {RESOLVE.condition}", this
             ),
@@ -187,6 +189,18 @@ class Steering(OfTenant):
             )
         )
         return bool(rows)
+
+    def _hold_still(self, job_id: JobId) -> Statement:
+        """What comes first where chunks that are held get an outcome, one by one.
+
+        Two at once would each see the other's chunk as held still, and the job wait for ever. A
+        redrive that has selected the chunk before finds the job at another revision.
+        """
+        return Statement(
+            "UPDATE jobs SET revision = revision + 1 "
+            "WHERE id = ? AND tenant = ? AND finished_at IS NULL",
+            (job_id, self._tenant),
+        )
 
     def _go_on_unless_held(self, job_id: JobId) -> Statement:
         """Let a waiting job go on to its end where nothing of it is held any more."""
