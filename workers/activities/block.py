@@ -136,8 +136,9 @@ class BlockActivities:
                     self._slots.give_back()
                 if claimed is None:
                     await run.park()
-                elif self._slots.is_contended:
-                    # Whoever waits goes first; what is done must not wait with this lane.
+                elif self._slots.is_contended or run.has_lane_too_many:
+                    # Whoever waits goes first; what is done must not wait with this lane. Nor
+                    # must other lanes take it for one that stays, while it writes its last.
                     await self._record(run, unrecorded)
                     unrecorded = None
             await self._record(run, unrecorded)
@@ -218,7 +219,7 @@ class BlockActivities:
             return begun
         # The job is paused or over, the block was taken over, or the chunk was.
         if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
-            await self._look(run)
+            await persistently(self._look, run)
         return None
 
     async def _run(self, run: RunningBlock, attempt: Attempt) -> Ending | None:
@@ -262,7 +263,7 @@ class BlockActivities:
             )
             wait = _LOOK_AGAIN_SECONDS
             if outlook.job_state is not JobState.RUNNING:
-                await self._look(run)
+                await persistently(self._look, run)
                 continue
             if outlook.ready:
                 run.wake(outlook.ready)
@@ -322,7 +323,7 @@ class BlockActivities:
     async def _return_slots(self, run: RunningBlock) -> None:
         """Give back the slots of lanes that ended before the last one of the block.
 
-        Of one that makes way, or has too many lanes.
+        Of one that makes way, has too many lanes, or found its job paused.
         """
         info, returned = activity.info(), 0
         assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
@@ -332,7 +333,7 @@ class BlockActivities:
         while True:
             await run.lane_ended.wait()
             run.lane_ended.clear()
-            if not (run.is_making_way or run.is_narrowed):
+            if not (run.is_making_way or run.is_narrowed or run.is_refused):
                 continue
             await asyncio.sleep(_GATHERING_SECONDS)
             ended = run.lanes_ended - returned

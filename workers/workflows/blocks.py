@@ -72,6 +72,11 @@ class Blocks:
         self._has_work = True
         self._running.changed()
 
+    def look_again(self) -> None:
+        """Ask the ledger anew for chunks: blocks that ended may have found the job paused."""
+        self._has_work = True
+        self._running.changed()
+
     def narrow(self, slots: int) -> None:
         """Let the blocks that run have so many lanes at most, in all; none of them ends for it."""
         narrowed: dict[int, int] = {}

@@ -146,25 +146,23 @@ class Children:
         if self._turns:
             self._turns -= 1
             return True
-        if self._taking_turns is None:
+        # One that was cancelled before it began never gets to say so itself.
+        if self._taking_turns is None or self._taking_turns.done():
             wanted = min(len(self._ready), self._window.free)
             self._taking_turns = self._running.start(self._take_turns(wanted))
         return False
 
     async def _take_turns(self, wanted: int) -> None:
-        try:
-            turns: Turns = await workflow.execute_local_activity(
-                TAKE_TURNS,
-                TurnsInput(job=self._job, wanted=wanted),
-                result_type=Turns,
-                start_to_close_timeout=LEDGER_TIMEOUT,
-                retry_policy=LEDGER_RETRY,
-            )
-            self._turns = wanted if turns.is_unlimited else turns.count
-            if not self._turns:
-                await asyncio.sleep(turns.more_in_seconds)
-        finally:
-            self._taking_turns = None
+        turns: Turns = await workflow.execute_local_activity(
+            TAKE_TURNS,
+            TurnsInput(job=self._job, wanted=wanted),
+            result_type=Turns,
+            start_to_close_timeout=LEDGER_TIMEOUT,
+            retry_policy=LEDGER_RETRY,
+        )
+        self._turns = wanted if turns.is_unlimited else turns.count
+        if not self._turns:
+            await asyncio.sleep(turns.more_in_seconds)
 
     async def _run_chunk(self, chunk: _Chunk) -> None:
         try:
