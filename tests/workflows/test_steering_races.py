@@ -1,6 +1,7 @@
 """Controls that arrive at an awkward moment: none is lost, and none undoes another."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from fanfold.contract.failures import FailureType
 from fanfold.contract.job_spec import OnFailure, StageSpec
 from fanfold.contract.names import JobId
-from fanfold.contract.states import JobState
+from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.starting import Places
 from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
@@ -159,3 +160,30 @@ async def test_a_job_that_is_paused_while_temporal_is_away_is_not_lost(
         assert (await fanfold.row(job.job.id)).state is JobState.PAUSED
         assert await ours(fanfold.ledger).steering.resume(job.job.id)
         await fanfold.until_job(job, JobState.SUCCEEDED)
+
+
+async def test_blocks_that_make_way_waste_no_turns(fanfold: Fanfold) -> None:
+    fanfold = fanfold.shaped(BLOCKS.tuned(block_seconds=1.0))
+    job = await fanfold.record(
+        [[n] for n in range(40)], StageSpec(processor="double"), max_per_second=5
+    )
+    async with fanfold.working():
+        started = time.monotonic()
+        row = await fanfold.run(job)
+        seconds = time.monotonic() - started
+    assert row.counts.succeeded == 40
+    assert 7 < seconds < 9.5
+
+
+async def test_a_job_that_drains_waits_for_no_turns(fanfold: Fanfold) -> None:
+    fanfold = fanfold.shaped(BLOCKS)
+    job = await fanfold.record(
+        [[n] for n in range(40)], StageSpec(processor="double"), max_per_second=0.1
+    )
+    async with fanfold.working():
+        handle = await fanfold.start(job)
+        await fanfold.until_state(job, 0, ChunkState.SUCCEEDED)
+        await ours(fanfold.ledger).jobs.request_cancel(job.job.id, is_draining=True)
+        await fanfold.tell(job)
+        row = await fanfold.finished(handle, patience_seconds=5)
+    assert (row.state, row.counts.succeeded) == (JobState.CANCELLED, 1)

@@ -82,15 +82,15 @@ class BlockActivities:
         this = BlockRun(block=given.block, number=activity.info().attempt)
         if this.number > 1:
             await work.take_over(given.job.id, this)
-        run = RunningBlock(given, terms, this, work)
-        pacer = Pacer(self._ledger.of(given.job.tenant).pacing, given.job.id)
-        lanes = asyncio.gather(*(self._lane(run, pacer) for _ in range(given.lanes)))
+        pacer = Pacer(self._ledger.of(given.job.tenant).pacing, work, given.job.id, this)
+        run = RunningBlock(given, terms, this, work, pacer)
+        lanes = asyncio.gather(*(self._lane(run) for _ in range(given.lanes)))
         async with (
             heartbeats(),
             _beside(self._look_out(run)),
             _beside(self._keep_watch(run)),
             _beside(self._return_slots(run)),
-            _beside(pacer.run()),
+            _beside(self._pace(run)),
         ):
             try:
                 await asyncio.shield(lanes)
@@ -109,24 +109,23 @@ class BlockActivities:
             is_refused=run.is_refused,
         )
 
-    async def _lane(self, run: RunningBlock, pacer: Pacer) -> None:
+    async def _lane(self, run: RunningBlock) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: _Unrecorded | None = None
         try:
-            while run.is_going and not run.has_lane_too_many:
+            while run.may_go_on():
                 if run.terms.controls.max_per_second is not None:
                     # What is done must not wait with this lane.
                     await self._record(run, unrecorded)
                     unrecorded = None
                 try:
-                    with run.interruptible():
-                        if run.terms.controls.max_per_second is not None:
-                            await pacer.turn()
-                            if not run.is_going:
-                                break
-                        await self._slots.take(run.job_id, run.terms.controls.priority)
+                    may_start = await self._wait_to_start(run)
                 except asyncio.CancelledError:
                     break
+                if not may_start:
+                    if run.may_go_on():
+                        await run.park()
+                    continue
                 try:
                     claimed = await self._claim(run, unrecorded)
                     unrecorded = None
@@ -136,9 +135,8 @@ class BlockActivities:
                     self._slots.give_back()
                 if claimed is None:
                     await run.park()
-                elif self._slots.is_contended or run.has_lane_too_many:
-                    # Whoever waits goes first; what is done must not wait with this lane. Nor
-                    # must other lanes take it for one that stays, while it writes its last.
+                elif self._slots.is_contended:
+                    # Whoever waits goes first; what is done must not wait with this lane.
                     await self._record(run, unrecorded)
                     unrecorded = None
             await self._record(run, unrecorded)
@@ -148,6 +146,17 @@ class BlockActivities:
             run.lanes_ended += 1
             run.lane_ended.set()
             run.has_parked.set()  # perhaps nobody is busy any more
+
+    async def _wait_to_start(self, run: RunningBlock) -> bool:
+        """Wait for a turn, where the job has a limit, and for a slot; whether there is one now."""
+        with run.interruptible():
+            if run.terms.controls.max_per_second is not None:
+                # A block that makes way uses the turns that it has: nobody else has them.
+                has_turn = await run.pacer.turn()
+                if not has_turn or run.is_over or activity.is_worker_shutdown():
+                    return False
+            await self._slots.take(run.job_id, run.terms.controls.priority)
+        return True
 
     async def _claim(self, run: RunningBlock, unrecorded: _Unrecorded | None) -> Attempt | None:
         token, above = secrets.randbits(_TOKEN_BITS), run.highest_claimed
@@ -252,6 +261,13 @@ class BlockActivities:
         except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
             run.break_down(error)
 
+    async def _pace(self, run: RunningBlock) -> None:
+        """Give lanes their turns, where the job has a limit."""
+        try:
+            await run.pacer.run()
+        except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
+            run.break_down(error)
+
     async def _watch_over_parked(self, run: RunningBlock) -> None:
         while not run.is_over:
             run.has_parked.clear()
@@ -272,7 +288,7 @@ class BlockActivities:
                 wait = min(wait, outlook.due_in_seconds)
             if not run.is_going:
                 # Those that run something go on to its end.
-                run.wake(len(run.parked))
+                run.wake_all()
                 continue
             if (
                 run.is_idle
