@@ -90,7 +90,7 @@ class Redriving(OfTenant):
             if selection.states is None or state in selection.states
         ]
         selected: list[Selected] = []
-        async for rows in self._candidates(job_id, states, selection.indexes):
+        async for rows in self._candidates(job_id, states, selection):
             if selection.error_types is None:
                 selected += [Selected(row["idx"], ChunkState.read(row["state"])) for row in rows]
             else:
@@ -114,19 +114,22 @@ class Redriving(OfTenant):
     # --- selecting ------------------------------------------------------------------------
 
     async def _candidates(
-        self, job_id: JobId, states: Sequence[ChunkState], indexes: Collection[int] | None
+        self, job_id: JobId, states: Sequence[ChunkState], selection: Selection
     ) -> AsyncIterator[list[Row]]:
-        columns = (
-            "SELECT idx, state, item_count, items_failed, error_type, "
-            "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
-            "AND results.idx = chunks.idx) AS item_errors FROM chunks "
-            "WHERE job_id = ? AND tenant = ?"
-        )
+        columns, most = "idx, state", _CHUNKS_A_QUERY
+        if selection.error_types is not None:
+            # Of every failed item of each: few chunks at a time.
+            columns += (
+                ", item_count, items_failed, error_type, (SELECT item_errors FROM results "
+                "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) AS item_errors"
+            )
+            most = _CHUNKS_A_STATEMENT
+        reading = f"SELECT {columns} FROM chunks WHERE job_id = ? AND tenant = ?"
         this = (job_id, self._tenant)
-        if indexes is not None:
-            for some in _batches(sorted(set(indexes))):
+        if selection.indexes is not None:
+            for some in _batches(sorted(set(selection.indexes))):
                 yield await self._database.read(
-                    f"{columns} AND idx IN ({placeholders(len(some))}) AND {in_states(states)}",
+                    f"{reading} AND idx IN ({placeholders(len(some))}) AND {in_states(states)}",
                     (*this, *some),
                 )
             return
@@ -136,8 +139,8 @@ class Redriving(OfTenant):
                 condition = f"{UNSUCCESSFUL} AND {condition}"
             after = -1
             while rows := await self._database.read(
-                f"{columns} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
-                (*this, after, _CHUNKS_A_QUERY),
+                f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
+                (*this, after, most),
             ):
                 yield rows
                 after = rows[-1]["idx"]

@@ -29,7 +29,6 @@ _DATA = (
     ("received_chunks", ("upload", "place"), None),
     ("uploads", ("number",), None),
     ("kept_outputs", ("idx",), "body"),
-    ("attempts", ("idx", "run", "stage", "number"), None),
 )
 # One row a job, or one a process that wrote: deleted with the last step.
 _FEW_ROWS = (
