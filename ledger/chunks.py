@@ -144,6 +144,8 @@ class Chunks(OfTenant):
             )
             found = {row["idx"]: _record(row) for row in rows}
             records = [found[index] for index in some if index in found]
+            if not records:
+                continue  # the job was deleted meanwhile
             wanted = sum(record.item_count for record in records)
             async for chunk in self._with_data(job_id, records, wanted):
                 yield chunk

@@ -185,6 +185,7 @@ CALLS: dict[str, tuple[Call, object]] = {
     "chunks.batches": (lambda of, has: all_of(of.chunks.batches(has.running)), []),
     "chunks.items": (lambda of, has: of.chunks.items(has.running, 0), None),
     "chunks.data": (lambda of, has: found_data(of.chunks.data(has.running, items_wanted=9)), []),
+    "chunks.data_of": (lambda of, has: found_data(of.chunks.data_of(has.running, [0])), []),
     "attempts.of_chunk": (lambda of, has: of.attempts.of_chunk(has.running, 0), None),
     "work.page": (lambda of, has: of.work.page(has.running, after=-1, limit=9), []),
     "work.offer_again": (lambda of, has: of.work.offer_again(has.running), None),
