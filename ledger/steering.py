@@ -107,6 +107,7 @@ class Steering(OfTenant):
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         await self._database.write(
+            self._hold_still(job_id),
             Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
             *restore_chunk(job_id, index, self._tenant),
             Statement(
@@ -163,6 +164,7 @@ class Steering(OfTenant):
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         *_, resolved, _, _ = await self._database.write(
+            self._hold_still(job_id),
             Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
             # So that the row is locked: what follows asks for its state.
             Statement(
@@ -195,6 +197,18 @@ class Steering(OfTenant):
             )
         )
         return bool(rows)
+
+    def _hold_still(self, job_id: JobId) -> Statement:
+        """What comes first where chunks that are held get an outcome, one by one.
+
+        Two at once would each see the other's chunk as held still, and the job wait for ever. A
+        redrive that has selected the chunk before finds the job at another revision.
+        """
+        return Statement(
+            "UPDATE jobs SET revision = revision + 1 "
+            "WHERE id = ? AND tenant = ? AND finished_at IS NULL",
+            (job_id, self._tenant),
+        )
 
     def _go_on_unless_held(self, job_id: JobId) -> Statement:
         """Let a waiting job go on to its end where nothing of it is held any more."""

@@ -30,7 +30,7 @@ from fanfold.ledger.records import (
     output_of,
 )
 from fanfold.ledger.restoring import restore_lost
-from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
+from fanfold.ledger.tenancy import IS_IN_RUN, JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
 _BEGIN = (
@@ -128,8 +128,8 @@ class Work(OfTenant):
             found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
-    async def offer_again(self, job_id: JobId) -> None:
-        """Take back every attempt of a job of which nothing runs any more.
+    async def offer_again(self, job_id: JobId, run: int = 1) -> None:
+        """Take back every attempt of a job, in this run, of which nothing runs any more.
 
         Their workflows were closed outside Fanfold, or replaced: that is not the chunks'
         fault, and the attempts do not count.
@@ -137,8 +137,8 @@ class Work(OfTenant):
         await self._database.write(
             Statement(
                 f"UPDATE chunks SET {TAKEN_BACK} "
-                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition}",
-                (job_id, self._tenant),
+                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition} AND {IS_IN_RUN}",
+                (job_id, self._tenant, job_id, run),
             )
         )
 
@@ -342,17 +342,20 @@ class Work(OfTenant):
         """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
         await self._database.write(*outcome)
 
-    async def record_lost(self, job_id: JobId, index: int | None, failure: Failure) -> None:
-        """Record the failure of a chunk, or of all, that cannot record their own outcome.
+    async def record_lost(
+        self, job_id: JobId, index: int | None, failure: Failure, run: int = 1
+    ) -> None:
+        """Record the failure of a chunk, or of all, that cannot record their own in this run.
 
         Those that have an outcome keep it.
         """
-        which, chosen = "AND tenant = ? ", tuple[Value, ...]((self._tenant,))
+        which = f"AND tenant = ? AND {IS_IN_RUN} "
+        chosen: tuple[Value, ...] = (self._tenant, job_id, run)
         if index is not None:
             which, chosen = f"{which}AND idx = ? ", (*chosen, index)
         await self._database.write(
             # What runs again is what it was before: no redrive loses a result.
-            *restore_lost(job_id, index, self._tenant),
+            *restore_lost(job_id, index, self._tenant, run),
             # Then, so that the rows are locked: a success on its way keeps its result.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE job_id = ? {which}AND {LOSE.condition}",

@@ -154,7 +154,8 @@ class Children:
         if self._turns:
             self._turns -= 1
             return True
-        if self._taking_turns is None:
+        # One that was cancelled before it began never gets to say so itself.
+        if self._taking_turns is None or self._taking_turns.done():
             wanted = min(len(self._ready), self._window.free)
             self._taking_turns = self._running.start(self._take_turns(wanted))
         return False
@@ -176,8 +177,6 @@ class Children:
         except ActivityError as error:
             if not is_cancelled_exception(error):
                 raise
-        finally:
-            self._taking_turns = None
 
     async def _run_chunk(self, chunk: _Chunk) -> None:
         try:
