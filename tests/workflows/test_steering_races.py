@@ -21,7 +21,6 @@ from tests.workflows.running import (
     BLOCKS_IN_SHARDS,
     CHILDREN,
     ONE_ATTEMPT,
-    SHARDS,
     Fanfold,
     Shape,
 )
@@ -96,9 +95,7 @@ async def test_a_deadline_holds_that_passes_while_the_job_is_found_to_wait(
     assert (row.state, row.error.type) == (JobState.FAILED, FailureType.DEADLINE_EXCEEDED)
 
 
-@pytest.mark.parametrize(
-    "shape", [BLOCKS, BLOCKS_IN_SHARDS, SHARDS.tuned(shard_chunks=8), CHILDREN]
-)
+@pytest.mark.parametrize("shape", [BLOCKS, BLOCKS_IN_SHARDS, CHILDREN])
 async def test_a_job_that_is_resumed_goes_on_beside_chunks_that_take_long(
     fanfold: Fanfold, shape: Shape
 ) -> None:
