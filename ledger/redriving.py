@@ -258,13 +258,13 @@ class Redriving(OfTenant):
         yield Statement(
             "INSERT INTO kept_outputs (job_id, idx, run, body, item_errors, by_item, "
             "result_bytes, stage, stage_attempts, started_at, finished_at, resolved_by, "
-            "is_resumed) SELECT chunks.job_id, chunks.idx, chunks.run, results.body, "
+            "kept_at, is_resumed) SELECT chunks.job_id, chunks.idx, chunks.run, results.body, "
             "results.item_errors, by_item, result_bytes, stage, stage_attempts, started_at, "
-            f"finished_at, resolved_by, CASE WHEN {resumed} THEN 1 ELSE 0 END "
+            f"finished_at, resolved_by, CAST(? AS BIGINT), CASE WHEN {resumed} THEN 1 ELSE 0 END "
             "FROM chunks LEFT JOIN results ON results.job_id = chunks.job_id "
             "AND results.idx = chunks.idx "
             f"WHERE chunks.job_id = ? AND chunks.{these} AND {is_ours}",
-            (int(redrive.is_resumed), job_id, *indexes, *job),
+            (now_ms(), int(redrive.is_resumed), job_id, *indexes, *job),
         )
         yield Batch(
             "UPDATE kept_outputs SET items_again = ?, is_resumed = 1 "

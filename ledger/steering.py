@@ -40,6 +40,15 @@ IS_HELD = f"{UNSUCCESSFUL} AND {GIVE_UP_HELD.condition}"
 """The condition on held chunks, in the words of their index."""
 
 _GO_ON = f"{GO_ON.change}, waiting_since = NULL, {CHANGED}"
+# Each in the words of the index that holds them: for all at once a whole job is looked through.
+_SOME_ARE_OPEN = " OR ".join(
+    f"EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = ? AND {which})"
+    for which in (
+        "state = 'pending' AND due_at IS NULL",
+        "state = 'pending' AND due_at IS NOT NULL",
+        "state = 'running'",
+    )
+)
 _CHILD = "job_id = ? AND idx = ? AND tenant = ?"
 _DECIDE_HELD = (
     f"UPDATE jobs SET revision = revision + 1 WHERE id = ? AND tenant = ? AND {GO_ON.condition} "
@@ -126,8 +135,9 @@ class Steering(OfTenant):
             self._go_on_unless_held(job_id),
             # A job that has nothing left to wait for ends.
             Statement(
-                f"UPDATE jobs SET {CHANGED} WHERE id = ? AND tenant = ? AND finished_at IS NULL",
-                (job_id, self._tenant),
+                f"UPDATE jobs SET {CHANGED} WHERE id = ? AND tenant = ? AND finished_at IS NULL "
+                f"AND NOT ({_SOME_ARE_OPEN})",
+                (job_id, self._tenant, job_id, job_id, job_id),
             ),
         )
 

@@ -9,21 +9,19 @@ A call that begins an attempt carries a token of the caller's. Made again with t
 token, because nobody knows whether the first was written, it gives the same attempt.
 """
 
-import json
 from dataclasses import dataclass
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.again import taken_up_again
 from fanfold.ledger.database import Database, Row, Statement, Value
 from fanfold.ledger.error_groups import LAST_INDEX
 from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
 from fanfold.ledger.records import (
-    NO_ERRORS,
     Attempt,
     BlockRun,
     ChunkOutput,
-    KeptOutput,
     NoAttempt,
     failure_of,
     now_ms,
@@ -317,27 +315,6 @@ class Work(OfTenant):
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
-    async def _kept(self, job_id: JobId, index: int) -> KeptOutput | None:
-        """What a chunk that runs again has given before, where some of its items do not."""
-        rows = await self._database.read(
-            "SELECT body, item_errors, kept.by_item, items_again, error_type, error_message, "
-            "error_retryable, error_traceback FROM kept_outputs AS kept JOIN chunks "
-            "ON chunks.job_id = kept.job_id AND chunks.idx = kept.idx "
-            "WHERE kept.job_id = ? AND kept.idx = ? AND is_resumed = 1 AND kept.by_item = 1",
-            (job_id, index),
-        )
-        if not rows:
-            return None
-        (kept,) = rows
-        again = kept["items_again"]
-        return KeptOutput(
-            output=output_of(
-                kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]
-            ),
-            items_again=None if again is None else frozenset(json.loads(again)),
-            failure=failure_of(kept),
-        )
-
     async def record(self, outcome: Script) -> None:
         """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
         await self._database.write(*outcome)
@@ -381,7 +358,7 @@ class Work(OfTenant):
         kept, stage = ChunkOutput(), row["stage"]
         if row["kept_body"] is not None:
             kept = output_of(row["kept_body"], row["kept_errors"], row["by_item"])
-        return Attempt(
+        attempt = Attempt(
             job_id=job_id,
             tenant=self._tenant,
             index=row["idx"],
@@ -393,8 +370,6 @@ class Work(OfTenant):
             revision=row["job_revision"],
             run=row["run"],
             begun_at=begun_at,
-            is_again=row["kept_from"] is not None,
-            kept=await self._kept(job_id, row["idx"]) if row["kept_from"] is not None else None,
             by_item=None if row["by_item"] is None else bool(row["by_item"]),
             earlier_errors=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(
@@ -402,3 +377,6 @@ class Work(OfTenant):
                 item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
             ),
         )
+        if row["kept_from"] is None:
+            return attempt
+        return await taken_up_again(self._database, attempt)

@@ -188,6 +188,8 @@ class Children:
         if outcome.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
         if outcome.is_refused:
+            # Where the job is resumed before this walk is over, it goes on.
+            self._ready.appendleft(_Chunk(chunk.index, outcome.stage, is_due=chunk.is_due))
             self._on_refused()
         elif outcome.state in WITH_RESULT:
             is_quick = outcome.seconds <= self._tuning.quick_seconds
