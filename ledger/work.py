@@ -42,6 +42,10 @@ _END_OF_TIME = 2**62
 _JOB_RUNS = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.state = 'running' AND jobs.run = ?)"
 )
+_FEWER_RUN = (
+    "(SELECT COALESCE(SUM(running), 0) FROM job_counts WHERE job_counts.job_id = ?) "
+    "< CAST(? AS BIGINT)"
+)
 # A chunk in flight of a job that lets these finish goes through all its stages.
 _JOB_LETS_GO_ON = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND (jobs.state = 'running' "
@@ -169,11 +173,13 @@ class Work(OfTenant):
         above: int = -1,
         after: Script = (),
         job_run: int = 1,
+        most_running: int | None = None,
     ) -> list[Attempt]:
         """Begin attempts at the next chunks that may run, `count` at most.
 
         Chunks whose wait is over come first, then those with an index above `above`, in
         order. `after` is what became of attempts before, recorded in the same transaction.
+        With `most_running`, only while fewer chunks of the job than these are running.
         None as well where the job is not running, or is in another run than `job_run`, or
         where the block was taken over by a later one.
         """
@@ -186,9 +192,12 @@ class Work(OfTenant):
             *(job_id, job_run, job_id, str(run.block), run.number),
             *(job_id, *tokens),
         )
+        claim = self._claim
+        if most_running is not None:
+            claim, allowed = f"{claim} AND {_FEWER_RUN}", (*allowed, job_id, most_running)
         *_, rows = await self._database.write(
             *after,
-            Statement(self._claim, (*found, *claimed, *allowed)),
+            Statement(claim, (*found, *claimed, *allowed)),
             # In no order: for one, SQLite would look through all of the job's chunks.
             Statement(_ATTEMPT, (job_id, *tokens, self._tenant)),
         )

@@ -144,6 +144,7 @@ async def test_the_window_grows_and_shrinks_within_two_seconds(fanfold: Fanfold)
         for left in range(19, 2, -1):
             gate.let_go(min(gate.inside))
             await gate.until_full(left)
+            await asyncio.sleep(0.1)
         begun = len(gate.begun)
         await asyncio.sleep(0.5)
         assert len(gate.begun) == begun

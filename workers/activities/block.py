@@ -45,6 +45,8 @@ _SHORTEST_LOOK_SECONDS = 0.005
 # Lanes that end at about the same time give their slots back together.
 _GATHERING_SECONDS = 1.0
 _TOKEN_BITS = 62
+# The same of a block that was narrowed: others may still have to get down to their share.
+_NARROWED_LOOK_SECONDS = 0.05
 _RESTING = (JobState.PAUSED, JobState.WAITING)
 
 
@@ -135,9 +137,7 @@ class BlockActivities:
         except Exception as error:  # noqa: BLE001 - raised once the other lanes have ended
             run.break_down(error)
         finally:
-            run.lanes_ended += 1
-            run.lane_ended.set()
-            run.has_parked.set()  # perhaps nobody is busy any more
+            run.has_left()
 
     async def _wait_to_start(self, run: RunningBlock) -> bool:
         """Wait for a turn, where the job has a limit, and for a slot; whether there is one now."""
@@ -256,7 +256,7 @@ class BlockActivities:
                 continue
             if outlook.ready:
                 run.wake(outlook.ready)
-                wait = _SHORTEST_LOOK_SECONDS
+                wait = _NARROWED_LOOK_SECONDS if run.is_narrowed else _SHORTEST_LOOK_SECONDS
             elif outlook.due_in_seconds is not None:
                 wait = min(wait, outlook.due_in_seconds)
             if not run.is_going:

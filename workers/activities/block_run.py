@@ -49,6 +49,8 @@ class RunningBlock:
     """Lanes that found nothing to claim."""
     has_parked: asyncio.Event = field(default_factory=asyncio.Event)
     lanes_ended: int = 0
+    lanes_leaving: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Lanes that have ended, or are about to."""
     lanes_allowed: int | None = None
     """How many lanes it may have; None for as many as it was started with."""
     running: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
@@ -74,15 +76,26 @@ class RunningBlock:
         """Whether it may have fewer lanes than it was started with."""
         return self.lanes_allowed is not None and self.lanes_allowed < self.given.lanes
 
-    @property
-    def has_lane_too_many(self) -> bool:
-        """Whether the lane that asks has to end, so that others may go on."""
-        lanes = self.given.lanes - self.lanes_ended
-        return self.lanes_allowed is not None and lanes > self.lanes_allowed
-
     def may_go_on(self) -> bool:
-        """Whether the lane that asks may claim another chunk."""
-        return self.is_going and not self.has_lane_too_many
+        """Whether the lane that asks may claim another chunk; one that may not has to end."""
+        if not self.is_going:
+            return False
+        lane = asyncio.current_task()
+        assert lane is not None  # noqa: S101 - lanes are tasks
+        lanes = self.given.lanes - len(self.lanes_leaving)
+        if self.lanes_allowed is not None and lanes > self.lanes_allowed:
+            # Noted now: others that ask before it has ended need not end too.
+            self.lanes_leaving.add(lane)
+        return lane not in self.lanes_leaving
+
+    def has_left(self) -> None:
+        """Note that the lane that says so has ended."""
+        lane = asyncio.current_task()
+        assert lane is not None  # noqa: S101 - lanes are tasks
+        self.lanes_leaving.add(lane)
+        self.lanes_ended += 1
+        self.lane_ended.set()
+        self.has_parked.set()  # perhaps nobody is busy any more
 
     @property
     def is_idle(self) -> bool:
@@ -117,8 +130,8 @@ class RunningBlock:
 
     def narrow(self, lanes: int) -> None:
         """Have so many lanes from now on: others end with their chunks."""
-        self.lanes_allowed = lanes
-        if self.has_lane_too_many:
+        if lanes != self.lanes_allowed:
+            self.lanes_allowed = lanes
             self.wake_all()
 
     def break_off(self, chunks: Iterable[int]) -> None:

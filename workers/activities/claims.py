@@ -97,7 +97,9 @@ class Claims:
                     run.job_id,
                     run.this,
                     token=token,
-                    count=len(asked),
+                    # Other blocks may still run more than their share; each counts.
+                    count=1 if run.is_narrowed else len(asked),
+                    most_running=run.terms.controls.max_concurrency if run.is_narrowed else None,
                     above=run.highest_claimed,
                     after=after,
                     job_run=run.given.job.run,
