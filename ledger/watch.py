@@ -56,29 +56,24 @@ class Watch(OfTenant):
         if not rows or rows[0]["is_fenced"]:
             return Standing(job_state=None)
         (row,) = rows
-        cancels: frozenset[int] = frozenset()
-        if row["has_cancels"]:
-            found = await self._database.read(
-                "SELECT idx FROM child_cancels WHERE job_id = ?", (job_id,)
-            )
-            cancels = frozenset(index for (index,) in found)
+        has_cancels = bool(row["has_cancels"])
+        cancelled = await self.cancelled_children(job_id) if has_cancels else frozenset[int]()
         return Standing(
             job_state=JobState.read(row["state"]),
             run=row["run"],
             revision=row["revision"],
             is_draining=bool(row["is_draining"]),
             lanes=row["lanes"],
-            cancelled=cancels,
+            cancelled=cancelled,
         )
 
-    async def is_child_cancelled(self, job_id: JobId, index: int) -> bool:
-        """Whether a client wants this chunk cancelled."""
-        return bool(
-            await self._database.read(
-                f"SELECT 1 FROM child_cancels WHERE job_id = ? AND idx = ? AND {JOB_IS_OURS}",
-                (job_id, index, job_id, self._tenant),
-            )
+    async def cancelled_children(self, job_id: JobId) -> frozenset[int]:
+        """The chunks of a running job that clients want cancelled."""
+        rows = await self._database.read(
+            f"SELECT idx FROM child_cancels WHERE job_id = ? AND {JOB_IS_OURS}",
+            (job_id, job_id, self._tenant),
         )
+        return frozenset(index for (index,) in rows)
 
     async def has_open_chunks(self, job_id: JobId) -> bool:
         """Whether a chunk has no outcome, and is not held."""

@@ -57,8 +57,8 @@ async def test_a_child_that_runs_is_cancelled_once_its_worker_has_heard(ledger: 
     await twice(ledger).cancel_child(job_id, 0)
 
     assert await chunk_states(ledger, job_id) == ["running", "pending"]
-    assert await ours(ledger).watch.is_child_cancelled(job_id, 0)
-    assert not await ours(ledger).watch.is_child_cancelled(job_id, 1)
+    assert 0 in await ours(ledger).watch.cancelled_children(job_id)
+    assert 1 not in await ours(ledger).watch.cancelled_children(job_id)
     assert (await ours(ledger).watch.standing(job_id, RUN)).cancelled == {0}
 
     for _ in range(2):
@@ -96,7 +96,7 @@ async def test_a_child_with_an_outcome_keeps_it(
     before = await chunk_states(ledger, job_id), await bodies(ledger, job_id)
     await ours(ledger).steering.cancel_child(job_id, 0)
     assert (await chunk_states(ledger, job_id), await bodies(ledger, job_id)) == before
-    assert not await ours(ledger).watch.is_child_cancelled(job_id, 0)
+    assert 0 not in await ours(ledger).watch.cancelled_children(job_id)
 
 
 # --- held -------------------------------------------------------------------------------------

@@ -266,9 +266,9 @@ CALLS: dict[str, tuple[Call, object]] = {
         lambda of, has: of.watch.standing(has.running, RUN),
         Standing(job_state=None),
     ),
-    "watch.is_child_cancelled": (
-        lambda of, has: of.watch.is_child_cancelled(has.running, 2),
-        False,
+    "watch.cancelled_children": (
+        lambda of, has: of.watch.cancelled_children(has.running),
+        frozenset(),
     ),
     "watch.has_open_chunks": (lambda of, has: of.watch.has_open_chunks(has.running), False),
 }

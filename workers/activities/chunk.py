@@ -38,6 +38,7 @@ class ChunkActivities:
         """Take what the activity depends on."""
         self._ledger = ledger
         self._attempts = attempts
+        self._watch = ChildWatch(ledger)
         self._shutdown_grace_seconds = shutdown_grace_seconds
 
     @activity.defn(name=RUN_STAGE)
@@ -104,18 +105,18 @@ class ChunkActivities:
 
     async def _run(self, attempt: Attempt, given: StageInput, terms: Terms) -> ChunkOutcome:
         work = self._ledger.of(given.job.tenant).work
-        watch = ChildWatch(self._ledger.of(given.job.tenant).watch, given.job.id, given.index)
-        try:
-            async with watch, ended_with_the_worker(self._shutdown_grace_seconds):
-                ending = await self._attempts.run(attempt, terms)
-        except asyncio.CancelledError:
-            if watch.has_ended_it():
-                await self._attempts.record(work, attempt, outcomes.cancelled(attempt))
-                return ChunkOutcome(state=ChunkState.CANCELLED)
-            if activity.is_worker_shutdown():
-                await self._attempts.record(work, attempt, outcomes.handed_back(attempt))
-                raise handed_over() from None
-            raise
+        with self._watch.over(given.job, given.index) as watched:
+            try:
+                async with ended_with_the_worker(self._shutdown_grace_seconds):
+                    ending = await self._attempts.run(attempt, terms)
+            except asyncio.CancelledError:
+                if watched.has_ended_it():
+                    await self._attempts.record(work, attempt, outcomes.cancelled(attempt))
+                    return ChunkOutcome(state=ChunkState.CANCELLED)
+                if activity.is_worker_shutdown():
+                    await self._attempts.record(work, attempt, outcomes.handed_back(attempt))
+                    raise handed_over() from None
+                raise
         refused = await self._attempts.record(work, attempt, ending.whole_script)
         is_exceeded = await persistently(
             self._attempts.is_tolerance_exceeded, given.job, terms, index=given.index

@@ -1,21 +1,42 @@
 """What ties a running activity to its server and to its worker: beats, and a timely end."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from fanfold.contract.names import JobId
 from fanfold.contract.plan import HEARTBEAT_INTERVAL
+from fanfold.contract.wire import JobRef
+from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import LedgerUnavailable
-from fanfold.ledger.watch import Watch
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether what runs is still wanted."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A task that runs a chunk."""
+
+    task: asyncio.Task[Any]
+    is_ended: bool = False
+
+    def end(self) -> None:
+        """Cancel the task, once."""
+        if not self.is_ended:
+            self.is_ended = True
+            self.task.cancel()
+
+    def has_ended_it(self) -> bool:
+        """Whether it was this watch that cancelled the task, which then goes on."""
+        if self.is_ended:
+            self.task.uncancel()
+        return self.is_ended
 
 
 @asynccontextmanager
@@ -61,41 +82,40 @@ async def ended_with_the_worker(grace_seconds: float) -> AsyncIterator[None]:
 
 
 class ChildWatch:
-    """While it is entered: ends what its task does once a client has cancelled the chunk."""
+    """Ends what runs chunks that clients have cancelled: one look a second for each job."""
 
-    def __init__(self, watch: Watch, job_id: JobId, index: int) -> None:
-        """Watch over this chunk."""
-        self._watch = watch
-        self._job_id = job_id
-        self._index = index
-        self._is_cancelled = False
+    def __init__(self, ledger: Ledger) -> None:
+        """Watch over chunks of this ledger's jobs."""
+        self._ledger = ledger
+        self._running: dict[JobRef, dict[int, _Watched]] = {}
+        self._looking: dict[JobRef, asyncio.Task[None]] = {}
 
-    async def __aenter__(self) -> None:
-        """Begin to look, a second from now, again and again."""
+    @contextmanager
+    def over(self, job: JobRef, index: int) -> Iterator[_Watched]:
+        """While it is entered, its task is cancelled once a client has cancelled the chunk."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - activities are tasks
-        self._task = task
-        self._looking = asyncio.create_task(self._look())
+        running = self._running.setdefault(job, {})
+        running[index] = watched = _Watched(task)
+        if job not in self._looking:
+            self._looking[job] = asyncio.create_task(self._look(job))
+        try:
+            yield watched
+        finally:
+            del running[index]
+            if not running:
+                del self._running[job]
+                self._looking.pop(job).cancel()
 
-    async def __aexit__(self, *_: object) -> None:
-        """Look no more."""
-        self._looking.cancel()
-
-    def has_ended_it(self) -> bool:
-        """Whether it was this watch that cancelled the task, which then goes on."""
-        if self._is_cancelled:
-            self._task.uncancel()
-        return self._is_cancelled
-
-    async def _look(self) -> None:
+    async def _look(self, job: JobRef) -> None:
+        watch = self._ledger.of(job.tenant).watch
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             # Where the ledger is away, the next look finds it.
-            with contextlib.suppress(LedgerUnavailable):
-                if await self._watch.is_child_cancelled(self._job_id, self._index):
-                    self._is_cancelled = True
-                    self._task.cancel()
-                    return
+            with suppress(LedgerUnavailable):
+                for index in await watch.cancelled_children(job.id):
+                    if (watched := self._running[job].get(index)) is not None:
+                        watched.end()
 
 
 def handed_over() -> ApplicationError:
