@@ -54,7 +54,7 @@ class Sizes:
     jobs_at_once: int = 100
     chunks_of_a_job: int = 300
     jobs_of_one_chunk: int = 600
-    beside_rounds: int = 4
+    beside_rounds: int = 3
     beside_chunks: int = 10_000
     beside_slow_chunks: int = 4_000
     steered_chunks: int = 100_000

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.jobs import double_job, finished_at, run_to_the_end, wait
+from benchmarks.jobs import double_job, finished_at, run_to_the_end, wait, wait_for
 from benchmarks.measurement import Figures, Findings, Measurement, Unexpected, listed
 from benchmarks.progress import Progress
 from benchmarks.sizes import Sizes
@@ -24,8 +24,6 @@ _NARROW, _WIDE = 20, 80
 _CHUNK_SECONDS = 0.5
 # Of the new width: when so many run, it is full but for chunks that are just changing over.
 _FULL = 0.95
-_PAUSE_SECONDS = 0.01
-_TIMEOUT_SECONDS = 60.0
 
 
 def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
@@ -90,7 +88,7 @@ def _changes(fanfold: Fanfold, sizes: Sizes, progress: Progress, figures: Figure
     """Up and down in turns; then the job is cancelled, which else would take very long."""
     request = waiting_job(sizes.steered_chunks, _CHUNK_SECONDS, _EXECUTION)
     job = fanfold.submit(request | {"max_concurrency": _NARROW})
-    _wait_for(fanfold, job, _is_filled)
+    wait_for(fanfold, job, _is_filled)
     changes: dict[str, list[float]] = {"upwards": [], "downwards": []}
     for number in range(1, sizes.changes + 1):
         progress.now(f"change {number} of {sizes.changes} of max_concurrency")
@@ -125,19 +123,8 @@ def _change(fanfold: Fanfold, job: Job, width: int, is_in_force: Callable[[Job],
     """Seconds from before the PATCH."""
     began = time.perf_counter()
     fanfold.update(job.id, max_concurrency=width)
-    _wait_for(fanfold, job, is_in_force)
+    wait_for(fanfold, job, is_in_force)
     return time.perf_counter() - began
-
-
-def _wait_for(fanfold: Fanfold, job: Job, is_so: Callable[[Job], bool]) -> None:
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while not is_so(job := fanfold.get(job.id)):
-        if job.is_finished or time.monotonic() > deadline:
-            raise Unexpected(
-                f"job {job.id} is {job.state} and runs {job.chunks.running} chunks, "
-                f"{job.max_concurrency} at a time asked for"
-            )
-        time.sleep(_PAUSE_SECONDS)
 
 
 def _is_filled(job: Job) -> bool:
