@@ -18,7 +18,7 @@ from fanfold.ledger.error_groups import error_groups
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, Stop, now_ms
 from fanfold.ledger.restoring import restore_cancelled, restore_lost
 from fanfold.ledger.steering import END_HELD, IS_HELD
-from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.tenancy import IS_IN_RUN, OfTenant
 from fanfold.ledger.transitions import (
     CANCEL_CHILD,
     CLOSE_CANCELLED,
@@ -103,23 +103,32 @@ class Closing(OfTenant):
         """Chunks by state and items by outcome, counted from the rows."""
         return await counting.counted(self._database, job_id, self._tenant)
 
-    async def settle(self, job_id: JobId) -> ChunkCounts:
+    async def settle(self, job_id: JobId, run: int = 1) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
+
+        Only in this run: whoever comes late, and finds the job redriven, changes nothing.
 
         For jobs that are stopped: cancelled, past their tolerance or deadline, closed outside
         Fanfold. Those that a redrive has selected are what they were before, and held ones
         have failed.
         """
         await self._database.write(
-            *restore_lost(job_id, None, self._tenant),
+            # First, so that no redrive comes in between.
             Statement(
-                f"UPDATE chunks SET {END_HELD} WHERE job_id = ? AND tenant = ? AND {IS_HELD}",
-                (job_id, self._tenant),
+                "UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ? AND run = ?",
+                (job_id, self._tenant, run),
+            ),
+            *restore_lost(job_id, None, self._tenant, run),
+            Statement(
+                f"UPDATE chunks SET {END_HELD} WHERE job_id = ? AND tenant = ? AND {IS_HELD} "
+                f"AND {IS_IN_RUN}",
+                (job_id, self._tenant, job_id, run),
             ),
             Statement(
                 f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, due_at = NULL, "
-                f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition}",
-                (now_ms(), job_id, self._tenant),
+                f"fence = fence + 1 WHERE job_id = ? AND tenant = ? AND {SETTLE.condition} "
+                f"AND {IS_IN_RUN}",
+                (now_ms(), job_id, self._tenant, job_id, run),
             ),
         )
         return await self.counts(job_id)
@@ -148,7 +157,12 @@ class Closing(OfTenant):
 
         Since when it waits, in milliseconds since 1970; None where it does not.
         """
-        _, rows = await self._database.write(
+        *_, rows = await self._database.write(
+            # First, so that what is asked for next is as of now: perhaps it was just resolved.
+            Statement(
+                "UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?",
+                (job_id, self._tenant),
+            ),
             Statement(
                 f"UPDATE jobs SET {WAIT.change}, waiting_since = ? WHERE id = ? AND tenant = ? "
                 f"AND {WAIT.condition} AND NOT {_CHUNK_IS_OPEN} AND EXISTS "

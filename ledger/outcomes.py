@@ -290,7 +290,7 @@ def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -
 
     Of one stage's attempts in one run the last MAX_KEPT are kept.
     """
-    state = "succeeded"
+    state, number = "succeeded", attempt.noted_before + attempt.number
     error: tuple[str | None, str | None, int | None] = (None, None, None)
     if failure is not None:
         state, error = "failed", (failure.type, failure.message, int(failure.retryable))
@@ -303,15 +303,15 @@ def _attempt_row(attempt: Attempt, after: ChunkState, failure: Failure | None) -
             "WHERE job_id = ? AND idx = ? AND state = ? AND stage = ? AND fence = ? AND tenant = ? "
             "ON CONFLICT (job_id, idx, run, stage, number) DO NOTHING",
             (
-                *(attempt.number, state, *error, attempt.begun_at, now_ms()),
+                *(number, state, *error, attempt.begun_at, now_ms()),
                 *(attempt.job_id, attempt.index, after, attempt.stage, attempt.fence),
                 attempt.tenant,
             ),
         ),
     )
-    if attempt.number <= MAX_KEPT:
+    if number <= MAX_KEPT:
         return script
-    oldest = attempt.number - MAX_KEPT
+    oldest = number - MAX_KEPT
     return (
         *script,
         Statement(

@@ -20,7 +20,7 @@ HORIZON_MS = 250.0
 that."""
 
 
-SAVED_MS = 100.0
+SAVED_MS = 250.0
 """Of turns that nobody took in time, as many are made up for as fall due in so long."""
 
 

@@ -237,6 +237,8 @@ class Attempt:
     """When this was asked for: of the same attempt, asked for again, it is another time."""
     is_again: bool = False
     """Whether a redrive has selected the chunk, which has no outcome since."""
+    noted_before: int = 0
+    """How many attempts at the stage the ledger has of before, in the same run."""
     kept: "KeptOutput | None" = None
     """Of a chunk of which only some items run again: what they have given before."""
     is_one_too_many: bool = False

@@ -41,7 +41,9 @@ One = TypeVar("One")
 
 _CHUNKS_A_QUERY = 10_000
 _CHUNKS_A_STATEMENT = 500
-_HAS_NO_ITEM_ERRORS = f"'{NO_ERRORS}'"
+_WITH_ITEMS_THAT_STAY = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.HELD)
+"""Of these, items that succeeded keep what they gave. What a cancelled one has is of the stage
+that it had reached, and no result of its items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ class Redriving(OfTenant):
             if selection.states is None or state in selection.states
         ]
         selected: list[Selected] = []
-        async for rows in self._candidates(job_id, states, selection.indexes):
+        async for rows in self._candidates(job_id, states, selection):
             if selection.error_types is None:
                 selected += [Selected(row["idx"], ChunkState.read(row["state"])) for row in rows]
             else:
@@ -113,19 +115,22 @@ class Redriving(OfTenant):
     # --- selecting ------------------------------------------------------------------------
 
     async def _candidates(
-        self, job_id: JobId, states: Sequence[ChunkState], indexes: Collection[int] | None
+        self, job_id: JobId, states: Sequence[ChunkState], selection: Selection
     ) -> AsyncIterator[list[Row]]:
-        columns = (
-            "SELECT idx, state, item_count, items_failed, error_type, "
-            "(SELECT item_errors FROM results WHERE results.job_id = chunks.job_id "
-            "AND results.idx = chunks.idx) AS item_errors FROM chunks "
-            "WHERE job_id = ? AND tenant = ?"
-        )
+        columns, most = "idx, state", _CHUNKS_A_QUERY
+        if selection.error_types is not None:
+            # Of every failed item of each: few chunks at a time.
+            columns += (
+                ", item_count, items_failed, error_type, (SELECT item_errors FROM results "
+                "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) AS item_errors"
+            )
+            most = _CHUNKS_A_STATEMENT
+        reading = f"SELECT {columns} FROM chunks WHERE job_id = ? AND tenant = ?"
         this = (job_id, self._tenant)
-        if indexes is not None:
-            for some in _batches(sorted(set(indexes))):
+        if selection.indexes is not None:
+            for some in _batches(sorted(set(selection.indexes))):
                 yield await self._database.read(
-                    f"{columns} AND idx IN ({placeholders(len(some))}) AND {in_states(states)}",
+                    f"{reading} AND idx IN ({placeholders(len(some))}) AND {in_states(states)}",
                     (*this, *some),
                 )
             return
@@ -135,8 +140,8 @@ class Redriving(OfTenant):
                 condition = f"{UNSUCCESSFUL} AND {condition}"
             after = -1
             while rows := await self._database.read(
-                f"{columns} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
-                (*this, after, _CHUNKS_A_QUERY),
+                f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
+                (*this, after, most),
             ):
                 yield rows
                 after = rows[-1]["idx"]
@@ -245,7 +250,7 @@ class Redriving(OfTenant):
     ) -> Iterator[Statement | Batch]:
         indexes = [one.index for one in selected]
         these = f"idx IN ({placeholders(len(indexes))})"
-        resumed = f"state <> '{ChunkState.SUCCEEDED}' AND ? = 1"
+        resumed = f"{in_states(_WITH_ITEMS_THAT_STAY)} AND ? = 1"
         yield Statement(
             f"DELETE FROM kept_outputs WHERE job_id = ? AND {these} AND {is_ours}",
             (job_id, *indexes, *job),
@@ -253,13 +258,13 @@ class Redriving(OfTenant):
         yield Statement(
             "INSERT INTO kept_outputs (job_id, idx, run, body, item_errors, by_item, "
             "result_bytes, stage, stage_attempts, started_at, finished_at, resolved_by, "
-            "is_resumed) SELECT chunks.job_id, chunks.idx, chunks.run, results.body, "
+            "kept_at, is_resumed) SELECT chunks.job_id, chunks.idx, chunks.run, results.body, "
             "results.item_errors, by_item, result_bytes, stage, stage_attempts, started_at, "
-            f"finished_at, resolved_by, CASE WHEN {resumed} THEN 1 ELSE 0 END "
+            f"finished_at, resolved_by, CAST(? AS BIGINT), CASE WHEN {resumed} THEN 1 ELSE 0 END "
             "FROM chunks LEFT JOIN results ON results.job_id = chunks.job_id "
             "AND results.idx = chunks.idx "
             f"WHERE chunks.job_id = ? AND chunks.{these} AND {is_ours}",
-            (int(redrive.is_resumed), job_id, *indexes, *job),
+            (now_ms(), int(redrive.is_resumed), job_id, *indexes, *job),
         )
         yield Batch(
             "UPDATE kept_outputs SET items_again = ?, is_resumed = 1 "
@@ -267,7 +272,9 @@ class Redriving(OfTenant):
             [
                 (json.dumps(one.items_again), job_id, one.index, *job)
                 for one in selected
-                if one.items_again is not None and redrive.is_resumed
+                if one.items_again is not None
+                and redrive.is_resumed
+                and one.state is not ChunkState.CANCELLED
             ],
         )
         # They are put aside; an attempt takes what is there for its own checkpoint.

@@ -10,6 +10,7 @@ from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import Attempt
+from fanfold.ledger.tenancy import IS_IN_RUN
 from fanfold.ledger.transitions import OPEN_CHUNK, in_states
 
 _KEPT = "FROM kept_outputs AS kept WHERE kept.job_id = chunks.job_id AND kept.idx = chunks.idx"
@@ -42,11 +43,14 @@ def restore_attempt(attempt: Attempt) -> tuple[Statement, ...]:
     return _restore(attempt.job_id, attempt.tenant, condition, (attempt.index, attempt.fence))
 
 
-def restore_lost(job_id: JobId, index: int | None, tenant: TenantId) -> tuple[Statement, ...]:
-    """The script for one chunk without an outcome, or for all of them."""
+def restore_lost(
+    job_id: JobId, index: int | None, tenant: TenantId, run: int
+) -> tuple[Statement, ...]:
+    """The script for one chunk without an outcome, or for all of them, in this run."""
+    condition, parameters = f"{in_states(OPEN_CHUNK)} AND {IS_IN_RUN}", (job_id, run)
     if index is None:
-        return _restore(job_id, tenant, in_states(OPEN_CHUNK), ())
-    return _restore(job_id, tenant, f"{in_states(OPEN_CHUNK)} AND idx = ?", (index,))
+        return _restore(job_id, tenant, condition, parameters)
+    return _restore(job_id, tenant, f"{condition} AND idx = ?", (*parameters, index))
 
 
 def _restore(

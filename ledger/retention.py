@@ -160,6 +160,12 @@ async def remove(
             "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.id) RETURNING id",
             parameters,
         ),
+        # One that was redriven in between stays, with its data.
+        Statement(
+            f"DELETE FROM purges WHERE job_id IN ({these}) AND EXISTS "
+            "(SELECT 1 FROM jobs WHERE jobs.id = purges.job_id)",
+            ids,
+        ),
         *(
             Statement(
                 f"DELETE FROM {table} WHERE job_id IN ({these}) AND NOT EXISTS "

@@ -18,7 +18,7 @@ from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import JobState
 from fanfold.ledger.database import Batch, Database, Statement, Value, placeholders
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.transitions import CANCEL, OPEN, UNFINISHED, in_states
+from fanfold.ledger.transitions import CANCEL, OPEN, RESUME, UNFINISHED, in_states
 
 LARGE_JOB_CHUNKS = 100
 """A job of more chunks is large. A smaller one is done in two turns of the default window."""
@@ -30,6 +30,8 @@ CLAIM_MS = 10_000
 """Twice as long as a call to Temporal may take; a dead gateway's jobs wait this long."""
 
 _TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL"
+# One that was paused meanwhile is to be started too, once it is resumed.
+_NEVER_BEGAN = f"{in_states((*OPEN.before, *RESUME.before))} AND started_at IS NULL"
 # In the words of the index that holds just these.
 _UNDER_WAY = (
     "SELECT COUNT(*) AS jobs, "
@@ -69,6 +71,8 @@ class UnfinishedJob(NamedTuple):
     tenant: TenantId
     state: JobState
     run: int
+    has_begun: bool
+    """Whether a workflow has opened it."""
     changes: int
     """How often a control has changed what its workflow goes by."""
     is_told: bool
@@ -185,15 +189,15 @@ class Starting:
         ]
 
     async def forget_workflow(self, job_ids: Iterable[str], *, wait_ms: int = 0) -> None:
-        """Note that these have no workflow: those still pending are started again.
+        """Note that these have no workflow: those that never began are started again.
 
         Where `wait_ms` is given, not before so long.
         """
         until = now_ms() + wait_ms if wait_ms else 0
         await self._write_each(
-            f"workflow_started_at = CASE WHEN {OPEN.condition} THEN NULL "
+            f"workflow_started_at = CASE WHEN {_NEVER_BEGAN} THEN NULL "
             "ELSE workflow_started_at END, "
-            f"claimed_until = CASE WHEN {OPEN.condition} THEN ? ELSE 0 END",
+            f"claimed_until = CASE WHEN {_NEVER_BEGAN} THEN ? ELSE 0 END",
             [(until, job_id) for job_id in sorted(job_ids)],
         )
 
@@ -215,7 +219,8 @@ class Starting:
                 f"AND (workflow_started_at IS NOT NULL OR state = '{CANCEL.after}') "
                 f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "
                 "UPDATE jobs SET claimed_until = ? WHERE id IN (SELECT id FROM taken) "
-                "RETURNING checked_at, id, tenant, state, run, changes, changes_told, is_draining",
+                "RETURNING checked_at, id, tenant, state, run, started_at, changes, changes_told, "
+                "is_draining",
                 (unchecked_since, now, limit, now + CLAIM_MS),
             )
         )
@@ -225,6 +230,7 @@ class Starting:
                 tenant=row["tenant"],
                 state=JobState.read(row["state"]),
                 run=row["run"],
+                has_begun=row["started_at"] is not None,
                 changes=row["changes"],
                 is_told=row["changes"] == row["changes_told"],
                 is_draining=bool(row["is_draining"]),

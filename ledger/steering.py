@@ -40,7 +40,22 @@ IS_HELD = f"{UNSUCCESSFUL} AND {GIVE_UP_HELD.condition}"
 """The condition on held chunks, in the words of their index."""
 
 _GO_ON = f"{GO_ON.change}, waiting_since = NULL, {CHANGED}"
+# Each in the words of the index that holds them: for all at once a whole job is looked through.
+_SOME_ARE_OPEN = " OR ".join(
+    f"EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = ? AND {which})"
+    for which in (
+        "state = 'pending' AND due_at IS NULL",
+        "state = 'pending' AND due_at IS NOT NULL",
+        "state = 'running'",
+    )
+)
 _CHILD = "job_id = ? AND idx = ? AND tenant = ?"
+_DECIDE_HELD = (
+    f"UPDATE jobs SET revision = revision + 1 WHERE id = ? AND tenant = ? AND {GO_ON.condition} "
+    "AND EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id AND chunks.idx = ? "
+    f"AND chunks.{RESOLVE.condition})"
+)
+"""Has a redrive that was to run this held chunk again see that this is decided already."""
 
 
 class Steering(OfTenant):
@@ -101,6 +116,8 @@ class Steering(OfTenant):
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
         await self._database.write(
+            self._hold_still(job_id),
+            Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
             *restore_chunk(job_id, index, self._tenant),
             Statement(
                 f"UPDATE chunks SET {CANCEL_CHILD.change}, finished_at = ?, due_at = NULL, "
@@ -118,8 +135,9 @@ class Steering(OfTenant):
             self._go_on_unless_held(job_id),
             # A job that has nothing left to wait for ends.
             Statement(
-                f"UPDATE jobs SET {CHANGED} WHERE id = ? AND tenant = ? AND finished_at IS NULL",
-                (job_id, self._tenant),
+                f"UPDATE jobs SET {CHANGED} WHERE id = ? AND tenant = ? AND finished_at IS NULL "
+                f"AND NOT ({_SOME_ARE_OPEN})",
+                (job_id, self._tenant, job_id, job_id, job_id),
             ),
         )
 
@@ -155,8 +173,10 @@ class Steering(OfTenant):
         `by_item` says whether each place of it is an item's.
         """
         this: tuple[Value, ...] = (job_id, index, self._tenant)
-        _, resolved, *_ = await self._database.write(
-            # First, so that the row is locked: what follows asks for its state.
+        *_, resolved, _, _ = await self._database.write(
+            self._hold_still(job_id),
+            Statement(_DECIDE_HELD, (job_id, self._tenant, index)),
+            # So that the row is locked: what follows asks for its state.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE {_CHILD} AND {RESOLVE.condition}", this
             ),
@@ -187,6 +207,18 @@ class Steering(OfTenant):
             )
         )
         return bool(rows)
+
+    def _hold_still(self, job_id: JobId) -> Statement:
+        """What comes first where chunks that are held get an outcome, one by one.
+
+        Two at once would each see the other's chunk as held still, and the job wait for ever. A
+        redrive that has selected the chunk before finds the job at another revision.
+        """
+        return Statement(
+            "UPDATE jobs SET revision = revision + 1 "
+            "WHERE id = ? AND tenant = ? AND finished_at IS NULL",
+            (job_id, self._tenant),
+        )
 
     def _go_on_unless_held(self, job_id: JobId) -> Statement:
         """Let a waiting job go on to its end where nothing of it is held any more."""

@@ -11,6 +11,11 @@ from fanfold.ledger.database import Database
 JOB_IS_OURS = "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ?)"
 """A condition that does not depend on the rows of its statement: it is looked up once."""
 
+IS_IN_RUN = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.run = ? AND jobs.finished_at IS NULL)"
+)
+"""Likewise: whoever means the chunks of one run of a job does not touch those of the next."""
+
 
 class OfTenant:
     """Operations on what one tenant has: nothing of another is found, changed or given away."""

@@ -9,28 +9,26 @@ A call that begins an attempt carries a token of the caller's. Made again with t
 token, because nobody knows whether the first was written, it gives the same attempt.
 """
 
-import json
 from dataclasses import dataclass
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.again import taken_up_again
 from fanfold.ledger.database import Database, Row, Statement, Value
 from fanfold.ledger.error_groups import LAST_INDEX
 from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
 from fanfold.ledger.records import (
-    NO_ERRORS,
     Attempt,
     BlockRun,
     ChunkOutput,
-    KeptOutput,
     NoAttempt,
     failure_of,
     now_ms,
     output_of,
 )
 from fanfold.ledger.restoring import restore_lost
-from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
+from fanfold.ledger.tenancy import IS_IN_RUN, JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import BEGIN, LOSE, TAKE_BACK
 
 _BEGIN = (
@@ -128,8 +126,8 @@ class Work(OfTenant):
             found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
-    async def offer_again(self, job_id: JobId) -> None:
-        """Take back every attempt of a job of which nothing runs any more.
+    async def offer_again(self, job_id: JobId, run: int = 1) -> None:
+        """Take back every attempt of a job, in this run, of which nothing runs any more.
 
         Their workflows were closed outside Fanfold, or replaced: that is not the chunks'
         fault, and the attempts do not count.
@@ -137,8 +135,8 @@ class Work(OfTenant):
         await self._database.write(
             Statement(
                 f"UPDATE chunks SET {TAKEN_BACK} "
-                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition}",
-                (job_id, self._tenant),
+                f"WHERE job_id = ? AND tenant = ? AND {TAKE_BACK.condition} AND {IS_IN_RUN}",
+                (job_id, self._tenant, job_id, run),
             )
         )
 
@@ -317,42 +315,24 @@ class Work(OfTenant):
             due_in_seconds=max(0.0, (due_at - now) / 1000) if due_at is not None else 0.0,
         )
 
-    async def _kept(self, job_id: JobId, index: int) -> KeptOutput | None:
-        """What a chunk that runs again has given before, where some of its items do not."""
-        rows = await self._database.read(
-            "SELECT body, item_errors, kept.by_item, items_again, error_type, error_message, "
-            "error_retryable, error_traceback FROM kept_outputs AS kept JOIN chunks "
-            "ON chunks.job_id = kept.job_id AND chunks.idx = kept.idx "
-            "WHERE kept.job_id = ? AND kept.idx = ? AND is_resumed = 1 AND kept.by_item = 1",
-            (job_id, index),
-        )
-        if not rows:
-            return None
-        (kept,) = rows
-        again = kept["items_again"]
-        return KeptOutput(
-            output=output_of(
-                kept["body"] or b"", kept["item_errors"] or NO_ERRORS, kept["by_item"]
-            ),
-            items_again=None if again is None else frozenset(json.loads(again)),
-            failure=failure_of(kept),
-        )
-
     async def record(self, outcome: Script) -> None:
         """Record what became of an attempt: one of the scripts of `fanfold.ledger.outcomes`."""
         await self._database.write(*outcome)
 
-    async def record_lost(self, job_id: JobId, index: int | None, failure: Failure) -> None:
-        """Record the failure of a chunk, or of all, that cannot record their own outcome.
+    async def record_lost(
+        self, job_id: JobId, index: int | None, failure: Failure, run: int = 1
+    ) -> None:
+        """Record the failure of a chunk, or of all, that cannot record their own in this run.
 
         Those that have an outcome keep it.
         """
-        which, chosen = "AND tenant = ? ", tuple[Value, ...]((self._tenant,))
+        which = f"AND tenant = ? AND {IS_IN_RUN} "
+        chosen: tuple[Value, ...] = (self._tenant, job_id, run)
         if index is not None:
             which, chosen = f"{which}AND idx = ? ", (*chosen, index)
         await self._database.write(
             # What runs again is what it was before: no redrive loses a result.
-            *restore_lost(job_id, index, self._tenant),
+            *restore_lost(job_id, index, self._tenant, run),
             # Then, so that the rows are locked: a success on its way keeps its result.
             Statement(
                 f"UPDATE chunks SET fence = fence + 1 WHERE job_id = ? {which}AND {LOSE.condition}",
@@ -378,7 +358,7 @@ class Work(OfTenant):
         kept, stage = ChunkOutput(), row["stage"]
         if row["kept_body"] is not None:
             kept = output_of(row["kept_body"], row["kept_errors"], row["by_item"])
-        return Attempt(
+        attempt = Attempt(
             job_id=job_id,
             tenant=self._tenant,
             index=row["idx"],
@@ -390,8 +370,6 @@ class Work(OfTenant):
             revision=row["job_revision"],
             run=row["run"],
             begun_at=begun_at,
-            is_again=row["kept_from"] is not None,
-            kept=await self._kept(job_id, row["idx"]) if row["kept_from"] is not None else None,
             by_item=None if row["by_item"] is None else bool(row["by_item"]),
             earlier_errors=tuple(error for error in kept.item_errors if error.stage < stage),
             checkpoint=ChunkOutput(
@@ -399,3 +377,6 @@ class Work(OfTenant):
                 item_errors=tuple(error for error in kept.item_errors if error.stage == stage),
             ),
         )
+        if row["kept_from"] is None:
+            return attempt
+        return await taken_up_again(self._database, attempt)

@@ -95,7 +95,8 @@ class JobChecks:
 
     async def _miss(self, job: UnfinishedJob) -> None:
         """Temporal has no such workflow."""
-        if job.state is JobState.PENDING:
+        if not job.has_begun and job.state is not JobState.CANCELLING:
+            # Also one that is paused: whoever was to start it did not come to it.
             await self._starting.forget_workflow([job.id])
             self._on_lost()
         else:
@@ -104,7 +105,7 @@ class JobChecks:
     async def _close(self, job: UnfinishedJob, why: str) -> None:
         """Close a job that has no workflow to do it."""
         closing = self._ledger.of(job.tenant).closing
-        await closing.settle(job.id)
+        await closing.settle(job.id, job.run)
         if job.state is JobState.CANCELLING:
             await closing.close(job.id, JobState.CANCELLED, error=None, run=job.run)
             return

@@ -204,7 +204,6 @@ async def test_attempts_of_a_run_that_came_to_nothing_are_kept(ledger: Ledger) -
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="their numbers begin at 1 again, and so clash")
 async def test_attempts_of_a_held_chunk_that_runs_again_in_the_same_run_are_all_kept(
     ledger: Ledger,
 ) -> None:

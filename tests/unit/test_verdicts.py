@@ -111,11 +111,19 @@ def test_a_rule_that_was_told_at_the_end_only_names_no_chunk() -> None:
 
 @pytest.mark.parametrize("counts", [counts_of(5, 0), counts_of(0, 5), ChunkCounts(cancelled=3)])
 def test_a_job_past_its_deadline_failed_whatever_it_came_to(counts: ChunkCounts) -> None:
-    state, error = verdict(counts, is_cancelled=False, deadline_seconds=2.5, lost=1)
+    state, error = verdict(
+        counts, is_cancelled=False, is_deadline_exceeded=True, deadline_seconds=2.5, lost=1
+    )
     assert state is JobState.FAILED
     assert error is not None
     assert error.type == FailureType.DEADLINE_EXCEEDED
     assert error.message == "the job did not finish within 2.5 seconds"
+
+
+def test_a_deadline_that_was_taken_away_too_late_is_still_what_ended_the_job() -> None:
+    counts = ChunkCounts(succeeded=1, cancelled=2, items_succeeded=1)
+    state, error = verdict(counts, is_cancelled=False, is_deadline_exceeded=True, lost=2)
+    assert (state, error and error.type) == (JobState.FAILED, FailureType.DEADLINE_EXCEEDED)
 
 
 def test_children_that_a_client_has_cancelled_are_no_failure_of_what_succeeded() -> None:

@@ -73,16 +73,16 @@ class BlockActivities:
         this = BlockRun(block=given.block, number=activity.info().attempt)
         if this.number > 1:
             await work.take_over(given.job.id, this)
-        run = RunningBlock(given, terms, this, work)
-        pacer = Pacer(self._ledger.of(given.job.tenant).pacing, given.job.id)
+        pacer = Pacer(self._ledger.of(given.job.tenant).pacing, work, given.job.id, this)
+        run = RunningBlock(given, terms, this, work, pacer)
         claims = Claims(run, self._attempts)
-        lanes = asyncio.gather(*(self._lane(run, claims, pacer) for _ in range(given.lanes)))
+        lanes = asyncio.gather(*(self._lane(run, claims) for _ in range(given.lanes)))
         async with (
             heartbeats(),
             _beside(self._look_out(run)),
             _beside(self._keep_watch(run)),
             _beside(self._return_slots(run)),
-            _beside(pacer.run()),
+            _beside(self._pace(run)),
         ):
             try:
                 await asyncio.shield(lanes)
@@ -101,26 +101,23 @@ class BlockActivities:
             is_refused=run.is_refused,
         )
 
-    async def _lane(self, run: RunningBlock, claims: Claims, pacer: Pacer) -> None:
+    async def _lane(self, run: RunningBlock, claims: Claims) -> None:
         """Run chunks, one after another, for as long as there are some and the job goes on."""
         unrecorded: Unrecorded | None = None
         try:
-            while run.is_going and not run.has_lane_too_many:
-                controls = run.terms.controls
+            while run.may_go_on():
+                if run.terms.controls.max_per_second is not None:
+                    # What is done must not wait with this lane.
+                    await claims.record(unrecorded)
+                    unrecorded = None
                 try:
-                    if controls.max_per_second is not None:
-                        # What is done must not wait with this lane.
-                        await claims.record(unrecorded)
-                        unrecorded = None
-                        with run.interruptible():
-                            await pacer.turn()
-                        if not run.is_going:
-                            break
-                    if not self._slots.take_free():
-                        with run.interruptible():
-                            await self._slots.take(run.job_id, controls.priority)
+                    may_start = await self._wait_to_start(run)
                 except asyncio.CancelledError:
                     break
+                if not may_start:
+                    if run.may_go_on():
+                        await run.park()
+                    continue
                 try:
                     claimed = await claims.next(unrecorded)
                     unrecorded = None
@@ -141,6 +138,20 @@ class BlockActivities:
             run.lanes_ended += 1
             run.lane_ended.set()
             run.has_parked.set()  # perhaps nobody is busy any more
+
+    async def _wait_to_start(self, run: RunningBlock) -> bool:
+        """Wait for a turn, where the job has a limit, and for a slot; whether there is one now."""
+        controls = run.terms.controls
+        if controls.max_per_second is not None:
+            # A block that makes way uses the turns that it has: nobody else has them.
+            with run.interruptible():
+                has_turn = await run.pacer.turn()
+            if not has_turn or run.is_over or activity.is_worker_shutdown():
+                return False
+        if not self._slots.take_free():
+            with run.interruptible():
+                await self._slots.take(run.job_id, controls.priority)
+        return True
 
     async def _run_chunk(
         self, run: RunningBlock, claims: Claims, attempt: Attempt
@@ -190,7 +201,7 @@ class BlockActivities:
             return begun
         # The job is paused or over, the block was taken over, or the chunk was.
         if not (isinstance(begun, NoAttempt) and begun.job_state is JobState.RUNNING):
-            await self._look(run)
+            await persistently(self._look, run)
         return None
 
     async def _run(self, run: RunningBlock, claims: Claims, attempt: Attempt) -> Ending | None:
@@ -223,6 +234,13 @@ class BlockActivities:
         except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
             run.break_down(error)
 
+    async def _pace(self, run: RunningBlock) -> None:
+        """Give lanes their turns, where the job has a limit."""
+        try:
+            await run.pacer.run()
+        except Exception as error:  # noqa: BLE001 - raised once the lanes have ended
+            run.break_down(error)
+
     async def _watch_over_parked(self, run: RunningBlock) -> None:
         while not run.is_over:
             run.has_parked.clear()
@@ -234,7 +252,7 @@ class BlockActivities:
             )
             wait = _LOOK_AGAIN_SECONDS
             if outlook.job_state is not JobState.RUNNING:
-                await self._look(run)
+                await persistently(self._look, run)
                 continue
             if outlook.ready:
                 run.wake(outlook.ready)
@@ -243,7 +261,7 @@ class BlockActivities:
                 wait = min(wait, outlook.due_in_seconds)
             if not run.is_going:
                 # Those that run something go on to its end.
-                run.wake(len(run.parked))
+                run.wake_all()
                 continue
             if (
                 run.is_idle
@@ -294,7 +312,7 @@ class BlockActivities:
     async def _return_slots(self, run: RunningBlock) -> None:
         """Give back the slots of lanes that ended before the last one of the block.
 
-        Of one that makes way, or has too many lanes.
+        Of one that makes way, has too many lanes, or found its job paused.
         """
         info, returned = activity.info(), 0
         assert info.workflow_id is not None  # noqa: S101 - blocks are started by workflows
@@ -304,7 +322,7 @@ class BlockActivities:
         while True:
             await run.lane_ended.wait()
             run.lane_ended.clear()
-            if not (run.is_making_way or run.is_narrowed):
+            if not (run.is_making_way or run.is_narrowed or run.is_refused):
                 continue
             await asyncio.sleep(_GATHERING_SECONDS)
             ended = run.lanes_ended - returned

@@ -14,6 +14,7 @@ from fanfold.contract.wire import BlockInput
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.records import BlockRun
 from fanfold.ledger.work import Work
+from fanfold.workers.activities.pacer import Pacer
 from fanfold.workers.attempts import Ending
 
 # A block makes way once it has run for so many of its own chunks, but not before its time.
@@ -28,6 +29,7 @@ class RunningBlock:
     terms: Terms
     this: BlockRun
     work: Work
+    pacer: Pacer
     started: float = field(default_factory=time.monotonic)
     chunks_run: int = 0
     seconds: float = 0.0
@@ -78,6 +80,10 @@ class RunningBlock:
         lanes = self.given.lanes - self.lanes_ended
         return self.lanes_allowed is not None and lanes > self.lanes_allowed
 
+    def may_go_on(self) -> bool:
+        """Whether the lane that asks may claim another chunk."""
+        return self.is_going and not self.has_lane_too_many
+
     @property
     def is_idle(self) -> bool:
         """Whether no lane runs anything."""
@@ -100,7 +106,7 @@ class RunningBlock:
     def stop(self) -> None:
         """Start no further chunk; those that run go on to their end."""
         self.is_over = True
-        self.wake(len(self.parked))
+        self.wake_all()
 
     def end(self) -> None:
         """Start no further chunk, and break off those that run."""
@@ -113,7 +119,7 @@ class RunningBlock:
         """Have so many lanes from now on: others end with their chunks."""
         self.lanes_allowed = lanes
         if self.has_lane_too_many:
-            self.wake(len(self.parked))
+            self.wake_all()
 
     def break_off(self, chunks: Iterable[int]) -> None:
         """End the attempts at these chunks, of those that run here."""
@@ -154,6 +160,11 @@ class RunningBlock:
             woken.set_result(None)
         del self.parked[:count]
 
+    def wake_all(self) -> None:
+        """Let every lane that waits look whether it is to go on: also for its turn."""
+        self.wake(len(self.parked))
+        self.pacer.end_waits()
+
     def note(self, ending: Ending) -> None:
         """Keep how long the chunk took; a block that has run long enough makes way."""
         self.chunks_run += 1
@@ -163,4 +174,4 @@ class RunningBlock:
         )
         if time.monotonic() - self.started > long_enough:
             self.is_making_way = True
-            self.wake(len(self.parked))
+            self.wake_all()

@@ -72,7 +72,7 @@ class JobActivities:
         if state is not JobState.RUNNING:
             return OpenedJob(may_run=False, page=nothing)
         if not was_pending:
-            await ledger.work.offer_again(given.job.id)
+            await ledger.work.offer_again(given.job.id, given.job.run)
         return OpenedJob(
             may_run=True,
             page=await self.plan_page(given),
@@ -134,7 +134,8 @@ class JobActivities:
     async def record_lost(self, lost: LostChunks) -> None:
         """Record the failure of chunks whose own activities cannot do so any more."""
         failure = Failure(type=FailureType.CHUNK_CLOSED_OUTSIDE, message=lost.reason)
-        await self._ledger.of(lost.job.tenant).work.record_lost(lost.job.id, lost.index, failure)
+        job = lost.job
+        await self._ledger.of(job.tenant).work.record_lost(job.id, lost.index, failure, job.run)
 
     @activity.defn(name=CLOSE_JOB)
     async def close_job(self, given: CloseJob) -> ClosedJob:
@@ -155,7 +156,7 @@ class JobActivities:
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
         is_stopped = given.is_tolerance_exceeded or given.is_deadline_exceeded
         if is_cancelled or is_stopped:
-            counts = await ledger.closing.settle(job_id)
+            counts = await ledger.closing.settle(job_id, terms.run)
         else:
             counts = await ledger.closing.counts(job_id)
             if (not_yet := await self._not_yet(given, terms, counts)) is not None:
@@ -167,9 +168,8 @@ class JobActivities:
             counts,
             is_cancelled=is_cancelled,
             stop=stop,
-            deadline_seconds=(
-                terms.controls.deadline_seconds if given.is_deadline_exceeded else None
-            ),
+            is_deadline_exceeded=given.is_deadline_exceeded,
+            deadline_seconds=terms.controls.deadline_seconds,
             lost=await ledger.closing.cancelled_by_nobody(job_id, terms.run)
             if counts.cancelled
             else 0,
@@ -196,7 +196,7 @@ class JobActivities:
         ledger = self._ledger.of(given.job.tenant)
         if terms.state is JobState.PAUSED:
             # All that the workflow had started has ended.
-            await ledger.work.offer_again(given.job.id)
+            await ledger.work.offer_again(given.job.id, given.job.run)
             return ClosedJob(state=None, is_resting=True)
         if counts.open:
             await ledger.closing.cancel_children(given.job.id)
@@ -240,7 +240,7 @@ class JobActivities:
 
     async def _reopened(self, given: CloseJob, left: int) -> ClosedJob:
         """All that the job's workflow started has ended: what still runs was lost on the way."""
-        await self._ledger.of(given.job.tenant).work.offer_again(given.job.id)
+        await self._ledger.of(given.job.tenant).work.offer_again(given.job.id, given.job.run)
         first = PageInput(job=given.job, after=-1, limit=given.limit)
         return ClosedJob(state=None, left=left, page=await self.plan_page(first))
 
@@ -262,19 +262,22 @@ def verdict(
     *,
     is_cancelled: bool,
     stop: Stop | None = None,
+    is_deadline_exceeded: bool = False,
     deadline_seconds: float | None = None,
     lost: int = 0,
 ) -> tuple[JobState, Failure | None]:
     """The terminal state that final counts mean, and why, where the job failed.
 
-    `deadline_seconds` is that of a job that is past it. `lost` is how many chunks were cancelled
-    though neither they nor the job were.
+    `deadline_seconds` may have been changed since it had passed. `lost` is how many chunks were
+    cancelled though neither they nor the job were.
     """
     if is_cancelled:
         return JobState.CANCELLED, None
     failed, succeeded = counts.items_at_fault, counts.items_succeeded
-    if deadline_seconds is not None:
-        message = f"the job did not finish within {deadline_seconds:g} seconds"
+    if is_deadline_exceeded:
+        message = "the job did not finish before its deadline, which has been taken away since"
+        if deadline_seconds is not None:
+            message = f"the job did not finish within {deadline_seconds:g} seconds"
         return JobState.FAILED, Failure(type=FailureType.DEADLINE_EXCEEDED, message=message)
     if stop is not None:
         message = (

@@ -1,29 +1,43 @@
 """Turns for the lanes of a block, of a job that may start so many chunks a second."""
 
 import asyncio
+import functools
 
 from fanfold.contract.names import JobId
 from fanfold.ledger.pacing import Pacing
+from fanfold.ledger.records import BlockRun
+from fanfold.ledger.work import Work
 from fanfold.workers.activities.lifeline import LOOK_SECONDS
 from fanfold.workers.attempts import persistently
 
 
 class Pacer:
-    """Takes turns in the ledger for the lanes that wait, and gives each its own in time."""
+    """Takes turns in the ledger for the lanes that wait, and gives each its own in time.
 
-    def __init__(self, pacing: Pacing, job_id: JobId) -> None:
-        """Pace the starts of this job's chunks, together with all its other workers."""
+    No more than there are chunks to claim: at a slow rate, a turn that nobody uses is dear.
+    """
+
+    def __init__(self, pacing: Pacing, work: Work, job_id: JobId, run: BlockRun) -> None:
+        """Pace the starts of this job's chunks in a block, together with all its other workers."""
         self._pacing = pacing
+        self._work = work
         self._job_id = job_id
-        self._waiting: list[asyncio.Future[None]] = []
+        self._run = run
+        self._waiting: list[asyncio.Future[bool]] = []
         self._has_waiting = asyncio.Event()
 
-    async def turn(self) -> None:
-        """Wait until a chunk may start."""
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def turn(self) -> bool:
+        """Wait until a chunk may start; False where none is there, or the wait was ended."""
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(granted)
         self._has_waiting.set()
-        await granted
+        return await granted
+
+    def end_waits(self) -> None:
+        """Let all who wait look whether they still want a turn: none is taken for them."""
+        waiting, self._waiting = self._waiting, []
+        for granted in waiting:
+            _settle(granted, is_granted=False)
 
     async def run(self) -> None:
         """Give out turns, until cancelled."""
@@ -34,21 +48,27 @@ class Pacer:
             if not self._waiting:
                 self._has_waiting.clear()
                 continue
-            turns = await persistently(self._pacing.take_turns, self._job_id, len(self._waiting))
+            outlook = await persistently(
+                self._work.outlook, self._job_id, self._run, limit=len(self._waiting)
+            )
+            if not outlook.ready:
+                self.end_waits()
+                continue
+            turns = await persistently(self._pacing.take_turns, self._job_id, outlook.ready)
             if turns is None:  # there is no limit any more
                 given, self._waiting = self._waiting, []
                 for granted in given:
-                    _grant(granted)
+                    _settle(granted, is_granted=True)
                 continue
             given = self._waiting[: len(turns.in_seconds)]
             del self._waiting[: len(turns.in_seconds)]
             for granted, seconds in zip(given, turns.in_seconds, strict=False):
-                loop.call_later(seconds, _grant, granted)
+                loop.call_later(seconds, functools.partial(_settle, granted, is_granted=True))
             if not given:
                 # The rate may change meanwhile.
                 await asyncio.sleep(min(turns.more_in_seconds, LOOK_SECONDS))
 
 
-def _grant(granted: asyncio.Future[None]) -> None:
+def _settle(granted: asyncio.Future[bool], *, is_granted: bool) -> None:
     if not granted.done():
-        granted.set_result(None)
+        granted.set_result(is_granted)

@@ -72,10 +72,16 @@ class Blocks:
         self._has_work = True
         self._running.changed()
 
+    def look_again(self) -> None:
+        """Ask the ledger anew for chunks: blocks that ended may have found the job paused."""
+        self._has_work = True
+        self._running.changed()
+
     def narrow(self, slots: int) -> None:
         """Let the blocks that run have so many lanes at most, in all; none of them ends for it."""
         narrowed: dict[int, int] = {}
-        for _ in range(sum(self._lanes.values()) - slots):
+        # Of a shard that was about to return slots, more may be wanted back than it has.
+        for _ in range(sum(self._lanes.values()) - max(0, slots)):
             widest = max(self._lanes, key=self._lanes.__getitem__)
             self._lanes[widest] -= 1
             narrowed[widest] = self._lanes[widest]

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.names import (
@@ -149,7 +154,8 @@ class Children:
         if self._turns:
             self._turns -= 1
             return True
-        if self._taking_turns is None:
+        # One that was cancelled before it began never gets to say so itself.
+        if self._taking_turns is None or self._taking_turns.done():
             wanted = min(len(self._ready), self._window.free)
             self._taking_turns = self._running.start(self._take_turns(wanted))
         return False
@@ -168,8 +174,9 @@ class Children:
             self._turns = wanted if turns.is_unlimited else turns.count
             if not self._turns:
                 await asyncio.sleep(turns.more_in_seconds)
-        finally:
-            self._taking_turns = None
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                raise
 
     async def _run_chunk(self, chunk: _Chunk) -> None:
         try:
@@ -181,6 +188,8 @@ class Children:
         if outcome.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
         if outcome.is_refused:
+            # Where the job is resumed before this walk is over, it goes on.
+            self._ready.appendleft(_Chunk(chunk.index, outcome.stage, is_due=chunk.is_due))
             self._on_refused()
         elif outcome.state in WITH_RESULT:
             is_quick = outcome.seconds <= self._tuning.quick_seconds

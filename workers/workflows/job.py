@@ -170,6 +170,7 @@ class JobWorkflow:
         self._window.resize(terms.max_concurrency)
         if isinstance(self._chunks, Blocks):
             self._chunks.narrow(terms.max_concurrency)
+            self._chunks.look_again()
         if isinstance(self._chunks, Children):
             self._chunks.pace_changed()
         self._shards.change(is_paced=terms.is_paced, is_over=terms.is_over)
@@ -202,13 +203,13 @@ class JobWorkflow:
             self._is_over = self._was_refused = False
             if page is not None:
                 await self._run(page, left_before)
-            if self._is_stopped or self._is_cancelled():
+            if self._is_ending():
                 return None
             self._is_woken.clear()
             closed = await self._close()
-            if closed.is_resting and self._is_cancelled():
-                return None  # it was heard while it closed, and nothing would wake it
             if closed.is_resting:
+                if self._is_ending():
+                    return None  # that came meanwhile, and wakes nobody any more
                 await self._rest(closed.again_in_seconds)
                 page, in_vain = None, 0
                 continue
@@ -280,7 +281,11 @@ class JobWorkflow:
 
     def _is_going(self) -> bool:
         """Whether there is no reason to stop."""
-        return not (self._is_stopped or self._is_over or self._is_cancelled())
+        return not (self._is_over or self._is_ending())
+
+    def _is_ending(self) -> bool:
+        """Whether the job is to be closed, whatever is left of it."""
+        return self._is_stopped or self._is_cancelled()
 
     def _is_cancelled(self) -> bool:
         """Whether what runs is to be told to stop."""

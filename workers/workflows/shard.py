@@ -119,9 +119,12 @@ class ShardWorkflow:
     def change(self, change: ShardChange) -> None:
         """Go by what controls have changed."""
         self._is_paced, self._is_over = change.is_paced, change.is_over
+        self._is_refused = False  # it may have been resumed; if not, that is soon found out
         self._recalled += change.slots_recalled
         if change.slots_recalled and isinstance(self._chunks, Blocks):
             self._chunks.narrow(self._window.size - self._recalled)
+        if isinstance(self._chunks, Blocks):
+            self._chunks.look_again()
         if isinstance(self._chunks, Children):
             self._chunks.pace_changed()
         self._chunks.changed()

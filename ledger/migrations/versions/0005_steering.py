@@ -95,6 +95,7 @@ def _create_tables() -> None:
         sa.Column("started_at", sa.BigInteger),
         sa.Column("finished_at", sa.BigInteger),
         sa.Column("resolved_by", sa.Text),
+        sa.Column("kept_at", sa.BigInteger, nullable=False),
         # Whether only some of its items run again: those that did not succeed, or those whose
         # positions are in this JSON array.
         sa.Column("is_resumed", sa.Integer, nullable=False),
