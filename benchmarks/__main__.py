@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks import (
+    beside_large,
     chunk_rate,
     drawing,
     engine_costs,
@@ -21,6 +22,7 @@ from benchmarks import (
     machine,
     report,
     slow_work,
+    steering,
     upload,
 )
 from benchmarks.measurement import Figures, Finding, Findings, NotRun, reason_of
@@ -30,7 +32,7 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 Part = Callable[[Sizes, Progress, Figures], Findings]
 
 PARTS: dict[str, tuple[str, Part]] = {
-    "a": ("chunks a second, beside Lab 5, DBOS and Celery", chunk_rate.measure),
+    "a": ("chunks a second, beside Lab 5, DBOS and Celery, and on PostgreSQL", chunk_rate.measure),
     "b": ("start-up: POST to first chunk, POST to finished, cold start", latency.measure),
     "c": ("polls a second, and their latency while a job runs", job_reads.measure),
     "d": ("upload of many items, and the gateway's memory", upload.measure),
@@ -38,6 +40,8 @@ PARTS: dict[str, tuple[str, Part]] = {
     "f": ("one large job: time, memory, histories, disk", large_job.measure),
     "g": ("slow work, beside a hand-written loop, and many jobs at once", slow_work.measure),
     "h": ("which of many items failed", failed_items.measure),
+    "i": ("small jobs beside a large one", beside_large.measure),
+    "j": ("steering of a large job: redrive, max_concurrency", steering.measure),
 }
 _INTERRUPTED = 130
 

@@ -1,6 +1,8 @@
-"""Part a: chunks a second in both modes, beside Lab 5, Celery and DBOS."""
+"""Part a: chunks a second in both modes, beside Lab 5, Celery and DBOS, and on PostgreSQL."""
 
 import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.measurement import (
     Figures,
@@ -16,13 +18,34 @@ from benchmarks.progress import Progress
 from benchmarks.sides import SIDES, Turn
 from benchmarks.sizes import Lap, Sizes
 
-PAIRS = (("workflow", "lab5"), ("workflow", "dbos"), ("activity", "celery"))
-TARGETS = {
-    ("workflow", "lab5", 500): 1.3,
-    ("workflow", "lab5", 1_000): 1.8,
-    ("activity", "celery", 5_000): 10.0,
-}
-DBOS_TARGET = 1.0
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sides that are compared wherever both have run."""
+
+    ours: str
+    theirs: str
+    name: str
+    """In words, for the table."""
+    targets: Mapping[int, float] = field(default_factory=dict)
+    """The least ratio that is promised, by number of chunks."""
+
+
+PAIRS = (
+    Pair("workflow", "lab5", "workflow mode, against Lab 5", {500: 1.3, 1_000: 1.8}),
+    Pair(
+        "workflow", "dbos", "workflow mode, against DBOS", dict.fromkeys((200, 1_000, 10_000), 1.0)
+    ),
+    Pair("activity", "celery", "activity mode, against Celery", {5_000: 10.0}),
+    Pair("workflow_postgresql", "workflow", "workflow mode, PostgreSQL against SQLite"),
+    Pair("activity_postgresql", "activity", "activity mode, PostgreSQL against SQLite"),
+    Pair(
+        "one_worker_postgresql",
+        "one_worker",
+        "activity mode, one worker process on PostgreSQL against one on SQLite",
+        {5_000: 0.5},
+    ),
+)
 TARGET_OF_LARGEST_TO_SMALLEST = 0.8
 
 Turns = dict[tuple[str, int], list[Turn]]
@@ -43,9 +66,9 @@ def measure(sizes: Sizes, progress: Progress, figures: Figures) -> Findings:
     }
     figures["names"] = {key: side.name for key, side in SIDES.items()}
     for lap in sizes.laps:
-        for ours, theirs in PAIRS:
-            if {ours, theirs} <= set(lap.sides):
-                yield from race.compare(ours, theirs, lap.chunks)
+        for pair in PAIRS:
+            if {pair.ours, pair.theirs} <= set(lap.sides):
+                yield from race.compare(pair, lap.chunks)
     yield from race.compare_largest_to_smallest("workflow")
     for side, reason in race.absent.items():
         yield NotRun(part="a", name=SIDES[side].name, reason=reason)
@@ -94,20 +117,19 @@ class _Race:
         self._progress.note(f"{SIDES[side].name}: {reason}")
         return None
 
-    def compare(self, ours: str, theirs: str, chunks: int) -> Findings:
+    def compare(self, pair: Pair, chunks: int) -> Findings:
         """The ratio of the medians, where both have run."""
-        our_turns, their_turns = self.turns.get((ours, chunks)), self.turns.get((theirs, chunks))
-        if not our_turns or not their_turns:
+        ours, theirs = self.turns.get((pair.ours, chunks)), self.turns.get((pair.theirs, chunks))
+        if not ours or not theirs:
             return
-        target = DBOS_TARGET if theirs == "dbos" else TARGETS.get((ours, theirs, chunks))
         yield Measurement(
             part="a",
-            name=f"{chunks:,} chunks, {ours} mode, against {SIDES[theirs].name}",
-            value=_median(our_turns) / _median(their_turns),
+            name=f"{chunks:,} chunks, {pair.name}",
+            value=_median(ours) / _median(theirs),
             unit="",
-            target=target,
+            target=pair.targets.get(chunks),
             is_more_better=True,
-            details=(_described(ours, our_turns), _described(theirs, their_turns)),
+            details=(_described(pair.ours, ours), _described(pair.theirs, theirs)),
         )
 
     def compare_largest_to_smallest(self, side: str) -> Findings:

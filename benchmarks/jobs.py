@@ -1,6 +1,7 @@
 """The jobs that are measured, run to their end and checked: a wrong job has no speed."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.measurement import Unexpected
@@ -12,6 +13,7 @@ FAILS_IF_DIVISIBLE_BY = 10
 """Of the values from 1 on: one in ten chunks, children or tasks fails, for good, at once."""
 
 _STANDS_STILL_SECONDS = 120.0
+_PAUSE_SECONDS = 0.01
 
 
 def double_job(chunks: int, execution: str) -> dict[str, Any]:
@@ -43,6 +45,22 @@ def wait(fanfold: Fanfold, job: Job, progress: Progress) -> Job:
             finished, moved_at = job.chunks.finished, time.monotonic()
         elif time.monotonic() - moved_at > _STANDS_STILL_SECONDS:
             raise Unexpected(f"job {job.id} stands still: {job.state}, {job.chunks}")
+    return job
+
+
+def wait_for(fanfold: Fanfold, job: Job, is_so: Callable[[Job], bool]) -> Job:
+    """The running job once that is so of it, asked every 10 ms.
+
+    Raises Unexpected where it is finished before, or is not so for two minutes.
+    """
+    deadline = time.monotonic() + _STANDS_STILL_SECONDS
+    while not is_so(job := fanfold.get(job.id)):
+        if job.is_finished or time.monotonic() > deadline:
+            raise Unexpected(
+                f"waited for job {job.id} in vain: {job.state}, {job.chunks}, "
+                f"max_concurrency {job.max_concurrency}"
+            )
+        time.sleep(_PAUSE_SECONDS)
     return job
 
 

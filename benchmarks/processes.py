@@ -108,7 +108,11 @@ def stack_pids(stack: RunningStack) -> dict[str, list[int]]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        # A database's process may end right after it was listed.
+        return 0.0
     return float(times.user + times.system)
 
 

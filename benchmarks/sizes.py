@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 FANFOLD_MODES = ("workflow", "activity")
+ON_POSTGRESQL = ("workflow_postgresql", "activity_postgresql")
+ONE_WORKER = ("one_worker", "one_worker_postgresql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +22,13 @@ class Sizes:
 
     laps: tuple[Lap, ...] = (
         Lap(chunks=200, rounds=3, sides=("workflow", "lab5", "dbos", "activity", "celery")),
-        Lap(chunks=500, rounds=5, sides=("workflow", "lab5")),
+        Lap(chunks=500, rounds=5, sides=("workflow", "lab5", "workflow_postgresql")),
         Lap(chunks=1_000, rounds=3, sides=("workflow", "lab5", "dbos", "activity", "celery")),
-        Lap(chunks=5_000, rounds=3, sides=("activity", "celery")),
+        Lap(
+            chunks=5_000,
+            rounds=3,
+            sides=("activity", "celery", "activity_postgresql", *ONE_WORKER),
+        ),
         Lap(chunks=10_000, rounds=2, sides=("workflow", "dbos", "activity", "celery")),
     )
     warm_up_chunks: int = 50
@@ -48,6 +54,12 @@ class Sizes:
     jobs_at_once: int = 100
     chunks_of_a_job: int = 300
     jobs_of_one_chunk: int = 600
+    beside_rounds: int = 3
+    beside_chunks: int = 10_000
+    beside_slow_chunks: int = 4_000
+    steered_chunks: int = 100_000
+    redrives: int = 5
+    changes: int = 5
 
 
 FULL = Sizes()
@@ -55,6 +67,7 @@ QUICK = Sizes(
     laps=(
         Lap(chunks=20, rounds=1, sides=("workflow", "lab5", "dbos", "activity", "celery")),
         Lap(chunks=50, rounds=2, sides=("workflow", "lab5", "dbos", "activity", "celery")),
+        Lap(chunks=60, rounds=1, sides=(*FANFOLD_MODES, *ON_POSTGRESQL, *ONE_WORKER)),
     ),
     warm_up_chunks=10,
     small_jobs=5,
@@ -76,4 +89,10 @@ QUICK = Sizes(
     jobs_at_once=5,
     chunks_of_a_job=50,
     jobs_of_one_chunk=20,
+    beside_rounds=1,
+    beside_chunks=1_000,
+    beside_slow_chunks=400,
+    steered_chunks=4_000,
+    redrives=2,
+    changes=1,
 )

@@ -164,9 +164,9 @@ def _logarithmic(axes: Any) -> None:  # noqa: ANN401 - matplotlib is not install
 
 
 def _rates(figures: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
-    """Rates of all turns by side and number of chunks, without the sides that did not run."""
+    """Rates of all turns by side and number of chunks, of the sides that ran and are drawn."""
     return {
         side: {int(chunks): turns for chunks, turns in of_side.items()}
         for side, of_side in figures.get("a", {}).get("rates", {}).items()
-        if of_side
+        if of_side and side in COLOURS
     }

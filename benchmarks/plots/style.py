@@ -10,6 +10,7 @@ INK = "#6e7781"
 _GRID = "#8b949e"
 
 # Okabe and Ito's palette, told apart by the colour-blind; each side has a marker besides.
+# Sides of ours that ran at one size only, on PostgreSQL say, are in the tables alone.
 COLOURS = {
     "workflow": "#0072B2",
     "activity": "#D55E00",
