@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from fanfold.contract.job_spec import (
-    DEFAULT_PRIORITY,
     Controls,
     Execution,
     JobSpec,
@@ -114,7 +113,6 @@ class JobTerms:
     is_paced: bool = False
     """Whether starts of chunks wait for their turns."""
     deadline_in_seconds: float | None = None
-    priority: int = DEFAULT_PRIORITY
     is_over: bool = False
     """Whether nothing more is to be started: it drains, or no chunk is open."""
 

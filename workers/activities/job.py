@@ -91,7 +91,6 @@ class JobActivities:
             max_concurrency=terms.controls.max_concurrency,
             is_paced=terms.controls.max_per_second is not None,
             deadline_in_seconds=terms.deadline_in_seconds,
-            priority=terms.controls.priority,
             is_over=terms.is_draining or not await ledger.watch.has_open_chunks(job.id),
         )
 
