@@ -5,6 +5,7 @@ import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.job_spec import Execution
@@ -155,13 +156,18 @@ class JobWorkflow:
         while True:
             await self._is_changed.wait()
             self._is_changed.clear()
-            terms: JobTerms = await workflow.execute_local_activity(
-                LOOK_AT_JOB,
-                self._job.job,
-                result_type=JobTerms,
-                start_to_close_timeout=LEDGER_TIMEOUT,
-                retry_policy=LEDGER_RETRY,
-            )
+            try:
+                terms: JobTerms = await workflow.execute_local_activity(
+                    LOOK_AT_JOB,
+                    self._job.job,
+                    result_type=JobTerms,
+                    start_to_close_timeout=LEDGER_TIMEOUT,
+                    retry_policy=LEDGER_RETRY,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    return  # the job has ended
+                raise
             self._go_by(terms)
 
     def _go_by(self, terms: JobTerms) -> None:
