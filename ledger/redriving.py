@@ -91,6 +91,8 @@ class Redriving(OfTenant):
             if selection.states is None or state in selection.states
         ]
         selected: list[Selected] = []
+        if not states:
+            return selected
         async for rows in self._candidates(job_id, states, selection):
             if selection.error_types is None:
                 selected += [Selected(row["idx"], ChunkState.read(row["state"])) for row in rows]
