@@ -237,7 +237,10 @@ async def test_postgresql_looks_at_none_but_the_chunks_that_run_again(
             plan = "\n".join(row[0] for row in connection.execute(explain, parameters))
             assert not re.search(r"Seq Scan on (chunks|inputs|results)\b", plan), plan
             for condition in re.findall(
-                r"on (?:chunks|inputs|results)\b.*\n\s*Index Cond: (.*)", plan
+                # The indexes of chunks that wait or run have no others.
+                r"(?<!chunks_due )(?<!chunks_running )on (?:chunks|inputs|results)\b.*\n"
+                r"\s*Index Cond: (.*)",
+                plan,
             ):
-                assert re.search(r"\b(idx|state|due_at|token)\b", condition), plan
+                assert re.search(r"\b(idx|state)\b", condition), plan
         connection.rollback()
