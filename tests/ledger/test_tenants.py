@@ -193,6 +193,10 @@ CALLS: dict[str, tuple[Call, object]] = {
         lambda of, has: of.work.claim(has.running, RUN, job_run=1, token=new_token()),
         None,
     ),
+    "work.claim_some": (
+        lambda of, has: of.work.claim_some(has.running, RUN, job_run=1, token=new_token(), count=2),
+        [],
+    ),
     "work.outlook": (
         lambda of, has: of.work.outlook(has.running, RUN, limit=9),
         Outlook(job_state=None, ready=0, due_in_seconds=None),
