@@ -50,9 +50,6 @@ _OF_RUNNING = (
     "job_paces",
     "job_streaks",
 )
-_A_CHUNK_IS_HELD = (
-    "(chunks.items_failed > 0 OR chunks.state = 'cancelled') AND chunks.state = 'held'"
-)
 _IS_CLOSED = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.tenant = ? "
     "AND jobs.finished_at IS NOT NULL)"
@@ -103,7 +100,7 @@ class Closing(OfTenant):
         """Chunks by state and items by outcome, counted from the rows."""
         return await counting.counted(self._database, job_id, self._tenant)
 
-    async def settle(self, job_id: JobId, run: int = 1) -> ChunkCounts:
+    async def settle(self, job_id: JobId, run: int) -> ChunkCounts:
         """Mark every chunk without an outcome as cancelled, so that the counts are final.
 
         Only in this run: whoever comes late, and finds the job redriven, changes nothing.
@@ -166,7 +163,7 @@ class Closing(OfTenant):
             Statement(
                 f"UPDATE jobs SET {WAIT.change}, waiting_since = ? WHERE id = ? AND tenant = ? "
                 f"AND {WAIT.condition} AND NOT {_CHUNK_IS_OPEN} AND EXISTS "
-                f"(SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id AND {_A_CHUNK_IS_HELD})",
+                f"(SELECT 1 FROM chunks WHERE job_id = jobs.id AND {IS_HELD})",
                 (now_ms(), job_id, self._tenant),
             ),
             Statement(

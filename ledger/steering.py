@@ -40,13 +40,14 @@ IS_HELD = f"{UNSUCCESSFUL} AND {GIVE_UP_HELD.condition}"
 """The condition on held chunks, in the words of their index."""
 
 _GO_ON = f"{GO_ON.change}, waiting_since = NULL, {CHANGED}"
-# Each in the words of the index that holds them: for all at once a whole job is looked through.
-_SOME_ARE_OPEN = " OR ".join(
-    f"EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = ? AND {which})"
-    for which in (
-        "state = 'pending' AND due_at IS NULL",
-        "state = 'pending' AND due_at IS NOT NULL",
-        "state = 'running'",
+# The first of each index of open chunks: asked whether there is any, SQLite looks through all of
+# the job's chunks.
+_NONE_IS_OPEN = " AND ".join(
+    f"(SELECT MIN({first}) FROM chunks WHERE chunks.job_id = ? AND {which}) IS NULL"
+    for first, which in (
+        ("idx", "state = 'pending' AND due_at IS NULL AND idx >= 0"),
+        ("due_at", "state = 'pending' AND due_at IS NOT NULL"),
+        ("token", "state = 'running'"),
     )
 )
 _CHILD = "job_id = ? AND idx = ? AND tenant = ?"
@@ -136,7 +137,7 @@ class Steering(OfTenant):
             # A job that has nothing left to wait for ends.
             Statement(
                 f"UPDATE jobs SET {CHANGED} WHERE id = ? AND tenant = ? AND finished_at IS NULL "
-                f"AND NOT ({_SOME_ARE_OPEN})",
+                f"AND {_NONE_IS_OPEN}",
                 (job_id, self._tenant, job_id, job_id, job_id),
             ),
         )
@@ -211,11 +212,10 @@ class Steering(OfTenant):
     def _hold_still(self, job_id: JobId) -> Statement:
         """What comes first where chunks that are held get an outcome, one by one.
 
-        Two at once would each see the other's chunk as held still, and the job wait for ever. A
-        redrive that has selected the chunk before finds the job at another revision.
+        Two at once would each see the other's chunk as held still, and the job wait for ever.
         """
         return Statement(
-            "UPDATE jobs SET revision = revision + 1 "
+            "UPDATE jobs SET checked_at = checked_at "
             "WHERE id = ? AND tenant = ? AND finished_at IS NULL",
             (job_id, self._tenant),
         )

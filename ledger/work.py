@@ -130,7 +130,7 @@ class Work(OfTenant):
             found.update(index for (index,) in rows)
         return sorted(found)[:limit]
 
-    async def offer_again(self, job_id: JobId, run: int = 1) -> None:
+    async def offer_again(self, job_id: JobId, run: int) -> None:
         """Take back every attempt of a job, in this run, of which nothing runs any more.
 
         Their workflows were closed outside Fanfold, or replaced: that is not the chunks'
@@ -151,14 +151,14 @@ class Work(OfTenant):
         job_id: JobId,
         run: BlockRun,
         *,
+        job_run: int,
         token: int,
         above: int = -1,
         after: Script = (),
-        job_run: int = 1,
     ) -> Attempt | None:
         """Begin an attempt at the next chunk that may run, if there is one; see `claim_some`."""
         for claimed in await self.claim_some(
-            job_id, run, token=token, count=1, above=above, after=after, job_run=job_run
+            job_id, run, job_run=job_run, token=token, count=1, above=above, after=after
         ):
             return claimed
         return None
@@ -168,11 +168,11 @@ class Work(OfTenant):
         job_id: JobId,
         run: BlockRun,
         *,
+        job_run: int,
         token: int,
         count: int,
         above: int = -1,
         after: Script = (),
-        job_run: int = 1,
         most_running: int | None = None,
     ) -> list[Attempt]:
         """Begin attempts at the next chunks that may run, `count` at most.
@@ -224,7 +224,11 @@ class Work(OfTenant):
             return Outlook(job_state=job_state, ready=0, due_in_seconds=None)
         now = now_ms()
         ready = 0
-        for which in ("due_at IS NULL AND idx >= 0", "due_at IS NOT NULL AND due_at <= ?"):
+        # In order, or SQLite would look through all of the job's chunks.
+        for which in (
+            "due_at IS NULL AND idx >= 0 ORDER BY idx",
+            "due_at IS NOT NULL AND due_at <= ?",
+        ):
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
                 "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "
@@ -267,17 +271,17 @@ class Work(OfTenant):
         index: int,
         stage: int,
         *,
+        job_run: int,
         token: int,
         is_due: bool = False,
         within: BlockRun | None = None,
         after: Script = (),
-        job_run: int = 1,
     ) -> Attempt | NoAttempt | None:
         """Begin an attempt at a stage, unless its job is not running or the stage is done.
 
         Also where an attempt is running: whoever calls knows that it has ended. Not before
-        its time where it was put off, unless the caller knows that it `is_due`. `within`
-        `after` and `job_run` as for `claim`. None where there is no such chunk.
+        its time where it was put off, unless the caller knows that it `is_due`. `job_run`,
+        `within` and `after` as for `claim`. None where there is no such chunk.
         """
         condition, fence = "", tuple[Value, ...]()
         if within is not None:
@@ -329,7 +333,7 @@ class Work(OfTenant):
         await self._database.write(*outcome)
 
     async def record_lost(
-        self, job_id: JobId, index: int | None, failure: Failure, run: int = 1
+        self, job_id: JobId, index: int | None, failure: Failure, run: int
     ) -> None:
         """Record the failure of a chunk, or of all, that cannot record their own in this run.
 

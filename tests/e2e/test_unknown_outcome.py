@@ -237,7 +237,7 @@ def cancelled(api: httpx.Client, url: str) -> str:
         async with connect(url) as ledger:
             ours = ledger.of(DEFAULT_TENANT)
             await ours.jobs.request_cancel(job_id)
-            await ours.closing.settle(job_id)
+            await ours.closing.settle(job_id, run=1)
             await ours.closing.close(job_id, JobState.CANCELLED, error=None)
 
     asyncio.run(close())

@@ -1,7 +1,6 @@
 """Jobs for the tests: recorded, opened, with chunks brought to the state a test needs."""
 
-import itertools
-import os
+import secrets
 from collections.abc import Mapping, Sequence
 
 from fanfold.contract.failures import Failure
@@ -17,13 +16,13 @@ from fanfold.ledger.starting import Places
 BROKEN = Failure(type="Broken", message="it broke", retryable=True)
 NOTHING = ChunkOutput()
 
-# Apart from those of other processes, which some tests start on the same jobs.
-_tokens = itertools.count(os.getpid() << 32)
-
 
 def new_token() -> int:
-    """A token that no other call has, for a call that begins an attempt."""
-    return next(_tokens)
+    """A token that no other call has, for a call that begins an attempt.
+
+    Drawn, as workers draw theirs: a claim uses those that follow its own as well, one a chunk.
+    """
+    return secrets.randbits(61)
 
 
 def a_spec(*, stages: int = 1) -> JobSpec:
@@ -112,7 +111,7 @@ async def found(ledger: Ledger, job_id: JobId) -> JobRecord:
 
 async def begun(ledger: Ledger, job_id: JobId, index: int = 0, stage: int = 0) -> Attempt:
     """Begin an attempt, which has to be allowed."""
-    attempt = await ours(ledger).work.begin(job_id, index, stage, token=new_token())
+    attempt = await ours(ledger).work.begin(job_id, index, stage, job_run=1, token=new_token())
     assert isinstance(attempt, Attempt)
     return attempt
 
@@ -138,9 +137,10 @@ async def closed(
     ledger: Ledger, job_id: JobId, state: JobState = JobState.SUCCEEDED, result: bytes | None = None
 ) -> None:
     """Close a job, whose open chunks are cancelled."""
-    await ours(ledger).jobs.open(job_id)
-    await ours(ledger).closing.settle(job_id)
-    assert await ours(ledger).closing.close(job_id, state, error=None, result=result)
+    run = (await found(ledger, job_id)).run
+    await ours(ledger).jobs.open(job_id, run)
+    await ours(ledger).closing.settle(job_id, run)
+    assert await ours(ledger).closing.close(job_id, state, error=None, result=result, run=run)
 
 
 MANY_PLACES = Places(1000)

@@ -104,16 +104,16 @@ class Life:
             ),
             "offer again": self._offer_again,
             "lose": lambda: self._write(
-                lambda: of.work.record_lost(job_id, index, BROKEN),
-                lambda now: now.places[index].state not in OPEN_CHUNK,
+                lambda: of.work.record_lost(job_id, index, BROKEN, run=seen.run),
+                lambda now: now.run != seen.run or now.places[index].state not in OPEN_CHUNK,
             ),
             "cancel": lambda: self._write(
                 lambda: of.jobs.request_cancel(job_id),
                 lambda now: now.job_state not in CANCEL.before,
             ),
             "settle": lambda: self._write(
-                lambda: of.closing.settle(job_id),
-                lambda now: not now.has(*OPEN_CHUNK, ChunkState.HELD),
+                lambda: of.closing.settle(job_id, seen.run),
+                lambda now: now.run != seen.run or not now.has(*OPEN_CHUNK, ChunkState.HELD),
             ),
             "close": lambda: self._close(number),
             "redrive": lambda: self._redrive(number),
@@ -135,7 +135,7 @@ class Life:
 
     async def end(self) -> JobRecord:
         """Bring the job to its end, whatever has happened."""
-        await ours(self.ledger).closing.settle(self.job_id)
+        await ours(self.ledger).closing.settle(self.job_id, (await self.seen()).run)
         await self._close(1)
         return await found(self.ledger, self.job_id)
 
@@ -239,18 +239,21 @@ class Life:
             await self.repeat(self.written[number % len(self.written)])
 
     async def _offer_again(self) -> None:
+        run = (await self.seen()).run
+
         async def offer_again() -> None:
-            for index, place in (await self.places()).items():
-                if place.state == "running":
+            seen = await self.seen()
+            for index, place in seen.places.items():
+                if place.state == "running" and seen.run == run:
                     self._uncount(index, place.fence)
-            await ours(self.ledger).work.offer_again(self.job_id)
+            await ours(self.ledger).work.offer_again(self.job_id, run)
 
         await offer_again()
         # Again means: what was begun since is taken back as well.
         self.written.append(
             Write(
                 offer_again,
-                lambda now: not now.has(ChunkState.RUNNING),
+                lambda now: now.run != run or not now.has(ChunkState.RUNNING),
             )
         )
 

@@ -49,7 +49,7 @@ async def ended(ledger: Ledger, state: JobState = JobState.PARTIALLY_SUCCEEDED) 
     await record(outcomes.failed(attempt, BROKEN, own))
     if state is JobState.CANCELLED:
         await ours(ledger).jobs.request_cancel(job_id)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     assert await ours(ledger).closing.close(job_id, state, error=None, result=b'"all"')
     return job_id
 

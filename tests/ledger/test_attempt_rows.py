@@ -197,7 +197,7 @@ async def test_attempts_of_a_run_that_came_to_nothing_are_kept(ledger: Ledger) -
     await opened(ledger, job_id)
     attempt = await begun_again(ledger, job_id, 0)
     await twice(ledger, outcomes.put_off(attempt, BROKEN, NOTHING, seconds=0))
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     assert await shown(ledger, job_id) == [
         (1, 0, 1, "failed", "Broken"),
         (2, 0, 1, "failed", "Broken"),

@@ -78,7 +78,7 @@ async def test_attempts_begun_at_once_get_different_numbers(ledger: Ledger) -> N
 
 async def test_a_chunk_of_a_job_that_was_not_opened_does_not_begin(ledger: Ledger) -> None:
     job_id = await record(ledger)
-    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
     assert refused == NoAttempt(
         chunk_state=ChunkState.PENDING,
         job_state=JobState.PENDING,
@@ -93,7 +93,7 @@ async def test_no_chunk_begins_after_a_cancel(ledger: Ledger) -> None:
     job_id = await running(ledger)
     await begun(ledger, job_id)
     await ours(ledger).jobs.request_cancel(job_id)
-    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert refused.job_state is JobState.CANCELLING
     assert (await chunk_of(ledger, job_id)).attempts == 1
@@ -114,8 +114,8 @@ async def test_a_finished_chunk_does_not_begin_again_and_says_how_it_ended(ledge
     await ours(ledger).work.record(
         outcomes.failed(await begun(ledger, job_id, 1), BROKEN, ChunkOutput())
     )
-    succeeded = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
-    failed = await ours(ledger).work.begin(job_id, 1, 0, token=new_token())
+    succeeded = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
+    failed = await ours(ledger).work.begin(job_id, 1, 0, job_run=1, token=new_token())
     assert isinstance(succeeded, NoAttempt)
     assert isinstance(failed, NoAttempt)
     assert (succeeded.chunk_state, succeeded.error) == (ChunkState.SUCCEEDED, None)
@@ -215,8 +215,8 @@ async def test_a_failure_comes_back_as_it_was_recorded(ledger: Ledger, message: 
 async def test_a_lost_chunk_fails_with_all_its_items(ledger: Ledger) -> None:
     job_id = await running(ledger, [4, 1])
     attempt = await begun(ledger, job_id)
-    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
-    await ours(ledger).work.record_lost(job_id, 1, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN, run=1)
+    await ours(ledger).work.record_lost(job_id, 1, BROKEN, run=1)
     chunk = await chunk_of(ledger, job_id)
     assert (chunk.state, chunk.error, chunk.items_failed) == (ChunkState.FAILED, BROKEN, 4)
     assert (await chunk_of(ledger, job_id, 1)).state is ChunkState.FAILED
@@ -228,7 +228,7 @@ async def test_a_chunk_with_an_outcome_is_not_lost_any_more(ledger: Ledger) -> N
     job_id = await running(ledger)
     await ours(ledger).work.record(outcomes.succeeded(await begun(ledger, job_id), OUTPUT))
     before = await chunk_of(ledger, job_id)
-    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN, run=1)
     assert await chunk_of(ledger, job_id) == before
     assert await output_of(ledger, job_id) == OUTPUT
 
@@ -291,7 +291,7 @@ async def test_a_stage_that_is_done_does_not_begin_again(ledger: Ledger) -> None
     await ours(ledger).work.record(
         outcomes.advanced(await begun(ledger, job_id), ChunkOutput(body=b"[1]"))
     )
-    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert (refused.stage, refused.chunk_state) == (1, ChunkState.RUNNING)
 

@@ -63,7 +63,7 @@ async def put_off(ledger: Ledger, job_id: JobId) -> None:
 async def lose(ledger: Ledger, job_id: JobId, block: int = 1) -> None:
     """An attempt whose worker dies: its block is taken over."""
     run = BlockRun(block=block, number=1)
-    assert await ours(ledger).work.claim(job_id, run, token=new_token()) is not None
+    assert await ours(ledger).work.claim(job_id, run, job_run=1, token=new_token()) is not None
     await ours(ledger).work.take_over(job_id, BlockRun(block=block, number=2))
 
 
@@ -168,7 +168,7 @@ async def test_an_attempt_that_was_stopped_with_its_job_is_not_taken_for_lost(
     job_id = await running(ledger)
     await put_off(ledger, job_id)
     await begun(ledger, job_id)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     assert await shown(ledger, job_id) == [(1, 0, 1, "failed", "Broken")]
 
 
@@ -201,7 +201,7 @@ async def test_a_chunk_that_was_closed_from_outside_tells_how_its_last_attempt_e
     await put_off(ledger, job_id)
     await begun(ledger, job_id)
     await ours(ledger).work.record_lost(
-        job_id, 0, Failure(type="ChunkClosedOutside", message="it was terminated")
+        job_id, 0, Failure(type="ChunkClosedOutside", message="it was terminated"), run=1
     )
     assert await shown(ledger, job_id) == [
         (1, 0, 1, "failed", "Broken"),

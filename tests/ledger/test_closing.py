@@ -23,7 +23,7 @@ async def test_settling_cancels_what_has_no_outcome_and_keeps_the_rest(ledger: L
     await succeed(ledger, job_id, 0)
     await fail(ledger, job_id, 1)
     await begun(ledger, job_id, 2)
-    counts = await ours(ledger).closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id, run=1)
     assert counts == ChunkCounts(
         succeeded=1, failed=1, cancelled=2, items_succeeded=1, items_failed=2
     )
@@ -34,14 +34,14 @@ async def test_settling_cancels_what_has_no_outcome_and_keeps_the_rest(ledger: L
         ChunkState.CANCELLED,
         ChunkState.CANCELLED,
     ]
-    assert await ours(ledger).closing.settle(job_id) == counts
+    assert await ours(ledger).closing.settle(job_id, run=1) == counts
 
 
 async def test_a_closed_job_keeps_its_counts_errors_and_result(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     await succeed(ledger, job_id, 0)
     await fail(ledger, job_id, 1)
-    counts = await ours(ledger).closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id, run=1)
     await ours(ledger).closing.close(
         job_id, JobState.PARTIALLY_SUCCEEDED, error=OTHER, result=b'{"a":1}'
     )
@@ -56,7 +56,7 @@ async def test_a_closed_job_keeps_its_counts_errors_and_result(ledger: Ledger) -
 async def test_a_second_close_changes_nothing(ledger: Ledger, second: JobState) -> None:
     job_id = await running(ledger)
     await succeed(ledger, job_id, 0)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     await ours(ledger).closing.close(job_id, JobState.SUCCEEDED, error=None, result=b"1")
     first = await found(ledger, job_id)
     await ours(ledger).closing.close(job_id, second, error=BROKEN, result=b"2")

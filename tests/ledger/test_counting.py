@@ -46,7 +46,9 @@ async def live(url: str, seed: str, *job_ids: JobId) -> None:
 
         async def lane(number: int) -> None:
             for job_id, index in work[number::lanes]:
-                attempt = await ours(ledger).work.begin(job_id, index, 0, token=new_token())
+                attempt = await ours(ledger).work.begin(
+                    job_id, index, 0, job_run=1, token=new_token()
+                )
                 if isinstance(attempt, Attempt):
                     output = ChunkOutput(body=b"[1]")
                     ending = order.choice(
@@ -66,7 +68,7 @@ async def test_a_job_is_counted_without_looking_at_its_chunks(ledger: Ledger) ->
     job_id = await running(ledger, [1, 2, 3, 4])
     await succeed(ledger, job_id, 1)
     await fail(ledger, job_id, 2)
-    await ours(ledger).work.begin(job_id, 3, 0, token=new_token())
+    await ours(ledger).work.begin(job_id, 3, 0, job_run=1, token=new_token())
     expected = ChunkCounts(
         pending=1, running=1, succeeded=1, failed=1, items_succeeded=2, items_failed=3
     )
@@ -85,18 +87,18 @@ async def test_the_jobs_are_counted_apart(ledger: Ledger) -> None:
 async def test_many_chunks_changed_by_one_statement_are_all_counted(ledger: Ledger) -> None:
     job_id = await running(ledger, [2] * 50)
     await succeed(ledger, job_id, 7)
-    await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message=""))
+    await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message=""), run=1)
     counts = await kept(ledger, job_id, 50)
     assert (counts.succeeded, counts.failed, counts.pending) == (1, 49, 0)
     assert (counts.items_succeeded, counts.items_failed) == (2, 98)
     other = await running(ledger, [2] * 30)
-    await ours(ledger).closing.settle(other)
+    await ours(ledger).closing.settle(other, run=1)
     assert (await kept(ledger, other, 30)).cancelled == 30
 
 
 async def test_what_is_written_twice_is_counted_once(ledger: Ledger) -> None:
     job_id = await running(ledger, [1])
-    attempt = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    attempt = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
     assert isinstance(attempt, Attempt)
     script = outcomes.succeeded(attempt, ChunkOutput(body=b"[1]"))
     for _ in range(3):
@@ -176,7 +178,7 @@ async def test_jobs_that_run_during_the_upgrade_are_counted_from_their_chunks(
             items_failed=2,
         )
         # And they go on being kept.
-        await ours(ledger).work.record_lost(job_id, None, BROKEN)
+        await ours(ledger).work.record_lost(job_id, None, BROKEN, run=1)
         assert await kept(ledger, job_id, 6) == await ours(ledger).closing.counts(job_id)
     # Of a finished job the counts are with the job.
     assert rows(empty_url, "SELECT DISTINCT job_id FROM job_counts") == [("job_a",)]
@@ -235,7 +237,7 @@ async def test_of_each_job_the_first_failures_and_the_largest_groups_are_given(
     total = error_groups.MAX_FAILURES_GROUPED + 1
     jobs = [await running(ledger, [1] * total) for _ in range(3)]
     for job_id in jobs:
-        await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message="m"))
+        await ours(ledger).work.record_lost(job_id, None, Failure(type="Lost", message="m"), run=1)
     # So many groups of one as there are places for, and one more, which is the last.
     for group in range(error_groups.MAX_ERROR_GROUPS):
         rows(ledger_url, f"UPDATE chunks SET error_message = '{group}' WHERE idx = {group}")

@@ -48,7 +48,39 @@ async def test_a_child_that_does_not_run_is_cancelled_at_once_and_no_other(ledge
     assert (await ours(ledger).work.outlook(job_id, RUN, limit=9)).due_in_seconds is None
     assert await ours(ledger).work.page(job_id, after=-1, limit=9) == [3]
     assert await ours(ledger).closing.cancelled_by_nobody(job_id, 1) == 0
-    assert not (await to_check(ledger, job_id)).is_told
+
+
+async def is_to_be_told(ledger: Ledger, job_id: JobId) -> bool:
+    ((changes, told),) = await ledger.database.read(
+        "SELECT changes, changes_told FROM jobs WHERE id = ?", (job_id,)
+    )
+    return bool(changes > told)
+
+
+@pytest.mark.parametrize("other", ["pending", "put off"])
+async def test_the_workflow_is_told_of_a_cancelled_child_only_where_no_chunk_is_open(
+    ledger: Ledger, other: str
+) -> None:
+    job_id = await running(ledger, [1, 1])
+    if other == "put off":
+        attempt = await begun(ledger, job_id, 1)
+        await ours(ledger).work.record(outcomes.put_off(attempt, BROKEN, NOTHING, seconds=60))
+    await ours(ledger).steering.cancel_child(job_id, 0)
+    assert not await is_to_be_told(ledger, job_id)
+    await ours(ledger).steering.cancel_child(job_id, 1)
+    assert await is_to_be_told(ledger, job_id)
+
+
+async def test_the_workflow_is_not_told_of_a_cancelled_child_while_another_runs(
+    ledger: Ledger,
+) -> None:
+    job_id = await running(ledger, [1, 1])
+    attempt = await begun(ledger, job_id, 1)
+    await ours(ledger).steering.cancel_child(job_id, 0)
+    assert not await is_to_be_told(ledger, job_id)
+    await ours(ledger).work.record(outcomes.succeeded(attempt, DONE))
+    await ours(ledger).steering.cancel_child(job_id, 0)
+    assert await is_to_be_told(ledger, job_id)
 
 
 async def test_a_child_that_runs_is_cancelled_once_its_worker_has_heard(ledger: Ledger) -> None:
@@ -157,7 +189,7 @@ async def test_what_is_released_has_failed_but_for_what_its_items_gave(ledger: L
 
 async def test_a_stopped_job_gives_up_what_is_held(ledger: Ledger) -> None:
     job_id = await held_twice(ledger)
-    counts = await ours(ledger).closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id, run=1)
     assert (counts.failed, counts.partially_succeeded, counts.held) == (1, 1, 0)
     assert await ours(ledger).closing.close(job_id, JobState.FAILED, error=BROKEN)
     assert await state_of(ledger, job_id) is JobState.FAILED
@@ -230,6 +262,6 @@ async def test_the_first_rule_that_stops_a_job_is_the_one_it_says(ledger: Ledger
     await ours(ledger).closing.stop(job_id, Stop("percent", 1))
     stop = await ours(ledger).closing.stopped_by(job_id)
     assert stop == Stop("count", 3)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     assert await ours(ledger).closing.close(job_id, JobState.FAILED, error=BROKEN, stop=stop)
     assert (await found(ledger, job_id)).stop == Stop("count", 3)

@@ -366,5 +366,5 @@ async def one_attempt(
 ) -> ChunkState:
     ending = await attempts.run(attempt, terms)
     for _ in range(2):
-        assert await attempts.record(ours(ledger).work, attempt, ending.script) is None
+        assert await attempts.record(ours(ledger).work, attempt, ending.whole_script) is None
     return ending.state

@@ -106,7 +106,9 @@ async def test_an_unknown_job_is_none_everywhere(ledger: Ledger) -> None:
     assert await ours(ledger).jobs.open(JobId("job_none")) == (False, None)
     assert await ours(ledger).jobs.result(JobId("job_none")) is None
     assert await ours(ledger).chunks.find(JobId("job_none"), 0) is None
-    assert await ours(ledger).work.begin(JobId("job_none"), 0, 0, token=new_token()) is None
+    assert (
+        await ours(ledger).work.begin(JobId("job_none"), 0, 0, job_run=1, token=new_token()) is None
+    )
     assert await ours(ledger).chunks.page(JobId("job_none"), after=-1, limit=5) == []
 
 

@@ -74,7 +74,7 @@ async def test_each_listed_job_has_its_own_counts_and_errors(ledger: Ledger) -> 
     job_ids = [await running(ledger, [1, 2]) for _ in range(3)]
     await succeed(ledger, job_ids[0], 1)
     await fail(ledger, job_ids[1], 1)
-    await ours(ledger).closing.settle(job_ids[0])
+    await ours(ledger).closing.settle(job_ids[0], run=1)
     await ours(ledger).closing.close(job_ids[0], JobState.CANCELLED, error=None)
     page = await ours(ledger).jobs.page(state=None, labels={}, before=None, limit=9)
     listed = {job.id: job for job in page}

@@ -29,7 +29,7 @@ async def test_a_result_recorded_at_the_same_time_is_kept(ledger: Ledger, ledger
         # What the script of a success does, not committed yet.
         worker.execute("UPDATE chunks SET state = 'succeeded' WHERE job_id = %s", (job_id,))
         worker.execute("UPDATE results SET body = '[1,2]' WHERE job_id = %s", (job_id,))
-        recording = asyncio.create_task(ours(ledger).work.record_lost(job_id, 0, BROKEN))
+        recording = asyncio.create_task(ours(ledger).work.record_lost(job_id, 0, BROKEN, run=1))
         await asyncio.to_thread(
             eventually, lambda: see.execute(WAITS_FOR_A_LOCK).fetchall(), what="it waits"
         )

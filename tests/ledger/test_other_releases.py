@@ -161,7 +161,7 @@ async def test_a_job_in_a_state_of_a_later_release_is_listed_as_it_is(
     assert (str(job.state), job.state.is_terminal) == ("hibernating", False)
     assert await ours(ledger).jobs.state(job_id) == "hibernating"
     assert await ours(ledger).jobs.open(job_id) == (False, "hibernating")
-    refused = await ours(ledger).work.begin(job_id, 0, 0, token=-1)
+    refused = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=-1)
     assert refused is not None
     assert not await ours(ledger).jobs.request_cancel(job_id)
     assert not await ours(ledger).jobs.purge(job_id)

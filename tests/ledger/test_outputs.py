@@ -80,7 +80,7 @@ async def test_of_a_chunk_without_an_outcome_nothing_is_streamed_as_its_output(
     )
     assert await collected(ours(ledger).chunks.stream(job_id)) == [ChunkOutput()]
     await ours(ledger).jobs.request_cancel(job_id)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     assert await collected(ours(ledger).chunks.stream(job_id)) == [partial]
 
 
@@ -117,7 +117,7 @@ async def test_what_cancelled_chunks_had_reached_is_bounded_in_bytes_too(ledger:
         await ours(ledger).work.record(
             outcomes.put_off(await begun(ledger, job_id, index), BROKEN, reached, seconds=0)
         )
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     counted = Counted(ledger.database)
     await collected(Chunks(counted, DEFAULT_TENANT).stream(job_id))
     assert max(counted.result_reads) <= 2048 * KIB

@@ -146,23 +146,23 @@ async def _advanced(ledger: Ledger, job_id: JobId) -> None:
 
 async def _taken_back(ledger: Ledger, job_id: JobId) -> None:
     await _begun(ledger, job_id)
-    await ours(ledger).work.offer_again(job_id)
+    await ours(ledger).work.offer_again(job_id, run=2)
 
 
 PLACES = (_never_begun, _begun, _put_off, _advanced, _taken_back)
 
 
 async def _settled(ledger: Ledger, job_id: JobId) -> None:
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=2)
 
 
 async def _lost(ledger: Ledger, job_id: JobId) -> None:
-    await ours(ledger).work.record_lost(job_id, None, LOST)
+    await ours(ledger).work.record_lost(job_id, None, LOST, run=2)
 
 
 async def _lost_one_by_one(ledger: Ledger, job_id: JobId) -> None:
     for index in ALL:
-        await ours(ledger).work.record_lost(job_id, index, LOST)
+        await ours(ledger).work.record_lost(job_id, index, LOST, run=2)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -205,7 +205,7 @@ async def test_what_has_a_new_outcome_keeps_that_when_the_job_is_stopped(ledger:
     attempt = await begun_again(ledger, job_id, CANCELLED)
     await ours(ledger).work.record(outcomes.failed(attempt, LOST, NOTHING))
 
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=2)
 
     now = await outputs(ledger, job_id)
     assert now[FAILED] == (ChunkState.SUCCEEDED, AGAIN)
@@ -218,7 +218,7 @@ async def test_an_attempt_that_began_before_the_stop_changes_nothing_after_it(
 ) -> None:
     job_id = await redriven(ledger, PARTIAL)
     attempt = await begun_again(ledger, job_id, PARTIAL)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=2)
     before = await outputs(ledger, job_id)
     for script in (
         outcomes.succeeded(attempt, AGAIN),
@@ -236,7 +236,7 @@ async def test_a_chunk_that_was_held_is_given_up_where_its_job_is_stopped(ledger
     assert await redrive(ledger, job_id, 0)
     await begun(ledger, job_id, 0)
     for _ in range(2):
-        await ours(ledger).closing.settle(job_id)
+        await ours(ledger).closing.settle(job_id, run=1)
     assert await chunk_states(ledger, job_id) == ["partially_succeeded", "succeeded"]
     assert (await outputs(ledger, job_id))[0][1] == IN_PART
 

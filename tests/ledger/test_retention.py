@@ -210,14 +210,14 @@ async def test_a_worker_that_comes_back_late_leaves_nothing_behind(
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
     await ours(ledger).jobs.request_cancel(job_id)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     await ours(ledger).closing.close(job_id, JobState.CANCELLED, error=None)
     await ours(ledger).jobs.purge(job_id)
     await delete_all(ledger)
 
     await ours(ledger).work.record(outcomes.handed_back(attempt))
     await ours(ledger).work.take_over(job_id, BlockRun(block=1, number=2))
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     await ours(ledger).closing.close(job_id, JobState.FAILED, error=None, result=b"1")
 
     assert left(ledger_url) == {}

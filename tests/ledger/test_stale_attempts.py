@@ -97,7 +97,7 @@ async def test_after_the_chunk_failed(ledger: Ledger, late: Late) -> None:
 async def test_after_the_chunk_was_recorded_as_lost(ledger: Ledger, late: Late) -> None:
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
-    await ours(ledger).work.record_lost(job_id, 0, BROKEN)
+    await ours(ledger).work.record_lost(job_id, 0, BROKEN, run=1)
     before = await _state_of(ledger, job_id)
     await late(ledger, attempt)
     assert await _state_of(ledger, job_id) == before
@@ -108,7 +108,7 @@ async def test_after_the_chunk_was_cancelled(ledger: Ledger, late: Late) -> None
     job_id = await running(ledger)
     attempt = await begun(ledger, job_id)
     await ours(ledger).jobs.request_cancel(job_id)
-    await ours(ledger).closing.settle(job_id)
+    await ours(ledger).closing.settle(job_id, run=1)
     before = await _state_of(ledger, job_id)
     await late(ledger, attempt)
     assert await _state_of(ledger, job_id) == before

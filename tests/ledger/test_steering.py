@@ -71,9 +71,9 @@ async def test_no_attempt_begins_in_a_paused_job_whoever_asks(ledger: Ledger) ->
     await ours(ledger).steering.pause(job_id)
 
     work = ours(ledger).work
-    assert await work.claim(job_id, RUN, token=new_token()) is None
+    assert await work.claim(job_id, RUN, job_run=1, token=new_token()) is None
     for index, stage in ((0, 1), (1, 0)):
-        refused = await work.begin(job_id, index, stage, token=new_token(), is_due=True)
+        refused = await work.begin(job_id, index, stage, job_run=1, token=new_token(), is_due=True)
         assert isinstance(refused, NoAttempt)
         assert refused.job_state is JobState.PAUSED
     outlook = await work.outlook(job_id, RUN, limit=9)
@@ -81,7 +81,7 @@ async def test_no_attempt_begins_in_a_paused_job_whoever_asks(ledger: Ledger) ->
 
     await ours(ledger).steering.resume(job_id)
     assert (await begun(ledger, job_id, 0, 1)).number == 1
-    assert await work.claim(job_id, RUN, token=new_token()) is not None
+    assert await work.claim(job_id, RUN, job_run=1, token=new_token()) is not None
 
 
 async def test_the_outcomes_of_what_was_in_flight_count_while_the_job_is_paused(
@@ -110,9 +110,9 @@ async def test_a_begin_that_was_made_before_the_pause_is_given_again_after_it(
     ledger: Ledger,
 ) -> None:
     job_id, token = await running(ledger), new_token()
-    first = await ours(ledger).work.begin(job_id, 0, 0, token=token)
+    first = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token)
     await ours(ledger).steering.pause(job_id)
-    again = await ours(ledger).work.begin(job_id, 0, 0, token=token)
+    again = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token)
     assert isinstance(first, Attempt)
     assert isinstance(again, Attempt)
     assert (again.fence, again.number) == (first.fence, first.number)
@@ -182,8 +182,8 @@ async def test_what_is_in_flight_goes_through_its_stages_while_the_job_drains(
     assert await ours(ledger).jobs.request_cancel(job_id, is_draining=True)
     await ours(ledger).work.record(outcomes.advanced(attempt, DONE))
 
-    assert await ours(ledger).work.claim(job_id, RUN, token=new_token()) is None
-    refused = await ours(ledger).work.begin(job_id, 1, 0, token=new_token())
+    assert await ours(ledger).work.claim(job_id, RUN, job_run=1, token=new_token()) is None
+    refused = await ours(ledger).work.begin(job_id, 1, 0, job_run=1, token=new_token())
     assert isinstance(refused, NoAttempt)
     last = await begun(ledger, job_id, 0, 1)
     await ours(ledger).work.record(outcomes.succeeded(last, DONE))
@@ -200,7 +200,9 @@ async def test_a_drain_that_is_asked_for_after_a_cancel_does_not_take_it_back(
     assert await ours(ledger).jobs.request_cancel(job_id)
     assert not await ours(ledger).jobs.request_cancel(job_id, is_draining=True)
     await ours(ledger).work.record(outcomes.advanced(attempt, DONE))
-    assert isinstance(await ours(ledger).work.begin(job_id, 0, 1, token=new_token()), NoAttempt)
+    assert isinstance(
+        await ours(ledger).work.begin(job_id, 0, 1, job_run=1, token=new_token()), NoAttempt
+    )
 
 
 # --- changes ----------------------------------------------------------------------------------

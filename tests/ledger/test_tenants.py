@@ -188,8 +188,15 @@ CALLS: dict[str, tuple[Call, object]] = {
     "chunks.data_of": (lambda of, has: found_data(of.chunks.data_of(has.running, [0])), []),
     "attempts.of_chunk": (lambda of, has: of.attempts.of_chunk(has.running, 0), None),
     "work.page": (lambda of, has: of.work.page(has.running, after=-1, limit=9), []),
-    "work.offer_again": (lambda of, has: of.work.offer_again(has.running), None),
-    "work.claim": (lambda of, has: of.work.claim(has.running, RUN, token=new_token()), None),
+    "work.offer_again": (lambda of, has: of.work.offer_again(has.running, run=1), None),
+    "work.claim": (
+        lambda of, has: of.work.claim(has.running, RUN, job_run=1, token=new_token()),
+        None,
+    ),
+    "work.claim_some": (
+        lambda of, has: of.work.claim_some(has.running, RUN, job_run=1, token=new_token(), count=2),
+        [],
+    ),
     "work.outlook": (
         lambda of, has: of.work.outlook(has.running, RUN, limit=9),
         Outlook(job_state=None, ready=0, due_in_seconds=None),
@@ -198,7 +205,10 @@ CALLS: dict[str, tuple[Call, object]] = {
         lambda of, has: of.work.take_over(has.running, BlockRun(block=1, number=3)),
         None,
     ),
-    "work.begin": (lambda of, has: of.work.begin(has.running, 3, 0, token=new_token()), None),
+    "work.begin": (
+        lambda of, has: of.work.begin(has.running, 3, 0, job_run=1, token=new_token()),
+        None,
+    ),
     "work.record": (
         # Every attempt says whose it is: one of another tenant's would say the other's name.
         lambda of, has: of.work.record(
@@ -206,9 +216,12 @@ CALLS: dict[str, tuple[Call, object]] = {
         ),
         None,
     ),
-    "work.record_lost": (lambda of, has: of.work.record_lost(has.running, None, NEVER), None),
+    "work.record_lost": (
+        lambda of, has: of.work.record_lost(has.running, None, NEVER, run=1),
+        None,
+    ),
     "closing.counts": (lambda of, has: of.closing.counts(has.running), ChunkCounts()),
-    "closing.settle": (lambda of, has: of.closing.settle(has.running), ChunkCounts()),
+    "closing.settle": (lambda of, has: of.closing.settle(has.running, run=1), ChunkCounts()),
     "closing.close": (
         lambda of, has: of.closing.close(has.done, JobState.SUCCEEDED, error=None, result=b"[1]"),
         False,

@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def claimed(
     ledger: Ledger, job_id: JobId, *, run: BlockRun = FIRST_RUN, above: int = -1
 ) -> Attempt | None:
-    return await ours(ledger).work.claim(job_id, run, token=new_token(), above=above)
+    return await ours(ledger).work.claim(job_id, run, job_run=1, token=new_token(), above=above)
 
 
 async def claimed_indexes(ledger: Ledger, job_id: JobId, count: int, above: int = -1) -> list[int]:
@@ -87,17 +87,17 @@ async def test_a_hand_back_written_again_leaves_the_next_holder_its_attempt(
     await ours(ledger).work.record(outcomes.succeeded(next_holder, DONE))
 
     assert await state_of(ledger, job_id) is ChunkState.SUCCEEDED
-    counts = await ours(ledger).closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id, run=1)
     assert (counts.succeeded, counts.cancelled) == (1, 0)
 
 
 async def test_a_begin_made_again_gives_the_same_attempt(ledger: Ledger) -> None:
     job_id = await running(ledger, [1, 1])
     token = new_token()
-    first = await ours(ledger).work.begin(job_id, 0, 0, token=token)
+    first = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token)
     await begun(ledger, job_id, 1)
 
-    assert await ours(ledger).work.begin(job_id, 0, 0, token=token) == first
+    assert await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token) == first
 
     chunk = await ours(ledger).chunks.find(job_id, 0)
     assert chunk is not None
@@ -110,7 +110,7 @@ async def test_a_begin_made_again_after_its_attempt_ended_begins_nothing(
 ) -> None:
     job_id = await running(ledger, spec=a_spec(stages=2))
     token = new_token()
-    attempt = await ours(ledger).work.begin(job_id, 0, 0, token=token)
+    attempt = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token)
     assert isinstance(attempt, Attempt)
     scripts = {
         "handed back": outcomes.handed_back(attempt),
@@ -121,7 +121,9 @@ async def test_a_begin_made_again_after_its_attempt_ended_begins_nothing(
     await ours(ledger).work.record(scripts[end])
     before = await ours(ledger).chunks.find(job_id, 0)
 
-    assert isinstance(await ours(ledger).work.begin(job_id, 0, 0, token=token), NoAttempt)
+    assert isinstance(
+        await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=token), NoAttempt
+    )
 
     assert await ours(ledger).chunks.find(job_id, 0) == before
 
@@ -136,7 +138,9 @@ async def test_a_claim_made_again_gives_the_same_chunk_and_records_what_went_bef
     answers = []
     for _ in range(2):
         answers.append(
-            await ours(ledger).work.claim(job_id, FIRST_RUN, token=token, above=0, after=ending)
+            await ours(ledger).work.claim(
+                job_id, FIRST_RUN, job_run=1, token=token, above=0, after=ending
+            )
         )
         await claimed(ledger, job_id)
 
@@ -192,7 +196,9 @@ async def test_a_run_of_a_block_that_was_taken_over_claims_and_begins_nothing(
     await ours(ledger).work.take_over(job_id, SECOND_RUN)
 
     assert await claimed(ledger, job_id) is None
-    refused = await ours(ledger).work.begin(job_id, 1, 0, token=new_token(), within=FIRST_RUN)
+    refused = await ours(ledger).work.begin(
+        job_id, 1, 0, job_run=1, token=new_token(), within=FIRST_RUN
+    )
     assert isinstance(refused, NoAttempt)
     assert await claimed(ledger, job_id, run=BlockRun(block=8, number=1)) is not None
     taken = await claimed(ledger, job_id, run=SECOND_RUN)
@@ -260,7 +266,7 @@ async def test_a_wait_is_kept_to_the_millisecond(ledger: Ledger, clock: Clock) -
     job_id = await running(ledger)
     await put_off(ledger, job_id, 0, seconds=0.1234)
     clock.ms = NOW + 122
-    refused = await ours(ledger).work.begin(job_id, 0, 0, token=new_token())
+    refused = await ours(ledger).work.begin(job_id, 0, 0, job_run=1, token=new_token())
     assert isinstance(refused, NoAttempt)
     assert (refused.chunk_state, refused.due_in_seconds) == (ChunkState.PENDING, 0.001)
     assert await claimed(ledger, job_id) is None
@@ -336,7 +342,7 @@ async def test_pages_hold_exactly_the_open_chunks_in_order(ledger: Ledger) -> No
         after = page[-1]
 
     assert pages == [[1, 2, 3, 4], [6, 7, 8, 9], [10]]
-    await ours(ledger).closing.settle(other)
+    await ours(ledger).closing.settle(other, run=1)
     assert await ours(ledger).work.page(other, after=-1, limit=4) == []
 
 
@@ -348,7 +354,7 @@ async def test_what_was_lost_on_the_way_is_offered_again_and_does_not_count(
     await begun(ledger, job_id, 2)
     await fail(ledger, job_id, 0)
 
-    await ours(ledger).work.offer_again(job_id)
+    await ours(ledger).work.offer_again(job_id, run=1)
 
     await ours(ledger).work.record(outcomes.failed(lost, BROKEN, NOTHING))
     chunks = await ours(ledger).chunks.page(job_id, after=-1, limit=9)

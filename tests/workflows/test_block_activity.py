@@ -205,7 +205,7 @@ async def test_a_block_of_a_job_that_is_cancelled_starts_no_further_chunk(ledger
             await outcome
         assert sorted(gate.begun) == [0, 1]
         assert not gate.inside
-    counts = await ours(ledger).closing.settle(job_id)
+    counts = await ours(ledger).closing.settle(job_id, run=1)
     assert (counts.cancelled, counts.running) == (5, 0)
 
 
@@ -229,7 +229,7 @@ async def test_a_block_of_a_job_that_is_gone_runs_nothing(ledger: Ledger) -> Non
     async with gate:
         _, outcome = begin(worker(ledger, gate.gate), given)
         await gate.until_inside(0)
-        await ours(ledger).closing.settle(job_id)
+        await ours(ledger).closing.settle(job_id, run=1)
         await ledger.database.write(*[_delete(table, job_id) for table in ("chunks", "jobs")])
         gate.open()
         assert (await outcome).more_in_seconds is None
