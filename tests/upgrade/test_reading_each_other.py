@@ -19,6 +19,8 @@ SINCE_THE_RELEASE_BEFORE = {
     *("options", "stages", "chunk_size", "item_key", "max_concurrency", "retry"),
     *("chunk_timeout_seconds", "tolerated_failures", "partially_succeeded"),
     *("first_item", "key", "traceback", "partial_result"),
+    *("held", "max_per_second", "priority", "start_at", "deadline_seconds", "on_failure"),
+    *("hold_timeout_seconds", "retention_hours", "run", "resolved_by", "rule"),
 }
 
 

