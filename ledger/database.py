@@ -76,6 +76,10 @@ class Database(Protocol):
     """Ends the subquery that picks rows to claim: those that another transaction is about
     to take are passed over, not waited for. Empty where writers take turns anyway."""
 
+    among: str
+    """After a column, the last of a key: that it has one of the few values of a query, which
+    takes the place of `{}`. In words in which they are looked up by the key, one by one."""
+
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query; it is repeated once where its connection turns out dead."""
 

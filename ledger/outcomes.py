@@ -15,7 +15,7 @@ from fanfold.contract import json_values
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.attempts import MAX_KEPT
-from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.database import Statement, Value, placeholders
 from fanfold.ledger.records import NO_ERRORS, Attempt, ChunkOutput, now_ms
 from fanfold.ledger.restoring import restore_attempt
 from fanfold.ledger.transitions import (
@@ -74,30 +74,40 @@ class Plain(NamedTuple):
 
 def succeeded_together(ended: Sequence[Plain]) -> Script:
     """What `succeeded` is for each of these plain successes of one job, in two statements."""
-    job_id, tenant = ended[0][0].job_id, ended[0][0].tenant
+    job_id, tenant = ended[0].attempt.job_id, ended[0].attempt.tenant
+    indexes = [attempt.index for attempt, _ in ended]
     of_all = [
         (attempt.index, attempt.fence, len(output.body), _flag(output.by_item), output.body)
         for attempt, output in ended
     ]
-    these = "chunks.job_id = ? AND chunks.idx = ended.idx AND chunks.fence = ended.fence"
+    # Each by its key. A join would leave the choice to the database, which may look through all
+    # of the job's chunks for these few.
+    these = (
+        f"chunks.job_id = ? AND chunks.idx IN ({placeholders(len(ended))}) AND chunks.tenant = ? "
+        "AND chunks.fence = (SELECT ended.fence FROM ended WHERE ended.idx = chunks.idx)"
+    )
+    chosen: tuple[Value, ...] = (job_id, *indexes, tenant)
     return (
         Statement(
-            f"UPDATE chunks SET {SUCCEED.change}, finished_at = ?, "
-            "result_bytes = ended.result_bytes, by_item = ended.by_item "
-            f"FROM ({_ended_rows(len(ended), body='')}) AS ended "
-            f"WHERE {these} AND chunks.{SUCCEED.condition} AND chunks.tenant = ?",
-            (now_ms(), *(value for row in of_all for value in row[:4]), job_id, tenant),
+            f"{_ended_rows(len(ended), body='')} UPDATE chunks SET {SUCCEED.change}, "
+            f"finished_at = ?, result_bytes = {_OF_ENDED.format('result_bytes')}, "
+            f"by_item = {_OF_ENDED.format('by_item')} WHERE {these} AND {SUCCEED.condition}",
+            (*(value for row in of_all for value in row[:4]), now_ms(), *chosen),
         ),
         Statement(
+            f"{_ended_rows(len(ended), body=', ? AS body')} "
             "INSERT INTO results (job_id, idx, tenant, body, item_errors) "
-            f"SELECT chunks.job_id, chunks.idx, chunks.tenant, ended.body, '{NO_ERRORS}' "
-            f"FROM ({_ended_rows(len(ended), body=', ? AS body')}) AS ended "
-            f"JOIN chunks ON {these} WHERE chunks.state = '{SUCCEED.after}' "
-            "AND chunks.tenant = ? ON CONFLICT (job_id, idx) DO UPDATE "
+            "SELECT chunks.job_id, chunks.idx, chunks.tenant, "
+            f"{_OF_ENDED.format('body')}, '{NO_ERRORS}' FROM chunks "
+            f"WHERE {these} AND chunks.state = '{SUCCEED.after}' "
+            "ON CONFLICT (job_id, idx) DO UPDATE "
             "SET body = excluded.body, item_errors = excluded.item_errors",
-            (*(value for row in of_all for value in row), job_id, tenant),
+            (*(value for row in of_all for value in row), *chosen),
         ),
     )
+
+
+_OF_ENDED = "(SELECT ended.{} FROM ended WHERE ended.idx = chunks.idx)"
 
 
 @functools.cache
@@ -106,7 +116,7 @@ def _ended_rows(count: int, *, body: str) -> str:
         "SELECT CAST(? AS INTEGER) AS idx, CAST(? AS BIGINT) AS fence, "
         f"CAST(? AS INTEGER) AS result_bytes, CAST(? AS INTEGER) AS by_item{body}"
     )
-    return " UNION ALL ".join([row] * count)
+    return f"WITH ended AS MATERIALIZED ({' UNION ALL '.join([row] * count)})"
 
 
 def succeeded_partially(attempt: Attempt, failure: Failure, output: ChunkOutput) -> Script:

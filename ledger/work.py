@@ -104,7 +104,7 @@ class Work(OfTenant):
             "(SELECT idx, 0 AS turn FROM due UNION ALL SELECT idx, 1 AS turn FROM fresh) AS next "
             f"ORDER BY turn, idx LIMIT ?) {_BEGIN} token = CAST(? AS BIGINT) + idx, block = ? "
             f"WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} "
-            "AND idx IN (SELECT idx FROM taken) "
+            f"AND idx {database.among.format('SELECT idx FROM taken')} "
             f"AND {_JOB_RUNS} AND NOT {BLOCK_IS_FENCED} "
             "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
             "AND claimed.state = 'running' AND claimed.token BETWEEN ? AND ?)"

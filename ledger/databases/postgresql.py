@@ -71,6 +71,8 @@ class PostgresqlDatabase:
     """A database by its `postgresql://` URL. One object belongs to one event loop."""
 
     skip_locked = "FOR UPDATE SKIP LOCKED"
+    # Of IN it may make a join with all that have the rest of the key.
+    among = "= ANY(ARRAY({}))"
 
     def __init__(self, url: str) -> None:
         """Prepare the pool; connections are made when first needed."""

@@ -34,6 +34,7 @@ class SqliteDatabase:
     """A database file in WAL mode. One object belongs to one event loop."""
 
     skip_locked = ""
+    among = "IN ({})"
 
     def __init__(self, path: Path) -> None:
         """Open the file; raises LedgerUnavailable where that is not possible."""

@@ -219,6 +219,7 @@ class OftenAway:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self.writes = 0
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

@@ -125,6 +125,7 @@ class LateOutcome:
     def __init__(self, database: Database, outcome: Script) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self._outcome = outcome
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

@@ -190,6 +190,7 @@ class Counted:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self.chunk_reads = 0
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

@@ -24,6 +24,7 @@ class Interrupted:
         self._database = database
         self._after_read = after_read
         self.skip_locked = database.skip_locked
+        self.among = database.among
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         rows = await self._database.read(sql, parameters)

@@ -24,6 +24,7 @@ class Counted:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self.result_reads: list[int] = []
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

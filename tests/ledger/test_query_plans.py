@@ -46,6 +46,7 @@ class Listening:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self.heard: dict[str, Sequence[Value]] = {}
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

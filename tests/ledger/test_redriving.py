@@ -256,6 +256,7 @@ class DiesAfter:
         self._database = database
         self._statements = statements
         self.skip_locked = database.skip_locked
+        self.among = database.among
         self.was_reached = False
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

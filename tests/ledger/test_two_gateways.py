@@ -43,6 +43,7 @@ class SeesSomeJobs:
         self._database = database
         self._digits = digits
         self.skip_locked = database.skip_locked
+        self.among = database.among
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         rows = await self._database.read(sql, parameters)

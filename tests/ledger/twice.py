@@ -11,6 +11,7 @@ class WrittenTwice:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.skip_locked = database.skip_locked
+        self.among = database.among
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         return await self._database.read(sql, parameters)
