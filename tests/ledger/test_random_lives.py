@@ -62,7 +62,7 @@ def each_example_has_its_own_job(max_examples: int) -> settings:
     )
 
 
-@each_example_has_its_own_job(max_examples=40)
+@each_example_has_its_own_job(max_examples=15)
 @given(steps=steps)
 # Handed back, begun by the next one, and handed back once more by the first.
 @example(steps=[("begin", 0), ("hand back", 0), ("begin", 0), ("repeat", 1), ("succeed", 0)])
@@ -84,7 +84,7 @@ def test_what_is_written_again_at_any_later_time_is_written_once(
     loop.run(live())
 
 
-@each_example_has_its_own_job(max_examples=40)
+@each_example_has_its_own_job(max_examples=15)
 @given(steps=steps)
 def test_fences_only_rise_and_attempts_are_counted_as_a_client_sees_them(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
@@ -102,7 +102,7 @@ def test_fences_only_rise_and_attempts_are_counted_as_a_client_sees_them(
     loop.run(live())
 
 
-@each_example_has_its_own_job(max_examples=40)
+@each_example_has_its_own_job(max_examples=15)
 @given(steps=steps)
 def test_the_counts_always_add_up_to_the_total(
     loop: asyncio.Runner, ledger: Ledger, steps: Sequence[Step]
@@ -153,7 +153,7 @@ STOPS = ("settle", "lose", "hear cancel", "cancel child", "look", "repeat")
 """Steps that give a chunk no outcome of its own making."""
 
 
-@each_example_has_its_own_job(max_examples=60)
+@each_example_has_its_own_job(max_examples=20)
 @given(steps=steps)
 @example(steps=[("begin", 2), ("lose", 2), ("fail", 3)])
 @example(steps=[("begin", 0), ("succeed", 0), ("lose", 0), ("settle", 0)])
@@ -213,7 +213,7 @@ async def check_put_aside(life: Life) -> None:
             assert kept[index] == life.put_aside[index][1].body
 
 
-@each_example_has_its_own_job(max_examples=25)
+@each_example_has_its_own_job(max_examples=10)
 @given(steps=steps)
 @example(steps=[("cancel", 0), ("settle", 0), ("close", 6), ("close", 8)])
 def test_a_closed_job_changes_only_by_a_redrive(
