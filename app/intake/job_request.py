@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -31,6 +31,9 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def _moment(value: object) -> object:
     """The milliseconds since 1970-01-01 UTC of a time as RFC 3339 has it."""
     if not isinstance(value, str):
@@ -39,7 +42,8 @@ def _moment(value: object) -> object:
     if not _MOMENT.fullmatch(value):
         raise PydanticCustomError("not_a_moment", message)
     try:
-        return round(datetime.fromisoformat(value.upper()).timestamp() * 1000)
+        # Cut to the millisecond, as it is shown.
+        return (datetime.fromisoformat(value.upper()) - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise PydanticCustomError("no_such_moment", "there is no such date or time") from None
 
