@@ -1,7 +1,7 @@
 # Fanfold's commands; `make help` lists them.
 PYTHON ?= python3
-# On two cores: tests wait more than they compute, but a stack keeps a core busy.
-TESTS_AT_ONCE ?= 3
+# Tests wait more than they compute, but a stack keeps a core busy.
+TESTS_AT_ONCE ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
