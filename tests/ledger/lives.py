@@ -330,9 +330,15 @@ class Life:
         answer = await write.again()
         if has_no_effect:
             assert await self.everything() == before
-        elif isinstance(answer, Attempt) and answer not in self.attempts:
+        elif isinstance(answer, Attempt) and not self._has(answer):
             # Given twice, it is one attempt all the same, which comes to one thing.
             self.attempts.append(answer)
+
+    def _has(self, attempt: Attempt) -> bool:
+        """Whether it is one of those under way, at whatever revision of its job it was read."""
+        return any(
+            (one.index, one.fence) == (attempt.index, attempt.fence) for one in self.attempts
+        )
 
     # --- what there is to see ---------------------------------------------------------
 
