@@ -138,3 +138,17 @@ def ledger(loop: asyncio.Runner, ledger_url: str) -> Iterator[Ledger]:
         yield loop.run(opened.__aenter__())
     finally:
         loop.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def another(
+    loop: asyncio.Runner,
+    ledger: Ledger,  # noqa: ARG001 - opened first, closed last
+    ledger_url: str,
+) -> Iterator[Ledger]:
+    """The same ledger, as another process has it."""
+    opened = connect(ledger_url)
+    try:
+        yield loop.run(opened.__aenter__())
+    finally:
+        loop.run(opened.__aexit__(None, None, None))

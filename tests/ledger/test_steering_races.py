@@ -1,7 +1,6 @@
 """Controls at the same time as each other, and as what gateways and workers do of themselves."""
 
 import asyncio
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
-from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import ChunkOutput, ItemError, now_ms
 from fanfold.ledger.redriving import Redrive, Selection
 from fanfold.ledger.starting import Places
@@ -27,20 +26,6 @@ from tests.ledger.jobs_recorded import (
     running,
 )
 from tests.ledger.raw_sql import rows
-
-
-@pytest.fixture
-def another(
-    loop: asyncio.Runner,
-    ledger: Ledger,  # noqa: ARG001 - opened first, closed last
-    ledger_url: str,
-) -> Iterator[Ledger]:
-    """The same ledger, as another process has it."""
-    opened = connect(ledger_url)
-    try:
-        yield loop.run(opened.__aenter__())
-    finally:
-        loop.run(opened.__aexit__(None, None, None))
 
 
 async def redriven(ledger: Ledger, job_id: JobId, **selection: object) -> bool:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger import starting as starting_module
-from fanfold.ledger.connect import Ledger, connect
+from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import Batch, Database, Row, Statement, Value
 from fanfold.ledger.records import now_ms
 from fanfold.ledger.starting import Places, Starting
@@ -20,20 +20,6 @@ from tests.ledger.jobs_recorded import (
     running,
 )
 from tests.ledger.test_starting import EVERY_TIME, compared, let_claims_run_out, recorded
-
-
-@pytest.fixture
-def another(
-    loop: asyncio.Runner,
-    ledger: Ledger,  # noqa: ARG001 - opened first, closed last
-    ledger_url: str,
-) -> Iterator[Ledger]:
-    """The same ledger, as another gateway has it."""
-    opened = connect(ledger_url)
-    try:
-        yield loop.run(opened.__aenter__())
-    finally:
-        loop.run(opened.__aexit__(None, None, None))
 
 
 class SeesSomeJobs:
