@@ -258,7 +258,7 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
         source: JobId | None = None
         if own or above is None:
             source = given.id
-        elif above is not None and not given.spec.has_previous_input:
+        elif not given.spec.has_previous_input:
             source = above.source
         node = _Node(
             id=given.id,
@@ -276,7 +276,7 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
         node.position = above.last_position + 1 if above else 0
         nodes.append(node)
         node.last_position = node.position
-        data_of[node.id] = own or (data_of[source] if source in data_of else ())
+        data_of[node.id] = own or (data_of.get(source, ()) if source else ())
         if not given.jobs:
             chunks = () if given.spec.has_previous_input else data_of[node.id]
             node.chunks = len(chunks)
