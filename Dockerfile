@@ -41,6 +41,8 @@ WORKDIR /app
 COPY fanfold/__init__.py fanfold/processing.py fanfold/py.typed fanfold/
 COPY contract fanfold/contract
 COPY ledger fanfold/ledger
+COPY intake fanfold/intake
+COPY answers fanfold/answers
 
 FROM runtime AS gateway
 COPY --from=gateway-environment /opt/fanfold /opt/fanfold

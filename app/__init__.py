@@ -5,9 +5,10 @@
     services                what the routes call
     documentation           the OpenAPI document, Swagger UI
     intake                  from a request to a recorded job
-    answers                 jobs, children and results as clients get them
+    answers                 children, items and results as clients get them
     loops                   work beside the requests: starts, checks, cancels, deletes
     http                    headers, hosts, errors, streams, the server
 
-Each imports those below it only. The package imports `contract` and `ledger`; never `workers`.
+Each imports those below it only. The package imports `answers`, `intake`, `ledger`
+and `contract`; never `workers`.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from fanfold.app.answers.views import JobView
+from fanfold.answers.views import JobView
 
 
 def create_app(job: JobView) -> FastAPI:

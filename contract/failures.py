@@ -36,6 +36,15 @@ class FailureType(StrEnum):
     """The job ran for longer than its deadline_seconds."""
     ALL_ITEMS_FAILED = "AllItemsFailed"
     """No item succeeded."""
+    ALL_JOBS_FAILED = "AllJobsFailed"
+    """Of a job made of jobs: none of these succeeded."""
+    SEQUENCE_FAILED = "SequenceFailed"
+    """Of a job made of jobs, one after another: one failed, and what came after it did not say
+    what then."""
+    CONDITION_FAILED = "ConditionFailed"
+    """The expression of `when` cannot be worked out over what there was."""
+    INVALID_INPUT = "InvalidInput"
+    """What the sub-job before gave cannot be the items of this one."""
     FOLD_FAILED = "FoldFailed"
     """The reducer raised an error, or its result is over the size limit."""
 

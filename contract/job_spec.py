@@ -40,6 +40,9 @@ class StageSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     retry: RetrySpec = field(default_factory=RetrySpec)
     timeout_seconds: float = 300.0
+    when: str | None = None
+    """A JMESPath expression over the chunk as it reaches the stage: where it is not true, the
+    chunk passes through unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,17 @@ class OnFailure(StrEnum):
     """It is finished."""
     HOLD = "hold"
     """It is held for a person, who decides."""
+
+
+class Order(StrEnum):
+    """How the sub-jobs of a job follow each other."""
+
+    PARALLEL = "parallel"
+    SEQUENCE = "sequence"
+    """One after another, in the order given."""
+
+
+DEFAULT_MAX_JOBS = 10
 
 
 class Execution(StrEnum):
@@ -162,6 +176,17 @@ class JobSpec:
     on_failure: OnFailure = OnFailure.RECORD
     hold_timeout_seconds: float | None = None
     """How long a job may wait with held chunks only; None for ever."""
+    order: Order | None = None
+    """Of a job made of jobs, which has no chunks of its own; None of any other."""
+    max_jobs: int = DEFAULT_MAX_JOBS
+    """How many of its sub-jobs run at a time, where they run in parallel."""
+    has_previous_input: bool = False
+    """Whether its items are the result of the sub-job before it."""
+    when: str | None = None
+    """Of a sub-job in a sequence: a JMESPath expression over those before it. Where it is not
+    true, the sub-job is skipped."""
+    compensate: StageSpec | None = None
+    """What undoes its succeeded chunks, where the job or what it is part of comes to nothing."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -192,6 +217,8 @@ class JobSpec:
                 "execution": _execution(raw.get("execution", Execution.WORKFLOW)),
                 "retry": _retry(raw["retry"]) if raw.get("retry") else None,
                 "on_failure": _on_failure(raw.get("on_failure", OnFailure.RECORD)),
+                "order": Order(raw["order"]) if raw.get("order") else None,
+                "compensate": _stage(raw["compensate"]) if raw.get("compensate") else None,
             }
         )
 
@@ -204,6 +231,11 @@ _FIXED_SINCE_0_1 = (
     "is_upload",
     "on_failure",
     "hold_timeout_seconds",
+    "order",
+    "max_jobs",
+    "has_previous_input",
+    "when",
+    "compensate",
 )
 _SINCE_0_1 = (
     *_FIXED_SINCE_0_1,

@@ -92,8 +92,23 @@ class ResultSettings(LedgerSettings):
     )
 
 
-class GatewaySettings(HttpSettings, ResultSettings):
-    """Settings of the gateway. Limits are inclusive; past one the answer is 413 or 422."""
+class IntakeSettings(LedgerSettings):
+    """What a job may be, whoever takes it. Limits are inclusive; past one it is refused."""
+
+    max_items: int = Field(default=10_000_000, ge=1, description="Most items in one job.")
+    max_chunks: int = Field(default=1_000_000, ge=1, description="Most chunks in one job.")
+    max_item_bytes: int = Field(
+        default=1 * MIB, ge=1, description="Largest item, in bytes of JSON text."
+    )
+    max_nesting_depth: int = Field(
+        default=64, ge=1, le=200, description="Deepest nesting of arrays and objects in an item."
+    )
+    max_labels: int = Field(default=16, ge=0, description="Most labels on one job.")
+    retention_hours: RetentionHours = 168.0
+
+
+class GatewaySettings(ResultSettings, IntakeSettings, HttpSettings):
+    """Settings of the gateway."""
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -114,15 +129,6 @@ class GatewaySettings(HttpSettings, ResultSettings):
         ge=1,
         description="Most data in one upload, in bytes before compression.",
     )
-    max_items: int = Field(default=10_000_000, ge=1, description="Most items in one job.")
-    max_chunks: int = Field(default=1_000_000, ge=1, description="Most chunks in one job.")
-    max_item_bytes: int = Field(
-        default=1 * MIB, ge=1, description="Largest item, in bytes of JSON text."
-    )
-    max_nesting_depth: int = Field(
-        default=64, ge=1, le=200, description="Deepest nesting of arrays and objects in an item."
-    )
-    max_labels: int = Field(default=16, ge=0, description="Most labels on one job.")
     body_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
@@ -143,7 +149,6 @@ class GatewaySettings(HttpSettings, ResultSettings):
             "and for what is to be deleted."
         ),
     )
-    retention_hours: RetentionHours = 168.0
     max_running_jobs: int = Field(
         default=30,
         ge=1,
@@ -164,7 +169,7 @@ class GatewaySettings(HttpSettings, ResultSettings):
         return names
 
 
-class WorkerSettings(ResultSettings):
+class WorkerSettings(IntakeSettings, ResultSettings):
     """Settings of one worker process."""
 
     processors: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -23,7 +23,7 @@ class State(StrEnum):
 
 
 class JobState(State):
-    """Where a job stands; the last four are terminal: only a redrive changes them."""
+    """Where a job stands; the last five are terminal: only a redrive changes them."""
 
     RECEIVING = "receiving"
     PENDING = "pending"
@@ -35,6 +35,8 @@ class JobState(State):
     PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    """Of a sub-job in a sequence: its condition was not met."""
 
     @property
     def is_terminal(self) -> bool:
@@ -60,7 +62,13 @@ class ChunkState(State):
 
 
 _TERMINAL_JOB_STATES = frozenset(
-    {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    {
+        JobState.SUCCEEDED,
+        JobState.PARTIALLY_SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.SKIPPED,
+    }
 )
 
 

@@ -12,6 +12,7 @@ from fanfold.contract.job_spec import (
     Controls,
     Execution,
     JobSpec,
+    Order,
     StageSpec,
 )
 from fanfold.contract.names import JobId, TenantId
@@ -65,6 +66,10 @@ class JobInput:
     tuning: Tuning = field(default_factory=Tuning)
     replaced_run: str | None = None
     """The run of this workflow that this one was started in place of."""
+    max_jobs: int = 0
+    """Of a job made of jobs: how many of these run at a time; 0 of any other."""
+    is_sequence: bool = False
+    """Whether they run one after another."""
 
     @classmethod
     def of(cls, job: JobRef, total_chunks: int, spec: JobSpec, controls: Controls) -> Self:
@@ -76,7 +81,48 @@ class JobInput:
             stages=[StagePlan.of(stage) for stage in spec.stages],
             execution=spec.execution,
             has_reducer=spec.reducer is not None,
+            max_jobs=spec.max_jobs if spec.order is not None else 0,
+            is_sequence=spec.order is Order.SEQUENCE,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanJobs:
+    """Input of the activities that plan: which sub-jobs come next."""
+
+    job: JobRef
+    after: int = -1
+    """The position that they come after, where they run in parallel."""
+    limit: int = 1
+    """0: only whether there is a reason to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """A sub-job to be started."""
+
+    position: int
+    given: JobInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJobs:
+    """Sub-jobs that have not ended, in order."""
+
+    jobs: list[PlannedJob]
+    is_last: bool
+    """Whether there are none after these."""
+    is_refused: bool = False
+    """Whether none may start now, since the job is paused."""
+    is_tolerance_exceeded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostJob:
+    """Input of the activity that closes a sub-job whose workflow did not do so."""
+
+    job: JobRef
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +149,10 @@ class Page:
     ranges: list[Range]
     is_last: bool
     """Whether there are none after these."""
+
+
+NOTHING = Page(ranges=[], is_last=True)
+"""The page of a job that has no chunks to plan: they are claimed, or those of its sub-jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +380,8 @@ class ClosedJob:
     """Whether it is paused, or waits with held chunks only: see OpenedJob."""
     again_in_seconds: float | None = None
     """Of one that waits: when that is over by itself."""
+    compensations: list[JobInput] = field(default_factory=list)
+    """Jobs that are to be run first, one after another: they undo what has succeeded."""
 
 
 TOLERANCE_EXCEEDED = "tolerance exceeded"

@@ -23,7 +23,7 @@ _COLUMNS = (
 )
 # Of a chunk: found by its key, since a join would leave the choice to the database.
 _SUBMITTED = (
-    "FROM inputs WHERE inputs.job_id = chunks.job_id "
+    "FROM inputs WHERE inputs.job_id = COALESCE(chunks.inputs_of, chunks.job_id) "
     "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) AND inputs.stage = 0"
 )
 # What a page of results may hold in memory at once, but for a single larger result.

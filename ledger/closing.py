@@ -14,11 +14,11 @@ from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Statement, Value
-from fanfold.ledger.error_groups import error_groups
+from fanfold.ledger.error_groups import error_groups, error_groups_below
 from fanfold.ledger.records import ChunkCounts, ErrorGroup, Stop, now_ms
 from fanfold.ledger.restoring import restore_cancelled, restore_lost
 from fanfold.ledger.steering import END_HELD, IS_HELD
-from fanfold.ledger.tenancy import IS_IN_RUN, OfTenant
+from fanfold.ledger.tenancy import BELOW, IS_IN_RUN, OfTenant
 from fanfold.ledger.transitions import (
     CANCEL_CHILD,
     CLOSE_CANCELLED,
@@ -26,15 +26,21 @@ from fanfold.ledger.transitions import (
     GIVE_UP,
     OPEN_CHUNK,
     SETTLE,
+    UNFINISHED,
     UNSUCCESSFUL,
     WAIT,
     in_states,
     may_close,
 )
+from fanfold.ledger.unbegun import end_unbegun
 
 _CHUNK_IS_OPEN = (
     "EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id "
     f"AND chunks.{in_states(OPEN_CHUNK)})"
+)
+_SUB_JOB_IS_OPEN = (
+    "EXISTS (SELECT 1 FROM jobs AS below WHERE below.parent_id = jobs.id "
+    "AND below.finished_at IS NULL)"
 )
 RECEIVES_NOTHING = (
     f"{DISCARD.condition} AND checked_at < ? AND NOT EXISTS (SELECT 1 FROM uploads "
@@ -98,6 +104,14 @@ class Closing(OfTenant):
 
     async def counts(self, job_id: JobId) -> ChunkCounts:
         """Chunks by state and items by outcome, counted from the rows."""
+        rows = await self._database.read(
+            "SELECT sub_jobs, total_chunks FROM jobs WHERE id = ? AND tenant = ?",
+            (job_id, self._tenant),
+        )
+        if rows and rows[0]["sub_jobs"]:
+            # It has no chunks of its own: as counted with every change of those below it.
+            total = {str(job_id): int(rows[0]["total_chunks"])}
+            return (await counting.running_counts(self._database, total))[job_id]
         return await counting.counted(self._database, job_id, self._tenant)
 
     async def settle(self, job_id: JobId, run: int) -> ChunkCounts:
@@ -129,6 +143,18 @@ class Closing(OfTenant):
             ),
         )
         return await self.counts(job_id)
+
+    async def settle_below(self, job_id: JobId) -> None:
+        """End all that a job is made of, and that has not ended: the job itself is stopped."""
+        await self._database.write(*end_unbegun(f"id IN {BELOW}", (job_id,), self._tenant))
+        rows = await self._database.read(
+            f"SELECT id, run FROM jobs WHERE id IN {BELOW} AND tenant = ? "
+            f"AND {in_states(UNFINISHED)} ORDER BY position DESC",
+            (job_id, self._tenant),
+        )
+        for row in rows:
+            await self.settle(row["id"], row["run"])
+            await self.close(row["id"], JobState.CANCELLED, error=None, run=row["run"])
 
     async def stop(self, job_id: JobId, stop: Stop) -> None:
         """Note the rule by which a running job is to be stopped, unless there is one already."""
@@ -215,21 +241,23 @@ class Closing(OfTenant):
 
         Only in this run, where one is named.
 
-        Not while a chunk of it has no outcome. A second close changes nothing. A job whose
-        cancellation was acknowledged ends cancelled, whatever else was reached.
+        Not while a chunk of it, or a job it is made of, has no outcome. A second close changes
+        nothing. A job whose cancellation was acknowledged ends cancelled, whatever else was
+        reached.
         """
         counts = await self.counts(job_id)
         if counts.open or counts.held:
             return False
+        errors = await error_groups(self._database, job_id, self._tenant)
         end = _End(
             state=state,
             error=error,
             counts=counts,
-            errors=await error_groups(self._database, job_id, self._tenant),
+            errors=errors or await error_groups_below(self._database, job_id),
             result=result,
             stop=stop,
         )
-        which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN}"
+        which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
         of_run = () if run is None else (run,)
         if run is not None:
             which += " AND run = ?"
@@ -290,6 +318,12 @@ class Closing(OfTenant):
                     f"DELETE FROM {table} WHERE job_id = ? {rows}AND {_IS_CLOSED}",
                     (job_id, job_id, self._tenant),
                 )
+            )
+        if end.state in (DISCARD.after, GIVE_UP.after):
+            script += end_unbegun(
+                f"id IN {BELOW} AND {_IS_CLOSED}",
+                (job_id, job_id, self._tenant),
+                self._tenant,
             )
         script.append(Statement(f"SELECT 1 WHERE {_IS_CLOSED}", (job_id, self._tenant)))
         answers = await self._database.write(*script)

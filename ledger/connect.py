@@ -11,6 +11,7 @@ from fanfold.ledger.attempts import Attempts
 from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.closing import Closing
+from fanfold.ledger.compensating import Compensating
 from fanfold.ledger.database import Database
 from fanfold.ledger.error_groups import RunningErrorGroups
 from fanfold.ledger.jobs import Jobs
@@ -21,6 +22,7 @@ from fanfold.ledger.redriving import Redriving
 from fanfold.ledger.retention import Retention
 from fanfold.ledger.starting import Starting
 from fanfold.ledger.steering import Steering
+from fanfold.ledger.sub_jobs import SubJobs
 from fanfold.ledger.uploads import Uploads
 from fanfold.ledger.watch import Watch
 from fanfold.ledger.work import Work
@@ -44,6 +46,8 @@ class TenantLedger:
     redriving: Redriving
     pacing: Pacing
     watch: Watch
+    sub_jobs: SubJobs
+    compensating: Compensating
 
 
 class Ledger:
@@ -81,6 +85,8 @@ class Ledger:
                 Redriving(self.database, tenant),
                 Pacing(self.database, tenant),
                 Watch(self.database, tenant),
+                SubJobs(self.database, tenant),
+                Compensating(self.database, tenant),
             )
         return self._tenants[tenant]
 

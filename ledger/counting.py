@@ -5,8 +5,11 @@ that a poll reads a row or a few, not every chunk. Once it has finished, they ar
 counted from the rows and kept with the job.
 """
 
+from collections.abc import Sequence
+
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.reading import known_fields
+from fanfold.contract.states import JobState
 from fanfold.ledger.database import Database, placeholders
 from fanfold.ledger.records import ChunkCounts
 from fanfold.ledger.tenancy import JOB_IS_OURS
@@ -34,6 +37,23 @@ async def running_counts(
         of_job = kept.get(job_id, dict.fromkeys(_COUNTED, 0))
         begun = sum(of_job[state] for state in COUNTED_STATES)
         counts[job_id] = ChunkCounts(pending=total - begun, **of_job)
+    return counts
+
+
+async def sub_jobs_by_state(
+    database: Database, job_ids: Sequence[str]
+) -> dict[str, dict[JobState, int]]:
+    """How many direct sub-jobs these jobs have in each state; those that have none are left out."""
+    if not job_ids:
+        return {}
+    rows = await database.read(
+        "SELECT parent_id, state, COUNT(*) AS jobs FROM jobs "
+        f"WHERE parent_id IN ({placeholders(len(job_ids))}) GROUP BY parent_id, state",
+        job_ids,
+    )
+    counts: dict[str, dict[JobState, int]] = {}
+    for row in rows:
+        counts.setdefault(row["parent_id"], {})[JobState.read(row["state"])] = int(row["jobs"])
     return counts
 
 

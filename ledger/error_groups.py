@@ -5,17 +5,19 @@ failed item are never read: an index holds the others.
 """
 
 import asyncio
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
 from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.reading import known_fields
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.database import Database, Row
 from fanfold.ledger.records import NO_ERRORS, ErrorGroup, item_errors_of
-from fanfold.ledger.tenancy import JOB_IS_OURS
+from fanfold.ledger.tenancy import BELOW, JOB_IS_OURS
 from fanfold.ledger.transitions import UNSUCCESSFUL, in_states
 
 MAX_ERROR_GROUPS = 20
@@ -159,8 +161,13 @@ class RunningErrorGroups:
     database: Database
     _grouped: dict[str, _Grouped] = field(default_factory=dict)
 
-    async def of(self, failed: Mapping[str, tuple[int, int]]) -> dict[str, tuple[ErrorGroup, ...]]:
-        """The groups of these jobs, each of which has so many failed items, in this run of it."""
+    async def of(
+        self, failed: Mapping[str, tuple[int, int]], parents: Collection[str] = ()
+    ) -> dict[str, tuple[ErrorGroup, ...]]:
+        """The groups of these jobs, each of which has so many failed items, in this run of it.
+
+        `parents` are those of them that are made of jobs.
+        """
         started = time.monotonic()
         groups: dict[str, tuple[ErrorGroup, ...]] = {}
         stale: list[str] = []
@@ -174,7 +181,11 @@ class RunningErrorGroups:
                 groups[job_id] = known.groups
             else:
                 stale.append(job_id)
-        groups |= await _first_error_groups(self.database, stale)
+        plain = [job_id for job_id in stale if job_id not in parents]
+        groups |= await _first_error_groups(self.database, plain)
+        for job_id in stale:
+            if job_id in parents:
+                groups[job_id] = await error_groups_below(self.database, job_id)
         ended = time.monotonic()
         again_at = ended + (ended - started) / GROUPING_SHARE
         for job_id in stale:
@@ -183,6 +194,45 @@ class RunningErrorGroups:
         while len(self._grouped) > _REMEMBERED_JOBS:
             self._grouped.pop(next(iter(self._grouped)))
         return groups
+
+
+async def error_groups_below(database: Database, job_id: str) -> tuple[ErrorGroup, ...]:
+    """The failures of all items of a job that is made of jobs.
+
+    Of those below it that have finished as they were written down, with up to MAX_ERROR_GROUPS
+    each; of the others the first ones.
+    """
+    rows = await database.read(
+        f"SELECT id, position, summary FROM jobs WHERE id IN {BELOW} AND sub_jobs = 0 "
+        "AND compensates_run = 0 AND EXISTS (SELECT 1 FROM job_counts "
+        "WHERE job_counts.job_id = jobs.id AND (items_failed > 0 OR held > 0)) "
+        "ORDER BY position",
+        (job_id,),
+    )
+    running = await _first_error_groups(
+        database, [row["id"] for row in rows if row["summary"] is None]
+    )
+    return await asyncio.to_thread(_merged, rows, running)
+
+
+def _merged(
+    rows: Sequence[Row], running: Mapping[str, tuple[ErrorGroup, ...]]
+) -> tuple[ErrorGroup, ...]:
+    merged: dict[tuple[str, str], ErrorGroup] = {}
+    for row in rows:  # so that the first that has an error of a kind has the first of them
+        groups = running.get(row["id"])
+        if groups is None:
+            said = json.loads(row["summary"])["errors"]
+            groups = tuple(ErrorGroup(**known_fields(ErrorGroup, group)) for group in said)
+        for group in groups:
+            kind = (group.type, group.message)
+            known = merged.get(kind)
+            if known is not None:
+                merged[kind] = replace(known, count=known.count + group.count)
+            elif len(merged) < MAX_DIFFERENT:
+                merged[kind] = replace(group, first_job=row["id"])
+    # In the order of the tree, which sorting keeps.
+    return tuple(sorted(merged.values(), key=lambda group: -group.count)[:MAX_ERROR_GROUPS])
 
 
 async def _first_error_groups(

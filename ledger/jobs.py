@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from fanfold.contract.failures import Failure
 from fanfold.contract.job_spec import Controls, JobSpec
@@ -12,14 +12,15 @@ from fanfold.contract.states import JobState
 from fanfold.ledger import counting
 from fanfold.ledger.database import Database, Row, Statement
 from fanfold.ledger.error_groups import RunningErrorGroups
-from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, Stop, now_ms
+from fanfold.ledger.records import ChunkCounts, ErrorGroup, JobRecord, Place, Stop, now_ms
 from fanfold.ledger.retention import remove
-from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
+from fanfold.ledger.tenancy import BELOW, JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import CANCEL, OPEN
 
 _COLUMNS = (
     "id, state, run, revision, spec, controls, total_chunks, total_items, "
-    "created_at, started_at, finished_at, summary, is_draining"
+    "created_at, started_at, finished_at, summary, is_draining, parent_id, root_id, path, "
+    "position, last_position, sub_jobs, has_compensation, compensates_run"
 )
 
 
@@ -35,6 +36,8 @@ class Terms:
     state: JobState
     started_at: int | None
     is_draining: bool = False
+    place: Place = field(default_factory=Place)
+    total_chunks: int = 0
 
     @property
     def deadline_in_seconds(self) -> float | None:
@@ -86,7 +89,8 @@ class Jobs(OfTenant):
         rows = await self._database.read(
             "SELECT jobs.id, job_runs.state, job_runs.run, jobs.revision, job_runs.spec, "
             "job_runs.controls, total_chunks, total_items, created_at, job_runs.started_at, "
-            "job_runs.finished_at, job_runs.summary, 0 AS is_draining FROM job_runs "
+            "job_runs.finished_at, job_runs.summary, 0 AS is_draining, parent_id, root_id, path, "
+            "position, last_position, sub_jobs, has_compensation, compensates_run FROM job_runs "
             "JOIN jobs ON jobs.id = job_runs.job_id "
             "WHERE job_runs.job_id = ? AND job_runs.run = ? AND jobs.tenant = ?",
             (job_id, run, self._tenant),
@@ -108,8 +112,11 @@ class Jobs(OfTenant):
         before: str | None,
         limit: int,
     ) -> list[JobRecord]:
-        """At most `limit` jobs, newest first, that come after the job `before`."""
-        where, parameters = ["jobs.tenant = ?"], [str(self._tenant)]
+        """At most `limit` jobs, newest first, that come after the job `before`.
+
+        Those that no other is made of.
+        """
+        where, parameters = ["jobs.tenant = ?", "jobs.parent_id IS NULL"], [str(self._tenant)]
         if state is not None:
             where.append("jobs.state = ?")
             parameters.append(state)
@@ -129,6 +136,31 @@ class Jobs(OfTenant):
         )
         return await self._records(rows)
 
+    async def sub_jobs(
+        self, parent: JobId, *, state: JobState | None = None, after: int = -1, limit: int
+    ) -> list[JobRecord]:
+        """At most `limit` of the jobs that this one is made of, in order.
+
+        Those that come after the position `after`.
+        """
+        where, parameters = "parent_id = ? AND tenant = ? AND position > ?", [parent, self._tenant]
+        of_state = () if state is None else (state,)
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM jobs WHERE {where} {'AND state = ? ' * len(of_state)}"
+            "ORDER BY position LIMIT ?",
+            (*parameters, after, *of_state, limit),
+        )
+        return await self._records(rows)
+
+    async def leaves(self, root: JobId) -> list[JobRecord]:
+        """The jobs below this one that have chunks, in order; without those that compensate."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM jobs WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
+            "AND compensates_run = 0 ORDER BY position",
+            (root, self._tenant),
+        )
+        return [_record(row, ChunkCounts(), ()) for row in rows]
+
     async def request_cancel(self, job_id: JobId, *, is_draining: bool = False) -> bool:
         """Mark an unfinished job as cancelling, which no chunk starts after.
 
@@ -145,7 +177,7 @@ class Jobs(OfTenant):
                     (job_id, self._tenant),
                 )
             )
-        (rows,) = await self._database.write(
+        rows, _ = await self._database.write(
             Statement(
                 # Never compared in this state: that its workflow hears of it comes first.
                 # Nor does it wait any more for its time to start.
@@ -153,7 +185,17 @@ class Jobs(OfTenant):
                 "is_draining = ?, changes = changes + 1 WHERE id = ? AND tenant = ? "
                 f"AND {CANCEL.condition} RETURNING id",
                 (int(is_draining), job_id, self._tenant),
-            )
+            ),
+            # Their workflows hear of it from the one above. One that drains is told by itself.
+            Statement(
+                f"UPDATE jobs SET {CANCEL.change}, is_draining = ?, changes = changes + 1, "
+                "checked_at = CASE WHEN ? = 1 THEN 0 ELSE checked_at END "
+                f"WHERE id IN {BELOW} AND tenant = ? AND {CANCEL.condition} "
+                # What undoes things goes on.
+                "AND compensates_run = 0 AND EXISTS (SELECT 1 FROM jobs AS stopped "
+                f"WHERE stopped.id = ? AND stopped.state = '{CANCEL.after}')",
+                (int(is_draining), int(is_draining), job_id, self._tenant, job_id),
+            ),
         )
         return bool(rows)
 
@@ -170,8 +212,7 @@ class Jobs(OfTenant):
     async def terms(self, job_id: JobId) -> Terms | None:
         """What the job was asked to do; None where there is no such job."""
         rows = await self._database.read(
-            "SELECT spec, controls, revision, run, state, started_at, is_draining FROM jobs "
-            "WHERE id = ? AND tenant = ?",
+            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND tenant = ?",
             (job_id, self._tenant),
         )
         if not rows:
@@ -221,12 +262,19 @@ class Jobs(OfTenant):
                 row["id"]: (row["run"], counts[row["id"]].items_failed + counts[row["id"]].held)
                 for row in rows
                 if row["id"] in unfinished
-            }
+            },
+            {row["id"] for row in rows if row["sub_jobs"]},
+        )
+        jobs = await counting.sub_jobs_by_state(
+            self._database, [row["id"] for row in rows if row["last_position"] > row["position"]]
         )
         return [
-            _finished(row)
-            if row["summary"] is not None
-            else _record(row, counts[row["id"]], errors.get(row["id"], ()))
+            replace(
+                _finished(row)
+                if row["summary"] is not None
+                else _record(row, counts[row["id"]], errors.get(row["id"], ())),
+                jobs=jobs.get(row["id"]),
+            )
             for row in rows
         ]
 
@@ -268,6 +316,7 @@ def _record(
         stop=stop,
         counts=counts,
         errors=errors,
+        place=terms.place,
     )
 
 
@@ -282,4 +331,15 @@ def _terms(row: Row) -> Terms:
         state=JobState.read(row["state"]),
         started_at=row["started_at"],
         is_draining=bool(row["is_draining"]),
+        total_chunks=row["total_chunks"],
+        place=Place(
+            parent=row["parent_id"],
+            root=row["root_id"],
+            path=row["path"],
+            position=row["position"],
+            last_position=row["last_position"],
+            sub_jobs=row["sub_jobs"],
+            has_compensation=bool(row["has_compensation"]),
+            compensates_run=row["compensates_run"],
+        ),
     )

@@ -3,7 +3,10 @@
 A job's data comes with it, as rows; or it came before, as an upload; or it comes
 afterwards, in parts, until the job is sealed. Chunks are made of rows, or of what uploads
 have stored: each place that an upload has filled gets its chunk, in the order of the
-parts. No data is copied.
+parts. No data is copied: that of a job made of jobs is stored once, and the chunks of the
+sub-jobs that get it say where it is.
+
+A job made of jobs is recorded with all of them, in one transaction.
 """
 
 from collections.abc import Sequence
@@ -39,6 +42,23 @@ class NewJob:
     key: IdempotencyKey | None = None
     keep_ms: int | None = None
     """How long to keep it once it has finished, where it asks for that."""
+    jobs: "Sequence[NewSubJob]" = ()
+    """Of a job made of jobs: these, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubJob:
+    """A job that another one is made of."""
+
+    id: JobId
+    name: str
+    """Its name among the sub-jobs of its parent: the last part of its path."""
+    spec: JobSpec
+    controls: Controls
+    data: Sequence[NewChunk] | None = None
+    """Its own data. None where it gets that of the nearest job above it that has any, or the
+    result of the sub-job before it, or is made of jobs itself."""
+    jobs: "Sequence[NewSubJob]" = ()
 
 
 Data = Sequence[NewChunk] | Upload | None
@@ -69,31 +89,72 @@ class Recording(OfTenant):
         False, having done nothing, where the job is not receiving, has no chunks, or is not at
         this revision any more: it has got more data since, or other controls.
         """
+        owners, above, others = await self._to_get_upload(job_id)
+        sums = "(SELECT COALESCE(SUM({}), 0) FROM uploads WHERE " + _IS_SEALED + ")"
+        of_upload = (job_id, self._tenant)
         sealed, *_ = await self._database.write(
             Statement(
-                f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ? "
+                f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ?, "
+                # Each of those that get the data has chunks of its own.
+                "total_chunks = total_chunks * ? + ?, total_items = total_items * ? + ? "
                 f"WHERE id = ? AND tenant = ? AND {SEAL.condition} AND revision = ? "
                 "AND total_chunks > 0 RETURNING id",
                 (
                     *(spec.to_json(controls), controls.to_json(spec), now_ms()),
+                    *(len(owners), others[0], len(owners), others[1]),
                     *(job_id, self._tenant, revision),
                 ),
             ),
-            *_chunks_of_uploads(_IS_SEALED, job_id, self._tenant),
+            *(
+                Statement(
+                    "UPDATE jobs SET "
+                    f"total_chunks = total_chunks + ? * {sums.format('chunk_count')}, "
+                    f"total_items = total_items + ? * {sums.format('item_count')} WHERE id = ?",
+                    (times, *of_upload, times, *of_upload, below),
+                )
+                for below, times in above.items()
+            ),
+            *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=owners),
         )
         return bool(sealed)
+
+    async def _to_get_upload(
+        self, job_id: JobId
+    ) -> tuple[list[JobId], dict[JobId, int], tuple[int, int]]:
+        """Who gets the data of a job that receives.
+
+        The jobs whose chunks it becomes; how many of these each sub-job has, or is; and how many
+        chunks and items the others have.
+        """
+        rows = await self._database.read(
+            "SELECT id, parent_id, sub_jobs, total_chunks, total_items, spec, controls FROM jobs "
+            "WHERE root_id = ? AND tenant = ? ORDER BY position DESC",
+            (job_id, self._tenant),
+        )
+        if not rows:
+            return [job_id], {}, (0, 0)
+        owners: list[JobId] = []
+        times: dict[JobId, int] = {}
+        chunks = items = 0
+        for row in rows:  # what is below comes first
+            if not row["sub_jobs"]:
+                has_input = JobSpec.from_json(row["spec"], row["controls"]).has_previous_input
+                if not row["total_chunks"] and not has_input:
+                    owners.insert(0, row["id"])
+                    times[row["id"]] = 1
+                chunks, items = chunks + row["total_chunks"], items + row["total_items"]
+            if row["id"] in times and row["parent_id"] != job_id:
+                above = row["parent_id"]
+                times[above] = times.get(above, 0) + times[row["id"]]
+        return owners, times, (chunks, items)
 
 
 def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
     now, move = now_ms(), RECORD if data is not None else RECEIVE
     # Of an upload that was given up meanwhile, nothing is recorded.
     source, upload = "", tuple[Value, ...]()
-    totals, sums = "?, ?", tuple[Value, ...]((0, 0))
     if isinstance(data, Upload):
         source, upload = f"FROM uploads WHERE {IS_OPEN}", (*data.id, tenant)
-        totals, sums = "chunk_count, item_count", ()
-    elif data is not None:
-        sums = len(data), sum(chunk.item_count for chunk in data)
     script: list[Statement | Batch] = []
     if job.key is not None:
         # First, so that of two racing requests the second waits and then fails here.
@@ -103,62 +164,189 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             (tenant, job.key.key, job.key.body_hash, job.id, now, *upload),
         )
         script.append(claim)
-    script += [
-        Statement(
+    nodes = laid_out(job, data)
+    totals = "?, ?"
+    if upload:
+        totals = "? + ? * chunk_count, ? + ? * item_count"
+    script.append(
+        Batch(
             "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
-            "keep_ms, claimed_until, total_chunks, total_items) "
-            f"SELECT ?, ?, '{move.after}', 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
-            f"{totals} {source}",
-            (
-                *(job.id, tenant, job.spec.to_json(job.controls), job.controls.to_json(job.spec)),
-                # Until its time no gateway takes it for its own to start.
-                *(now, now, job.keep_ms, job.controls.start_at or 0, *sums, *upload),
-            ),
-        ),
-        *(
-            pace_of(job.id, job.controls, "EXISTS (SELECT 1 FROM jobs WHERE id = ?)", (job.id,))
-            if job.controls.max_per_second is not None
-            else ()
-        ),
+            "keep_ms, claimed_until, parent_id, root_id, path, position, last_position, sub_jobs, "
+            "has_compensation, total_chunks, total_items) "
+            "SELECT ?, ?, ?, 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
+            f"CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, {totals} {source}",
+            [
+                (
+                    *(node.id, tenant, move.after if node.parent is None else RECORD.after),
+                    *(node.spec.to_json(node.controls), node.controls.to_json(node.spec)),
+                    # Until its time no gateway takes it for its own to start.
+                    *(now, now, job.keep_ms, node.controls.start_at or 0),
+                    *(node.parent, job.id if node.parent else None, node.path),
+                    *(node.position, node.last_position, node.sub_jobs),
+                    int(node.spec.compensate is not None),
+                    *node.totals(has_upload=bool(upload)),
+                    *upload,
+                )
+                for node in nodes
+            ],
+        )
+    )
+    script.append(
+        Batch(
+            f"INSERT INTO job_ancestors (job_id, ancestor_id) SELECT ?, ? {source}",
+            [(node.id, ancestor, *upload) for node in nodes for ancestor in node.ancestors],
+        )
+    )
+    for node in nodes:
+        if node.controls.max_per_second is not None:
+            is_there = "EXISTS (SELECT 1 FROM jobs WHERE id = ?)"
+            script += pace_of(node.id, node.controls, is_there, (node.id,))
+    script.append(
         Batch(
             f"INSERT INTO job_labels (tenant, name, value, job_id) SELECT ?, ?, ?, ? {source}",
-            [(tenant, name, value, job.id, *upload) for name, value in job.controls.labels.items()],
-        ),
-    ]
+            [
+                (tenant, name, value, node.id, *upload)
+                for node in nodes
+                for name, value in node.controls.labels.items()
+            ],
+        )
+    )
     if isinstance(data, Upload):
-        return [*script, *_chunks_of_uploads(IS_OPEN, *upload)]
-    return [*script, *_chunks_of_rows(job.id, tenant, data or ())]
+        script += _chunks_of_uploads(
+            IS_OPEN, *upload, owners=[node.id for node in nodes if node.source == job.id]
+        )
+    return [*script, *_chunks_of_rows(nodes, tenant)]
 
 
-def _chunks_of_rows(job_id: JobId, tenant: TenantId, chunks: Sequence[NewChunk]) -> list[Batch]:
+@dataclass(slots=True, kw_only=True)
+class _Node:
+    """A job in its tree."""
+
+    id: JobId
+    spec: JobSpec
+    controls: Controls
+    parent: JobId | None
+    path: str | None
+    ancestors: tuple[JobId, ...]
+    position: int
+    last_position: int
+    sub_jobs: int
+    own: Sequence[NewChunk]
+    """Its own data, which is for those below where it is made of jobs itself."""
+    source: JobId | None
+    """The job whose data its chunks are; None where it has none."""
+    chunks: int = 0
+    items: int = 0
+    """Of all below it."""
+    uploads: int = 0
+    """How many below it get the upload, or it is one itself."""
+
+    def totals(self, *, has_upload: bool) -> tuple[int, ...]:
+        if has_upload:
+            return self.chunks, self.uploads, self.items, self.uploads
+        return self.chunks, self.items
+
+
+def laid_out(job: NewJob, data: Data) -> "list[_Node]":
+    """The job and all below it, each before its sub-jobs, with their numbers and totals."""
+    nodes: list[_Node] = []
+    rows = () if data is None or isinstance(data, Upload) else data
+
+    def add(
+        given: NewJob | NewSubJob, above: _Node | None, path: str | None, own: Sequence[NewChunk]
+    ) -> None:
+        source: JobId | None = None
+        if own or above is None:
+            source = given.id
+        elif not given.spec.has_previous_input:
+            source = above.source
+        node = _Node(
+            id=given.id,
+            spec=given.spec,
+            controls=given.controls,
+            parent=above.id if above else None,
+            path=path,
+            ancestors=(*above.ancestors, above.id) if above else (),
+            position=len(nodes) if above else 0,
+            last_position=0,
+            sub_jobs=len(given.jobs),
+            own=own,
+            source=source,
+        )
+        node.position = above.last_position + 1 if above else 0
+        nodes.append(node)
+        node.last_position = node.position
+        data_of[node.id] = own or (data_of.get(source, ()) if source else ())
+        if not given.jobs:
+            chunks = () if given.spec.has_previous_input else data_of[node.id]
+            node.chunks = len(chunks)
+            node.items = sum(chunk.item_count for chunk in chunks)
+            node.uploads = int(isinstance(data, Upload) and node.source == job.id and not chunks)
+        for sub in given.jobs:
+            below = f"{path}/{sub.name}" if path else sub.name
+            add(sub, node, below, sub.data or ())
+        if given.spec.compensate is not None:
+            node.last_position += 1  # kept for the job that compensates
+        if above is not None:
+            above.last_position = node.last_position
+            above.chunks += node.chunks
+            above.items += node.items
+            above.uploads += node.uploads
+
+    data_of: dict[JobId, Sequence[NewChunk]] = {}
+    add(job, None, None, rows)
+    return nodes
+
+
+def _chunks_of_rows(nodes: Sequence[_Node], tenant: TenantId) -> list[Batch]:
+    own = {node.id: node.own for node in nodes}
     return [
         Batch(
-            "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
-            f"VALUES (?, ?, ?, {_CHUNK}, ?)",
-            [(job_id, index, tenant, chunk.item_count) for index, chunk in enumerate(chunks)],
+            "INSERT INTO chunks (job_id, idx, tenant, state, item_count, inputs_of) "
+            f"VALUES (?, ?, ?, {_CHUNK}, ?, ?)",
+            [
+                (
+                    *(node.id, index, tenant, chunk.item_count),
+                    node.source if node.source != node.id else None,
+                )
+                for node in nodes
+                if not node.sub_jobs and node.source is not None
+                for index, chunk in enumerate(own[node.source])
+            ],
         ),
         Batch(
             "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
-            [(job_id, index, tenant, chunk.body) for index, chunk in enumerate(chunks)],
+            [
+                (node.id, index, tenant, chunk.body)
+                for node in nodes
+                for index, chunk in enumerate(node.own)
+            ],
         ),
     ]
 
 
-def _chunks_of_uploads(which: str, job_id: Value, *others: Value) -> list[Statement]:
-    """Makes what these uploads of a job have stored its chunks, by part and place.
+def _chunks_of_uploads(
+    which: str, job_id: Value, *others: Value, owners: Sequence[Value]
+) -> list[Statement]:
+    """Makes what these uploads of a job have stored chunks, by part and place.
 
-    The last statement gives a row for each of the uploads.
+    They are those of the owners: the job itself, or sub-jobs that get its data. The last
+    statement gives a row for each of the uploads.
     """
     parameters = (job_id, *others)
     return [
-        Statement(
-            "INSERT INTO chunks (job_id, idx, tenant, state, item_count, input_at) "
-            "SELECT received.job_id, "
-            "ROW_NUMBER() OVER (ORDER BY uploads.part, received.place) - 1, "
-            f"uploads.tenant, {_CHUNK}, received.item_count, received.place "
-            "FROM received_chunks AS received JOIN uploads ON uploads.job_id = received.job_id "
-            f"AND uploads.number = received.upload WHERE {which}",
-            parameters,
+        *(
+            Statement(
+                "INSERT INTO chunks (job_id, idx, tenant, state, item_count, input_at, inputs_of) "
+                "SELECT CAST(? AS TEXT), "
+                "ROW_NUMBER() OVER (ORDER BY uploads.part, received.place) - 1, "
+                f"uploads.tenant, {_CHUNK}, received.item_count, received.place, "
+                "CAST(? AS TEXT) "
+                "FROM received_chunks AS received JOIN uploads ON uploads.job_id = "
+                f"received.job_id AND uploads.number = received.upload WHERE {which}",
+                (owner, job_id if owner != job_id else None, *parameters),
+            )
+            for owner in owners
         ),
         Statement(
             "DELETE FROM received_chunks WHERE job_id = ? AND upload IN "

@@ -7,7 +7,7 @@ bytes, never parsed here, so they leave exactly as they came.
 import json
 import time
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -65,6 +65,8 @@ class ErrorGroup:
     first_index: int
     first_item: int = 0
     """The position in that chunk."""
+    first_job: str | None = None
+    """Of a job made of jobs: the job of that chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,36 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a job stands in a job made of jobs; most are alone."""
+
+    parent: JobId | None = None
+    root: JobId | None = None
+    """The one that nothing is above; None where the job is that itself."""
+    path: str | None = None
+    """The names from below the root to it, with slashes."""
+    position: int = 0
+    """Its number in the tree: a job comes before those it is made of."""
+    last_position: int = 0
+    """Of the last one below it."""
+    sub_jobs: int = 0
+    """How many jobs it was recorded with."""
+    has_compensation: bool = False
+    compensates_run: int = 0
+    """Of a job that compensates its parent: which run of it."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name among the sub-jobs of its parent."""
+        return self.path.rpartition("/")[2] if self.path else None
+
+    @property
+    def may_have_jobs(self) -> bool:
+        """Whether there may be jobs below it."""
+        return self.last_position > self.position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """A job as recorded, with its counts as of one moment."""
 
@@ -112,6 +144,14 @@ class JobRecord:
     """Of a job that failed because of its tolerance."""
     counts: ChunkCounts
     errors: tuple[ErrorGroup, ...]
+    place: Place = field(default_factory=Place)
+    jobs: Mapping[JobState, int] | None = None
+    """Its direct sub-jobs by state; None where it has none."""
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether it is made of jobs, and has no chunks itself."""
+        return self.place.sub_jobs > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

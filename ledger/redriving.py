@@ -210,10 +210,16 @@ class Redriving(OfTenant):
             script += self._run_again(job.id, redrive, some, run, is_ours, this)
         script += [
             Batch(
-                "UPDATE inputs SET body = ? WHERE job_id = ? AND stage = 0 AND idx = (SELECT "
-                "COALESCE(chunks.input_at, chunks.idx) FROM chunks WHERE chunks.job_id = ? "
-                f"AND chunks.idx = ?) AND {is_ours}",
-                [(body, job.id, job.id, index, *this) for index, body in redrive.corrected.items()],
+                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
+                "SELECT job_id, COALESCE(input_at, idx), 0, tenant, ? FROM chunks "
+                f"WHERE job_id = ? AND idx = ? AND {is_ours} "
+                "ON CONFLICT (job_id, idx, stage) DO UPDATE SET body = excluded.body",
+                [(body, job.id, index, *this) for index, body in redrive.corrected.items()],
+            ),
+            # What it shares with other jobs stays as it is for these.
+            Batch(
+                f"UPDATE chunks SET inputs_of = NULL WHERE job_id = ? AND idx = ? AND {is_ours}",
+                [(job.id, index, *this) for index in redrive.corrected],
             ),
             *(
                 Statement(f"DELETE FROM {table} WHERE job_id = ? AND {is_ours}", (job.id, *this))

@@ -40,6 +40,8 @@ _FEW_ROWS = (
     "block_runs",
     "block_lanes",
     "child_cancels",
+    "job_ancestors",
+    "job_labels",
     "purges",
 )
 
@@ -71,10 +73,12 @@ class Retention:
         """
         # One after the other, since each has its index.
         expired = await self._database.read(
-            "SELECT id FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",
+            "SELECT id FROM jobs WHERE expires_at <= ? AND parent_id IS NULL "
+            "ORDER BY expires_at LIMIT ?",
             (now_ms(), MAX_JOBS_EXPIRED_AT_ONCE),
         ) or await self._database.read(
-            "SELECT id FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?",
+            "SELECT id FROM jobs WHERE finished_at < ? AND parent_id IS NULL "
+            "ORDER BY finished_at LIMIT ?",
             (finished_before, MAX_JOBS_EXPIRED_AT_ONCE),
         )
         if not expired:
@@ -145,8 +149,12 @@ class Retention:
 async def remove(
     database: Database, which: str, ids: Sequence[str], parameters: Sequence[Value]
 ) -> int:
-    """Remove those of the jobs that have finished, at once for everyone who asks; how many."""
+    """Remove those of the jobs that have finished, at once for everyone who asks; how many.
+
+    With all that they are made of. One that another is made of goes with that alone.
+    """
     these = placeholders(len(ids))
+    which = f"{which} AND parent_id IS NULL"
     _, removed, *_ = await database.write(
         Statement(
             "INSERT INTO purges (job_id, requested_at) "
@@ -159,6 +167,15 @@ async def remove(
             f"DELETE FROM jobs WHERE {which} AND finished_at IS NOT NULL "
             "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.id) RETURNING id",
             parameters,
+        ),
+        *(
+            Statement(
+                f"{statement} FROM jobs WHERE root_id IN ({these}) AND NOT EXISTS "
+                "(SELECT 1 FROM jobs AS root WHERE root.id = jobs.root_id) "
+                "AND EXISTS (SELECT 1 FROM purges WHERE purges.job_id = jobs.root_id)",
+                ids,
+            )
+            for statement in ("INSERT INTO purges (job_id, requested_at) SELECT id, 0", "DELETE")
         ),
         # One that was redriven in between stays, with its data.
         Statement(

@@ -5,6 +5,8 @@ rises, and the gateways' loop tells it until it has been told (`Starting.to_chec
 these, written twice, is written once.
 """
 
+from dataclasses import replace
+
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
@@ -12,7 +14,7 @@ from fanfold.ledger.database import Batch, Statement, Value
 from fanfold.ledger.pacing import pace_of
 from fanfold.ledger.records import NO_ERRORS, now_ms
 from fanfold.ledger.restoring import restore_chunk
-from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.tenancy import BELOW, OfTenant
 from fanfold.ledger.transitions import (
     CANCEL_CHILD,
     CANCEL_RUNNING_CHILD,
@@ -28,6 +30,12 @@ from fanfold.ledger.transitions import (
 
 CHANGED = "changes = changes + 1, checked_at = 0"
 """The assignments that have the gateways tell the job's workflow."""
+
+_CHANGED_BELOW = (
+    "changes = changes + 1, "
+    "checked_at = CASE WHEN workflow_started_at IS NULL THEN checked_at ELSE 0 END"
+)
+"""The same for sub-jobs, most of which have no workflow yet."""
 
 END_HELD = (
     # A chunk has a result, be it an empty one, where some of its items succeeded.
@@ -63,16 +71,39 @@ class Steering(OfTenant):
     """Operations on jobs that have not ended. Every method raises LedgerUnavailable."""
 
     async def pause(self, job_id: JobId) -> bool:
-        """Let no attempt of the job begin from now on; whether it was this call that did so."""
+        """Let no attempt of the job begin from now on, nor of those it is made of.
+
+        Whether it was this call that did so.
+        """
         return await self._move(job_id, PAUSE.change, PAUSE.condition)
 
     async def resume(self, job_id: JobId) -> bool:
-        """Let a paused job go on; whether it was this call that did so."""
+        """Let a paused job go on, and those it is made of; whether it was this call that did so."""
         state = (
             f"state = CASE WHEN started_at IS NULL THEN '{RESUME_UNBEGUN.after}' "
             f"ELSE '{RESUME.after}' END"
         )
-        return await self._move(job_id, f"{state}, {CHANGED}", RESUME.condition)
+        return await self._move(job_id, state, RESUME.condition, is_told=True)
+
+    async def prioritize_below(self, job_id: JobId, priority: int) -> None:
+        """Give all unfinished jobs below this one a priority."""
+        rows = await self._database.read(
+            f"SELECT id, spec, controls FROM jobs WHERE id IN {BELOW} AND tenant = ? "
+            "AND finished_at IS NULL",
+            (job_id, self._tenant),
+        )
+        changed: list[tuple[Value, ...]] = []
+        for row in rows:
+            spec = JobSpec.from_json(row["spec"], row["controls"])
+            controls = replace(Controls.from_json(row["controls"]), priority=priority)
+            changed.append((controls.to_json(spec), row["id"], row["controls"]))
+        await self._database.write(
+            Batch(
+                f"UPDATE jobs SET controls = ?, {_CHANGED_BELOW} "
+                "WHERE id = ? AND controls = ? AND finished_at IS NULL",
+                changed,
+            )
+        )
 
     async def change(
         self, job_id: JobId, revision: int, spec: JobSpec, controls: Controls, keep_ms: int | None
@@ -199,12 +230,19 @@ class Steering(OfTenant):
         )
         return bool(resolved)
 
-    async def _move(self, job_id: JobId, change: str, condition: str) -> bool:
-        (rows,) = await self._database.write(
-            Statement(
-                f"UPDATE jobs SET {change} WHERE id = ? AND tenant = ? AND {condition} "
-                "RETURNING id",
-                (job_id, self._tenant),
+    async def _move(
+        self, job_id: JobId, change: str, condition: str, *, is_told: bool = False
+    ) -> bool:
+        """Move the job and those below it; whether it was this call that moved the job itself."""
+        this, below = (CHANGED, _CHANGED_BELOW) if is_told else ("", "")
+        rows, _ = await self._database.write(
+            *(
+                Statement(
+                    f"UPDATE jobs SET {', '.join(filter(None, (change, told)))} "
+                    f"WHERE id {which} AND tenant = ? AND {condition} RETURNING id",
+                    (job_id, self._tenant),
+                )
+                for which, told in (("= ?", this), (f"IN {BELOW}", below))
             )
         )
         return bool(rows)

@@ -17,6 +17,15 @@ IS_IN_RUN = (
 """Likewise: whoever means the chunks of one run of a job does not touch those of the next."""
 
 
+BELOW = (
+    "(SELECT below.id FROM jobs AS above JOIN jobs AS below "
+    "ON below.root_id = COALESCE(above.root_id, above.id) "
+    "AND below.position > above.position AND below.position <= above.last_position "
+    "WHERE above.id = ?)"
+)
+"""All jobs below a job, of which it is made: none of most."""
+
+
 class OfTenant:
     """Operations on what one tenant has: nothing of another is found, changed or given away."""
 

@@ -67,6 +67,7 @@ FINISHED = (
     JobState.PARTIALLY_SUCCEEDED,
     JobState.FAILED,
     JobState.CANCELLED,
+    JobState.SKIPPED,
 )
 _BEFORE_CANCEL = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.WAITING)
 
@@ -117,6 +118,12 @@ REDRIVE = Move(
     before=FINISHED, after=JobState.PENDING, by=(By.GATEWAY,), what="redrive, in the next run"
 )
 CANCEL = Move(before=_BEFORE_CANCEL, after=JobState.CANCELLING, by=(By.GATEWAY,), what="DELETE")
+SKIP = Move(
+    before=(JobState.PENDING,),
+    after=JobState.SKIPPED,
+    by=(By.WORKER,),
+    what="a sub-job whose condition is not met",
+)
 CLOSE_CANCELLED = Move(
     before=(JobState.CANCELLING,),
     after=JobState.CANCELLED,
@@ -162,18 +169,19 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
         what="too many failed, or its deadline passed",
     ),
     CANCEL,
+    SKIP,
     CLOSE_CANCELLED,
     Move(
         before=_BEFORE_CANCEL,
         after=JobState.FAILED,
-        by=(By.GATEWAY,),
+        by=(By.GATEWAY, By.WORKER),
         what="its workflow was closed outside Fanfold",
     ),
     Move(
         before=_BEFORE_CANCEL,
         after=JobState.CANCELLED,
-        by=(By.WORKER,),
-        what="its workflow was cancelled outside Fanfold",
+        by=(By.WORKER, By.GATEWAY),
+        what="its workflow was cancelled outside Fanfold, or the job above it is stopped",
     ),
 )
 

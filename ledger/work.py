@@ -59,7 +59,8 @@ BLOCK_IS_FENCED = (
 # database, which reads all of a job's inputs while it has no statistics.
 _ATTEMPT = (
     "SELECT idx, stage, stage_attempts, fence, item_count, by_item, run, kept_from, "
-    "(SELECT body FROM inputs WHERE inputs.job_id = chunks.job_id "
+    "(SELECT body FROM inputs WHERE inputs.job_id = CASE WHEN chunks.stage = 0 "
+    "THEN COALESCE(chunks.inputs_of, chunks.job_id) ELSE chunks.job_id END "
     "AND inputs.idx = COALESCE(chunks.input_at, chunks.idx) "
     "AND inputs.stage = chunks.stage) AS input, "
     # Nothing was kept before the first attempt at the first stage.

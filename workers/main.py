@@ -31,6 +31,7 @@ from fanfold.workers.activities.block import BlockActivities
 from fanfold.workers.activities.chunk import ChunkActivities
 from fanfold.workers.activities.job import JobActivities
 from fanfold.workers.activities.replaced import end_replaced
+from fanfold.workers.activities.sub_jobs import SubJobActivities
 from fanfold.workers.attempts import Attempts
 from fanfold.workers.publishing import publish_again
 from fanfold.workers.registry import CannotLoad, Registry
@@ -53,6 +54,7 @@ def build_workers(
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
+    sub_job_activities = SubJobActivities(ledger)
     attempts = Attempts(
         ledger,
         registry.processors,
@@ -80,6 +82,9 @@ def build_workers(
             job_activities.plan_page,
             job_activities.record_lost,
             job_activities.close_job,
+            sub_job_activities.plan_jobs,
+            sub_job_activities.plan_next_job,
+            sub_job_activities.close_lost_job,
             end_replaced,
         ],
         workflow_runner=runner,

@@ -1,4 +1,4 @@
-"""What clients get back: jobs and children as JSON, results as CSV.
+"""What clients get back of a job's data: children as JSON, results as CSV.
 
-Imports `contract` and `ledger`.
+Imports `fanfold.answers`, `contract` and `ledger`.
 """

@@ -2,7 +2,8 @@
 
 from pydantic import ConfigDict, Field
 
-from fanfold.app.answers.views import FailureView, Moment, View, failure_view, moment
+from fanfold.answers.rendering import failure_view, moment
+from fanfold.answers.views import FailureView, Moment, View
 from fanfold.contract.states import AttemptState
 from fanfold.ledger.attempts import AttemptHistory, AttemptRecord
 

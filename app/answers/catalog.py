@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from fanfold.app.answers.views import View
+from fanfold.answers.views import View
 from fanfold.ledger.catalog import CatalogEntry
 
 

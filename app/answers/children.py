@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from fanfold.app.answers.views import FailureView, Moment, View, failure_view, moment, with_fields
+from fanfold.answers.rendering import failure_view, moment, with_fields
+from fanfold.answers.views import FailureView, Moment, View
 from fanfold.contract.plan import workflow_id_of
 from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError, JobRecord

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from fanfold.answers.views import FailureView, View
 from fanfold.app.answers.item_outcomes import item_outcomes, result_of
-from fanfold.app.answers.views import FailureView, View
 from fanfold.contract import json_values
 from fanfold.contract.states import ItemState
 from fanfold.ledger.chunks import ChunkData

@@ -7,13 +7,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from fanfold.app.answers import children, views
+from fanfold.answers import views
+from fanfold.app.answers import children
 from fanfold.app.answers.items import ItemPageView
 from fanfold.app.documentation import problems
 from fanfold.app.http.errors import ForeignOrigin, MalformedRequest, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
-from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.steering_request import JobPatch, RedriveRequest
+from fanfold.intake.job_request import JobRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 # Routes answer these as ready JSON text, so FastAPI does not see the models.

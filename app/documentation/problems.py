@@ -4,9 +4,10 @@ import json
 from typing import Any, Final
 
 from fanfold.app.http import errors
-from fanfold.app.http.errors import CODES, Fault, Problem
+from fanfold.app.http.errors import CODES, Problem
 from fanfold.app.http.parameters import invalid_parameter
 from fanfold.app.http.problems import MEDIA_TYPE, render
+from fanfold.intake.faults import Fault
 
 _Examples = tuple[Problem, ...]
 

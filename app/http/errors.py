@@ -27,6 +27,8 @@ the two together. No message repeats what the client sent beyond a name or a num
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fanfold.intake.faults import Fault
+
 CODES: dict[str, str] = {
     "malformed_json": "The body is not JSON",
     "malformed_multipart": "The form cannot be read",
@@ -75,17 +77,6 @@ CODES: dict[str, str] = {
     "gateway_stopping": "The gateway is stopping",
 }
 """Every code with its title."""
-
-
-_LONGEST_NAME = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a body: where (a JSON pointer, RFC 6901) and what."""
-
-    pointer: str
-    message: str
 
 
 @dataclass
@@ -205,13 +196,3 @@ class Unavailable(Problem):
     """A part behind the gateway is away; trying again helps."""
 
     status = 503
-
-
-def pointer(*path: str | int) -> str:
-    """The JSON pointer to a place in a document; of a very long name, its beginning."""
-    return "".join(f"/{shown(str(step)).replace('~', '~0').replace('/', '~1')}" for step in path)
-
-
-def shown(name: str) -> str:
-    """A name as an answer shows it, which is not to grow with what was sent."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"

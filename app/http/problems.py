@@ -14,12 +14,14 @@ from starlette.routing import compile_path
 from fanfold.app.http.errors import (
     CODES,
     InternalError,
+    InvalidJob,
     MethodNotAllowed,
     NotFound,
     Problem,
     Unavailable,
 )
 from fanfold.app.http.parameters import problem_with
+from fanfold.intake import faults
 from fanfold.ledger.database import LedgerUnavailable
 
 _log = logging.getLogger("fanfold.gateway")
@@ -93,6 +95,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(_request: Request, problem: Problem) -> JSONResponse:
         return render(problem)
+
+    @app.exception_handler(faults.InvalidJob)
+    async def on_invalid_job(_request: Request, refused: faults.InvalidJob) -> JSONResponse:
+        return render(InvalidJob(refused.code, refused.detail, refused.errors))
 
     @app.exception_handler(LedgerUnavailable)
     async def on_ledger_unavailable(request: Request, error: LedgerUnavailable) -> JSONResponse:

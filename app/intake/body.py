@@ -14,9 +14,9 @@ from fanfold.app.http.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from fanfold.app.intake.job_text import decode_job
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.job_text import decode_job
 
 # A client or proxy that is still sending may never read an answer that comes with a closed
 # connection. So this much of an oversized body is read and dropped.

@@ -5,11 +5,11 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from fanfold.app.intake.body import JSON, MERGE_PATCH, BodyKind
-from fanfold.app.intake.spec import to_tolerance
 from fanfold.app.intake.steering_request import JobPatch, RedriveRequest
-from fanfold.app.intake.validation import check_labels, check_retention, encode, parsed
 from fanfold.contract.job_spec import DEFAULT_PRIORITY, MOST_CONCURRENT, Controls
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.spec import to_tolerance
+from fanfold.intake.validation import check_labels, check_retention, encode, parsed
 
 PATCH: Final = BodyKind(
     (JSON, MERGE_PATCH),

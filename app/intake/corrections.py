@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.intake.faults import refuse_all
-from fanfold.app.intake.items.cutting import chunk, item_text
-from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.json_array import elements
 from fanfold.app.intake.steering_request import Correction
-from fanfold.app.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.contract.settings import GatewaySettings
 from fanfold.contract.wording import counted
+from fanfold.intake.cutting import chunk, item_text
+from fanfold.intake.faults import Fault, pointer, refuse_all
+from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import JobRecord
 from fanfold.ledger.redriving import Selected

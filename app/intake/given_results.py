@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from fanfold.app.intake.body import JSON, BodyKind, decode_body, too_large
-from fanfold.app.intake.validation import check_nesting, encode
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.validation import check_nesting, encode
 
 RESULT: Final = BodyKind(
     (JSON,),

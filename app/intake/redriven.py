@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi import Request
 
-from fanfold.app.http.errors import Fault, JobNotFinished, NothingSelected, pointer
+from fanfold.app.http.errors import JobNotFinished, NothingSelected
 from fanfold.app.http.idempotency import earlier_job
 from fanfold.app.intake.body import JSON, BodyKind, decode_body, has_body, read_body
 from fanfold.app.intake.certainty import with_certainty
@@ -22,11 +22,15 @@ from fanfold.app.intake.corrections import (
     no_such_child,
     read_corrections,
 )
-from fanfold.app.intake.faults import refuse, refuse_all
-from fanfold.app.intake.items.item_schema import ItemSchema
-from fanfold.app.intake.spec import to_retry, to_stages
 from fanfold.app.intake.steering_request import RedriveRequest, Select
-from fanfold.app.intake.validation import (
+from fanfold.contract.job_spec import JobSpec, StageSpec
+from fanfold.contract.names import JobId
+from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.states import ChunkState, JobState
+from fanfold.intake.faults import Fault, pointer, refuse, refuse_all
+from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.spec import to_retry, to_stages
+from fanfold.intake.validation import (
     MAX_REPORTED_FAULTS,
     Step,
     check_processors,
@@ -35,10 +39,6 @@ from fanfold.app.intake.validation import (
     parsed,
     steps_of,
 )
-from fanfold.contract.job_spec import JobSpec, StageSpec
-from fanfold.contract.names import JobId
-from fanfold.contract.settings import GatewaySettings
-from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.catalog import Kind, Published
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.idempotency import KeyTaken, raise_key_taken

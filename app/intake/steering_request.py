@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fanfold.app.intake.job_request import (
+from fanfold.intake.job_request import (
     OPTIONS_OF_STAGES,
     Concurrency,
     Hours,

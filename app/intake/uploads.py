@@ -3,32 +3,29 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from fanfold.app.http.errors import JobNotReceiving, RequestTimeout, pointer
+from fanfold.app.http.errors import JobNotReceiving, RequestTimeout
 from fanfold.app.http.idempotency import earlier_job
 from fanfold.app.intake.body import decode_body
 from fanfold.app.intake.certainty import recorded_with_certainty, with_certainty
-from fanfold.app.intake.faults import ITEMS, refuse, refuse_limit
-from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE, Cut
 from fanfold.app.intake.items.formats import Encoded, recognise
-from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.parsing import chunks_of
-from fanfold.app.intake.job_request import JobRequest
 from fanfold.app.intake.multipart import Form
 from fanfold.app.intake.pipeline import Store, store_chunks
-from fanfold.app.intake.spec import keep_ms, resolve_execution, to_controls, to_spec
-from fanfold.app.intake.validation import validate
-from fanfold.contract.job_spec import Execution
 from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE, Cut
+from fanfold.intake.faults import ITEMS, pointer, refuse, refuse_limit
+from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.preparing import Extent, PreparedJob, PublishedCode, prepare
+from fanfold.intake.spec import resolve_execution
 from fanfold.ledger.connect import TenantLedger
 from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.idempotency import KeyTaken
-from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import IdempotencyKey, JobRecord, NewChunk
 from fanfold.ledger.transitions import SEAL
 from fanfold.ledger.uploads import MAX_CHUNKS_AN_UPLOAD, WHOLE, TooManyReceived, Upload, UploadGone
@@ -45,28 +42,11 @@ Make = Callable[[Iterator[bytes]], Iterator[NewChunk]]
 _log = logging.getLogger("fanfold.gateway")
 
 
-@dataclass(slots=True, kw_only=True)
-class Extent:
-    """How much data a job, or an upload, has so far."""
-
-    execution: Execution = Execution.AUTO
-    chunks: int = 0
-    items: int = 0
-    largest_chunk_bytes: int = 0
-
-    def add(self, chunks: Sequence[NewChunk]) -> None:
-        """Count these chunks too."""
-        self.chunks += len(chunks)
-        self.items += sum(chunk.item_count for chunk in chunks)
-        largest = max((len(chunk.body) for chunk in chunks), default=0)
-        self.largest_chunk_bytes = max(self.largest_chunk_bytes, largest)
-
-
 @dataclass(slots=True)
 class _Whole:
     """What the thread found in a form."""
 
-    request: JobRequest | None = None
+    job: PreparedJob | None = None
     job_hash: bytes = b""
     items_hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -143,7 +123,7 @@ class Uploads:
         tenant: TenantLedger,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
-        check: Callable[[JobRequest], ItemSchema | None],
+        code: PublishedCode,
         key_name: str | None,
     ) -> tuple[JobId, bool]:
         """Record the job of a form with its data.
@@ -151,24 +131,16 @@ class Uploads:
         Its id, and whether an earlier request had made it already. Raises a Problem,
         having changed nothing.
         """
-        whole, make = self._reader(boundary, check)
+        whole, make = self._reader(boundary, code)
         self._note_running()
         upload = await tenant.uploads.begin(new_job_id(), WHOLE)
         key: IdempotencyKey | None = None
         try:
             stored = await self._store(tenant, upload, pieces, make)
-            request, execution = _complete(whole, stored)
+            prepared = _complete(whole, stored)
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
-            controls = to_controls(request)
-            new_job = NewJob(
-                id=upload.job_id,
-                spec=to_spec(request, execution),
-                controls=controls,
-                key=key,
-                keep_ms=keep_ms(controls),
-            )
-            write = tenant.recording.record(new_job, upload)
+            write = tenant.recording.record(prepared.new_job(upload.job_id, key), upload)
             await recorded_with_certainty(tenant.jobs, upload.job_id, write)
         except KeyTaken as taken:
             await self._drop(tenant, upload)
@@ -184,10 +156,10 @@ class Uploads:
         self,
         boundary: bytes,
         pieces: AsyncIterator[bytes],
-        check: Callable[[JobRequest], ItemSchema | None],
+        code: PublishedCode,
     ) -> Extent:
         """How much data the job of a form has, which is not stored; raises a Problem."""
-        whole, make = self._reader(boundary, check)
+        whole, make = self._reader(boundary, code)
         extent = Extent()
 
         async def count(batch: list[NewChunk]) -> None:
@@ -195,7 +167,7 @@ class Uploads:
             extent.add(batch)
 
         await self._parse(pieces, make, count)
-        _, extent.execution = _complete(whole, extent)
+        extent.execution = _complete(whole, extent).spec.execution
         return extent
 
     async def seal(self, tenant: TenantLedger, job: JobRecord) -> bool:
@@ -229,9 +201,7 @@ class Uploads:
         closed_at = min(max_chunk_bytes, most) if max_chunk_bytes else None
         return Cut(size or DEFAULT_CHUNK_SIZE, closed_at, most)
 
-    def _reader(
-        self, boundary: bytes, check: Callable[[JobRequest], ItemSchema | None]
-    ) -> tuple[_Whole, Make]:
+    def _reader(self, boundary: bytes, code: PublishedCode) -> tuple[_Whole, Make]:
         """What makes chunks of a form, and what it finds there besides."""
         limits, whole = self._limits, _Whole()
 
@@ -239,17 +209,17 @@ class Uploads:
             form = Form(blocks, boundary, limits)
             text = form.job()
             whole.job_hash = hashlib.sha256(text).digest()
-            whole.request = request = _without_data(text, limits)
-            schema = check(request)
+            whole.job = prepared = prepare(_without_data(text), limits, code)
             part, data = form.items()
             encoded = recognise(
                 part.headers.get("content-type", ""),
                 part.headers.get("content-encoding", ""),
                 part.file_name,
             )
-            cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
+            spec = prepared.spec
+            cut = Cut(spec.chunk_size or DEFAULT_CHUNK_SIZE, spec.max_chunk_bytes)
             hashed = _hashed(data, whole.items_hash)
-            return chunks_of(hashed, encoded, cut, limits, schema=schema)
+            return chunks_of(hashed, encoded, cut, limits, schema=prepared.schema)
 
         return whole, make
 
@@ -313,24 +283,24 @@ def _check_count(chunks: int) -> None:
         refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
 
 
-def _complete(whole: _Whole, extent: Extent) -> tuple[JobRequest, Execution]:
-    """The job of a form that has been read to its end, and how its chunks are run."""
-    if whole.request is None or not extent.chunks:
+def _complete(whole: _Whole, extent: Extent) -> PreparedJob:
+    """The job of a form that has been read to its end."""
+    if whole.job is None or not extent.chunks:
         refuse("invalid_job", ITEMS, "there are no items")
-    return whole.request, resolve_execution(whole.request.execution, extent.chunks)
+    return whole.job.with_data(extent.chunks)
 
 
-def _without_data(text: bytes, limits: GatewaySettings) -> JobRequest:
-    """The job of a form, whose items come beside it. Raises a Problem."""
+def _without_data(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """The document of a form's job, whose items come beside it. Raises a Problem."""
     document = decode_body(text, "The part `job`")
     if not isinstance(document, dict):
-        return validate(document, limits)
+        return document
     for name in ("items", "chunks"):
         if name in document:
             refuse("invalid_job", pointer(name), "in a form the data is in the part `items` alone")
     if document.get("source") is None:
         document["source"] = "upload"
-    return validate(document, limits)
+    return document
 
 
 def _hashed(blocks: Iterator[bytes], into: "hashlib._Hash") -> Iterator[bytes]:

@@ -8,20 +8,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from fanfold.app.answers import views
+from fanfold.answers import rendering, views
 from fanfold.app.answers.items import item_lines
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
 from fanfold.app.http.parameters import IN_DIGITS
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import LARGE_BYTES, in_pieces
-from fanfold.app.intake.items import formats, item_schema
+from fanfold.app.intake.items import formats
 from fanfold.app.intake.uploads import not_an_upload, not_receiving
 from fanfold.app.routes.children import check_is_there
 from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
+from fanfold.intake import item_schema
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
@@ -195,7 +196,7 @@ async def seal_job(job_id: JobId, services: ServicesOf) -> Response:
     if job.state.is_terminal and not job.total_chunks:
         raise not_receiving()
     return Response(
-        views.job_json(job, None, services.workflows_url),
+        rendering.job_json(job, None, services.workflows_url),
         202,
         headers={"Cache-Control": "no-cache", "Location": f"/jobs/{job_id}", "Retry-After": "1"},
         media_type="application/json",

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
-from fanfold.app.answers import views
+from fanfold.answers import rendering, views
 from fanfold.app.answers.rendered import RenderedJob
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors, idempotency, prefer
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
-from fanfold.app.intake.job_request import LABEL_NAME_PATTERN
 from fanfold.app.intake.recording import dry_run, record
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
+from fanfold.intake.job_request import LABEL_NAME_PATTERN
 from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.records import JobRecord
 
@@ -188,7 +188,7 @@ async def list_jobs(
         before=cursor.decode(cursor_text, filters) if cursor_text is not None else None,
         limit=limit + 1,
     )
-    jobs = [views.job_summary(job, services.workflows_url) for job in found[:limit]]
+    jobs = [rendering.job_summary(job, services.workflows_url) for job in found[:limit]]
     if len(found) > limit:
         return views.JobPageView(jobs=jobs, next_cursor=cursor.encode(jobs[-1].id, filters))
     return views.JobPageView(jobs=jobs)
@@ -248,7 +248,7 @@ async def _earlier(services: Services, job: JobRecord, run: int) -> Response:
         raise errors.NotFound(
             "run_not_found", f"The job has had no such run: they go from 1 to {job.run}."
         )
-    body = views.job_json(earlier, None, services.workflows_url)
+    body = rendering.job_json(earlier, None, services.workflows_url)
     return Response(body, headers={"Cache-Control": "no-cache"}, media_type="application/json")
 
 
@@ -303,7 +303,7 @@ async def cancel_job(
     services.orchestration.kick_cancel()
     # As it was just read: in a moment it may be cancelled.
     return Response(
-        views.job_json(job, None, services.workflows_url),
+        rendering.job_json(job, None, services.workflows_url),
         202,
         headers={"Cache-Control": "no-cache", "Retry-After": "1"},
         media_type="application/json",
@@ -363,8 +363,8 @@ async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
     job = await services.job(job_id)
     result = await services.tenant.jobs.result(job_id) if job.state.is_terminal else None
     rendered = RenderedJob(
-        body=views.job_json(job, result, services.workflows_url),
-        etag=views.etag(job),
+        body=rendering.job_json(job, result, services.workflows_url),
+        etag=rendering.etag(job),
         state=job.state,
         revision=job.revision,
     )

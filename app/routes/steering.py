@@ -17,13 +17,13 @@ from fanfold.app.intake.body import decode_body, read_body
 from fanfold.app.intake.certainty import Written, with_certainty
 from fanfold.app.intake.changes import OF_FINISHED_JOBS, PATCH, changed, read_patch
 from fanfold.app.intake.given_results import RESULT, SETTING, read_result
-from fanfold.app.intake.spec import keep_ms
 from fanfold.app.intake.steering_request import JobPatch
 from fanfold.app.routes.children import ChildIndex, child_answer, find_child
 from fanfold.app.routes.jobs import JOB_HEADERS, already_finished, job_answer
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.intake.spec import keep_ms
 from fanfold.ledger.records import ChunkRecord, JobRecord
 from fanfold.ledger.transitions import GO_ON, RESOLVE, RESUME
 

@@ -12,8 +12,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OWN = {
     f"fanfold.{name}"
-    for name in ("app", "cli", "client", "contract", "devstack", "ledger", "workers")
+    for name in (
+        "answers",
+        "app",
+        "cli",
+        "client",
+        "contract",
+        "devstack",
+        "intake",
+        "ledger",
+        "workers",
+    )
 }
+SHARED = ("fanfold.answers", "fanfold.contract", "fanfold.intake", "fanfold.ledger")
 TOP_LEVEL = {"benchmarks", "fanfold", "tests"}
 # Alembic runs these, on a connection; nothing imports them.
 NOT_IMPORTED = "fanfold.ledger.migrations"
@@ -87,13 +98,13 @@ def normalized(distribution: str) -> str:
     [
         (
             "fanfold.app.main",
-            ("fanfold.contract", "fanfold.ledger", "fanfold.app"),
+            (*SHARED, "fanfold.app"),
             "gateway.txt",
             {"fanfold.workers", "fanfold.client", "fanfold.cli", "fanfold.devstack"},
         ),
         (
             "fanfold.workers.main",
-            ("fanfold.contract", "fanfold.ledger", "fanfold.workers"),
+            (*SHARED, "fanfold.workers"),
             "worker.txt",
             {"fanfold.app", "fastapi", "starlette", "uvicorn"},
         ),
@@ -109,7 +120,7 @@ def test_a_deployment_imports_nothing_that_its_image_does_not_hold(
 
 
 def test_the_client_runs_without_the_server_s_code_and_libraries() -> None:
-    own = {f"fanfold.{name}" for name in ("app", "contract", "ledger", "workers")}
+    own = {*SHARED, "fanfold.app", "fanfold.workers"}
     refused = own | {"temporalio", "fastapi", "psycopg"}
     modules, complaint = loaded(
         "fanfold.client.http", packages=("fanfold.client",), refused=refused
@@ -133,7 +144,7 @@ def test_a_refused_module_is_truly_out_of_reach(main: str, needed: str) -> None:
 
 
 def test_the_lock_files_tell_the_two_deployments_apart() -> None:
-    assert {"fastapi", "uvicorn", "starlette", "jsonschema"} <= absent_from("worker.txt")
+    assert {"fastapi", "uvicorn", "starlette", "python_multipart"} <= absent_from("worker.txt")
     assert not {"fastapi", "uvicorn", "temporalio", "psycopg"} & absent_from("gateway.txt")
     assert not {"temporalio", "psycopg", "alembic"} & absent_from("worker.txt")
     assert {"pytest", "typer", "rich"} <= absent_from("gateway.txt") & absent_from("worker.txt")

@@ -104,7 +104,7 @@ def statuses() -> dict[str, int]:
     """The status of each code, from the places in the gateway that answer with it."""
     by_name = {kind.__name__: kind.status for kind in Problem.__subclasses__()}
     found: dict[str, int] = {}
-    for path in (ROOT / "app").rglob("*.py"):
+    for path in [*(ROOT / "app").rglob("*.py"), *(ROOT / "intake").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
@@ -112,7 +112,7 @@ def statuses() -> dict[str, int]:
             if not isinstance(first, ast.Constant) or first.value not in CODES:
                 continue
             callee = ast.unparse(node.func).rpartition(".")[2]
-            # app/intake/ refuses by functions of its own.
+            # intake/ refuses by functions of its own.
             refuses = callee.lstrip("_").startswith("refuse")
             status = InvalidJob.status if refuses else by_name[callee]
             assert found.setdefault(str(first.value), status) == status

@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fanfold.app.http.errors import CODES
 from fanfold.app.http.problems import ProblemView
-from fanfold.app.intake.job_request import JobRequest
+from fanfold.intake.job_request import JobRequest
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 400

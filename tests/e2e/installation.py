@@ -15,7 +15,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("app", "cli", "client", "contract", "devstack", "ledger", "workers")
+FOLDERS = (
+    "answers",
+    "app",
+    "cli",
+    "client",
+    "contract",
+    "devstack",
+    "intake",
+    "ledger",
+    "workers",
+)
 
 _BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 

@@ -9,11 +9,12 @@ import pytest
 
 from fanfold.app.http.errors import Problem
 from fanfold.app.intake.items import decompression
-from fanfold.app.intake.items.cutting import Cut
 from fanfold.app.intake.items.formats import Encoded, Format
-from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.app.intake.items.parsing import chunks_of
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.cutting import Cut
+from fanfold.intake.faults import InvalidJob
+from fanfold.intake.item_schema import ItemSchema
 
 LIMITS = GatewaySettings()
 
@@ -65,11 +66,11 @@ def items(data: bytes, which: Format, **how: Any) -> list[Any]:
 
 def refusal(data: bytes, which: Format, **how: Any) -> tuple[int, str, str, str]:
     """Status, code, place and message."""
-    with pytest.raises(Problem) as refused:
+    with pytest.raises((Problem, InvalidJob)) as refused:
         read(data, which, **how)
-    problem = refused.value
-    place, message = "", problem.detail
-    if problem.errors:
-        (fault,) = problem.errors
+    found: Any = refused.value
+    place, message = "", found.detail
+    if found.errors:
+        (fault,) = found.errors
         place, message = fault.pointer, fault.message
-    return problem.status, problem.code, place, message
+    return getattr(found, "status", 422), found.code, place, message

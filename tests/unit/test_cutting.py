@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.app.http.errors import InvalidJob
-from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE, split
-from fanfold.app.intake.validation import validate
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE, split
+from fanfold.intake.faults import InvalidJob
+from fanfold.intake.validation import validate
 from fanfold.ledger.records import NewChunk
 from tests.unit.any_json import exactly, values
 

@@ -9,10 +9,12 @@ from fanfold.contract import settings
 from tests.unit.deployment_files import LOOKS_SECRET, ROOT, SETTINGS, copied, instructions
 
 BOTH = {
+    "answers",
     "contract",
     "fanfold/__init__.py",
     "fanfold/processing.py",
     "fanfold/py.typed",
+    "intake",
     "ledger",
 }
 PACKAGES = {

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.app.http.errors import UnsupportedMediaType
-from fanfold.app.intake.items.cutting import Cut
 from fanfold.app.intake.items.formats import Encoded, Format, recognise
 from fanfold.app.intake.items.parsing import chunks_of
+from fanfold.intake.cutting import Cut
 from tests.unit.any_json import exactly, storable_text, values
 from tests.unit.intake import LIMITS, items, limits, read, refusal
 

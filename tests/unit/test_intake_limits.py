@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from fanfold.app.intake.items.cutting import Cut
 from fanfold.app.intake.items.formats import Format
+from fanfold.intake.cutting import Cut
 from tests.unit.intake import items, limits, read, refusal
 
 

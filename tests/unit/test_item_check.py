@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fanfold.app.http.errors import InvalidJob
 from fanfold.app.intake.items.item_check import ItemCheck
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.faults import InvalidJob
 from tests.unit.any_json import values
 
 LIMITS = GatewaySettings()

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import pydantic
 import pytest
 
-from fanfold.app.http.errors import Fault, InvalidJob
 from fanfold.app.intake.items import decompression
-from fanfold.app.intake.items.cutting import Cut
 from fanfold.app.intake.items.formats import Encoded, Format
-from fanfold.app.intake.items.item_schema import ItemSchema, asked_for
 from fanfold.app.intake.items.parsing import chunks_of
-from fanfold.app.intake.job_request import JobRequest
+from fanfold.intake.cutting import Cut
+from fanfold.intake.faults import Fault, InvalidJob
+from fanfold.intake.item_schema import ItemSchema, asked_for
+from fanfold.intake.job_request import JobRequest
 from fanfold.ledger.catalog import CatalogEntry, Published
 from fanfold.workers.processor import Processor
 from tests.unit.intake import LIMITS, read

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from fanfold.app.http.errors import InvalidJob
 from fanfold.app.intake.changes import changed, read_patch
 from fanfold.contract.job_spec import Controls, ToleranceSpec
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.faults import InvalidJob
 
 LIMITS = GatewaySettings()
 BEFORE = Controls(

@@ -4,15 +4,6 @@ from typing import Any
 
 import pytest
 
-from fanfold.app.http.errors import InvalidJob
-from fanfold.app.intake.spec import (
-    AUTO_WORKFLOW_CHUNKS,
-    keep_ms,
-    resolve_execution,
-    to_controls,
-    to_spec,
-)
-from fanfold.app.intake.validation import validate
 from fanfold.contract.job_spec import (
     Controls,
     Execution,
@@ -22,6 +13,15 @@ from fanfold.contract.job_spec import (
     ToleranceSpec,
 )
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.faults import InvalidJob
+from fanfold.intake.spec import (
+    AUTO_WORKFLOW_CHUNKS,
+    keep_ms,
+    resolve_execution,
+    to_controls,
+    to_spec,
+)
+from fanfold.intake.validation import validate
 
 LIMITS = GatewaySettings()
 NO_DATA = "give items, chunks or source: there is none of them"

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.app.http.errors import InvalidJob, MalformedRequest
+from fanfold.app.http.errors import MalformedRequest
 from fanfold.app.intake.body import decode_body
 from fanfold.contract import json_values
+from fanfold.intake.faults import InvalidJob
 from tests.unit.any_json import exactly, storable_text, values
 
 objects = st.dictionaries(storable_text, values, max_size=5)

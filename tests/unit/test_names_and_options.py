@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fanfold.app.http.errors import InvalidJob
-from fanfold.app.intake.job_request import JobRequest
-from fanfold.app.intake.validation import check_names, validate
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.faults import InvalidJob
+from fanfold.intake.job_request import JobRequest
+from fanfold.intake.validation import check_names, validate
 from fanfold.ledger.catalog import CatalogEntry, Kind, Published
 from fanfold.workers.registry import Registry
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from fanfold.app.http.errors import Fault
-from fanfold.app.intake.schema_faults import faults_in
+from fanfold.intake.faults import Fault
+from fanfold.intake.schema_faults import faults_in
 from fanfold.ledger.catalog import CatalogEntry
 from fanfold.workers.processor import Processor
 from fanfold.workers.processors.double import double

@@ -9,8 +9,8 @@ import pytest
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from fanfold.app.intake.job_request import JobRequest
 from fanfold.contract.pydantic_faults import message_of
+from fanfold.intake.job_request import JobRequest
 
 SCHEMA = JobRequest.model_json_schema()
 ONE_OF_EACH: list[Any] = [None, True, 1, 1.5, "\ud800", "text", [], {}, float("nan"), float("inf")]

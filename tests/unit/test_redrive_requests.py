@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from fanfold.app.http.errors import InvalidJob
 from fanfold.app.intake.corrections import corrected, read_corrections
 from fanfold.app.intake.redriven import does_the_same, redriven_spec
 from fanfold.app.intake.steering_request import RedriveRequest
-from fanfold.app.intake.validation import parsed
 from fanfold.contract.job_spec import Execution, JobSpec, RetrySpec, StageSpec
 from fanfold.contract.settings import GatewaySettings
 from fanfold.contract.states import ChunkState
+from fanfold.intake.faults import InvalidJob
+from fanfold.intake.validation import parsed
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 from fanfold.ledger.redriving import Selected

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from fanfold.app.answers import views
+from fanfold.answers import rendering
 from fanfold.app.answers.children import child_json
 from fanfold.contract.failures import Failure
 from fanfold.contract.job_spec import (
@@ -87,7 +87,7 @@ CHILD = ChunkRecord(
 
 
 def job_fields(job: JobRecord = JOB, result: bytes | None = None) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(views.job_json(job, result, None))
+    fields: dict[str, Any] = json.loads(rendering.job_json(job, result, None))
     return fields
 
 
@@ -103,7 +103,7 @@ def test_a_job_has_the_fields_of_the_contract() -> None:
         finished_at=CREATED + 3000,
         counts=ChunkCounts(succeeded=6, failed=2, items_succeeded=600, items_failed=200),
     )
-    text = views.job_json(
+    text = rendering.job_json(
         finished, b'{"FI":2}', "http://localhost:8233/namespaces/default/workflows"
     )
     assert json.loads(text) == {
@@ -261,8 +261,8 @@ def test_the_error_of_a_job_says_which_rule_it_was_past(
 
 
 def test_the_workflow_of_a_later_run_is_linked_by_its_own_id() -> None:
-    links = json.loads(views.job_json(replace(JOB, run=2), None, "http://ui/workflows"))["links"]
-    assert links["temporal_ui"] == "http://ui/workflows/job_1%2Fr2"
+    fields = json.loads(rendering.job_json(replace(JOB, run=2), None, "http://ui/workflows"))
+    assert fields["links"]["temporal_ui"] == "http://ui/workflows/job_1%2Fr2"
 
 
 def test_a_child_says_in_which_run_it_ran_last_and_who_gave_its_result() -> None:
@@ -357,7 +357,7 @@ def test_progress_before_the_start_is_nothing_yet() -> None:
 def test_progress_of_a_running_job_says_how_long_it_will_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(views, "now_ms", lambda: CREATED + 3000)
+    monkeypatch.setattr(rendering, "now_ms", lambda: CREATED + 3000)
     expected = {"percent": 50.0, "chunks_per_second": 2.0, "eta_seconds": 2}
     assert job_fields()["progress"] == expected
 
@@ -365,7 +365,7 @@ def test_progress_of_a_running_job_says_how_long_it_will_take(
 def test_what_is_held_is_not_finished_and_not_under_way_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(views, "now_ms", lambda: CREATED + 3000)
+    monkeypatch.setattr(rendering, "now_ms", lambda: CREATED + 3000)
     counts = ChunkCounts(pending=2, succeeded=4, held=2)
     expected = {"percent": 50.0, "chunks_per_second": 2.0, "eta_seconds": 1}
     assert job_fields(replace(JOB, counts=counts))["progress"] == expected
@@ -385,13 +385,13 @@ CHANGES = [
 
 
 def test_the_etag_changes_whenever_the_job_does() -> None:
-    tags = [views.etag(job) for job in (JOB, *CHANGES)]
+    tags = [rendering.etag(job) for job in (JOB, *CHANGES)]
     assert len(set(tags)) == len(tags)
     assert all(tag.startswith('W/"') and tag.endswith('"') for tag in tags)
 
 
 def test_the_etag_stays_while_nothing_changes() -> None:
-    assert views.etag(replace(JOB)) == views.etag(JOB)
+    assert rendering.etag(replace(JOB)) == rendering.etag(JOB)
 
 
 def test_a_state_of_a_later_release_is_shown_as_it_is() -> None:

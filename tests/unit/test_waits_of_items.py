@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from fanfold.app.intake.job_request import JobRequest
+from fanfold.intake.job_request import JobRequest
 from fanfold.processing import RetryLater
 from fanfold.workers.execution import End
 from fanfold.workers.user_errors import LONGEST_WAIT_SECONDS

@@ -19,6 +19,7 @@ from fanfold.contract.names import (
 from fanfold.contract.plan import ranges_of
 from fanfold.contract.states import WITH_RESULT, JobState
 from fanfold.contract.wire import (
+    NOTHING,
     ClosedJob,
     CloseJob,
     JobRef,
@@ -36,6 +37,7 @@ from fanfold.ledger.connect import Ledger
 from fanfold.ledger.jobs import Terms
 from fanfold.ledger.records import ChunkCounts, Stop, now_ms
 from fanfold.workers.activities.lifeline import heartbeats
+from fanfold.workers.activities.parents import Parents, to_run_first
 from fanfold.workers.fold import Fold, FoldFailed
 from fanfold.workers.processor import ReducerType
 
@@ -53,6 +55,7 @@ class JobActivities:
         self._ledger = ledger
         self._reducers = reducers
         self._max_result_bytes = max_result_bytes
+        self._parents = Parents(ledger, reducers, max_result_bytes=max_result_bytes)
 
     @activity.defn(name=OPEN_JOB)
     async def open_job(self, given: PageInput) -> OpenedJob:
@@ -63,7 +66,7 @@ class JobActivities:
         """
         ledger = self._ledger.of(given.job.tenant)
         was_pending, state = await ledger.jobs.open(given.job.id, given.job.run)
-        nothing = Page(ranges=[], is_last=True)
+        nothing = NOTHING
         if state is JobState.PAUSED:
             return OpenedJob(may_run=True, page=nothing, is_resting=True)
         if state is JobState.WAITING:
@@ -91,7 +94,8 @@ class JobActivities:
             max_concurrency=terms.controls.max_concurrency,
             is_paced=terms.controls.max_per_second is not None,
             deadline_in_seconds=terms.deadline_in_seconds,
-            is_over=terms.is_draining or not await ledger.watch.has_open_chunks(job.id),
+            is_over=terms.is_draining
+            or not (terms.place.sub_jobs or await ledger.watch.has_open_chunks(job.id)),
         )
 
     @activity.defn(name=NARROW_BLOCKS)
@@ -134,6 +138,7 @@ class JobActivities:
         """Record the failure of chunks whose own activities cannot do so any more."""
         failure = Failure(type=FailureType.CHUNK_CLOSED_OUTSIDE, message=lost.reason)
         job = lost.job
+        await self._ledger.of(job.tenant).closing.settle_below(job.id)
         await self._ledger.of(job.tenant).work.record_lost(job.id, lost.index, failure, job.run)
 
     @activity.defn(name=CLOSE_JOB)
@@ -151,6 +156,13 @@ class JobActivities:
         if terms.run != given.job.run or terms.state.is_terminal:
             # Closed before, by a call whose answer was lost; and perhaps redriven since.
             return ClosedJob(state=terms.state)
+        if terms.place.sub_jobs:
+            return await self._parents.close(given, terms)
+        return await self._close(given, terms)
+
+    async def _close(self, given: CloseJob, terms: Terms) -> ClosedJob:
+        """Of a job that has chunks."""
+        ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
         # Cancelled meanwhile, which the workflow may not have heard yet.
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
         is_stopped = given.is_tolerance_exceeded or given.is_deadline_exceeded
@@ -173,9 +185,12 @@ class JobActivities:
             if counts.cancelled
             else 0,
         )
+        if compensations := await to_run_first(ledger, given, terms, state):
+            return ClosedJob(state=None, compensations=compensations)
         result: bytes | None = None
         reducer = terms.spec.reducer
-        has_results = counts.succeeded or counts.partially_succeeded
+        # Of one whose items are what came to nothing before it, the result is that of nothing.
+        has_results = counts.succeeded or counts.partially_succeeded or not terms.total_chunks
         if reducer is not None and has_results and state is not JobState.CANCELLED:
             try:
                 result = await self._fold(ledger.chunks, job_id, reducer)

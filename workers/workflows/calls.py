@@ -33,6 +33,7 @@ async def start_child(
     workflow_id: str,
     task_queue: str,
     result_type: type,
+    close_policy: workflow.ParentClosePolicy = workflow.ParentClosePolicy.REQUEST_CANCEL,
 ) -> workflow.ChildWorkflowHandle[Any, Any]:
     """Start a child; raises WorkflowAlreadyStartedError where one of its id still runs."""
     starting = asyncio.ensure_future(
@@ -46,7 +47,7 @@ async def start_child(
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             # Children clean up when their parent is terminated, and the parent waits
             # for them when it is cancelled: no child outlives its job.
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            parent_close_policy=close_policy,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
     )
@@ -59,10 +60,19 @@ async def start_child(
         return child
 
 
+def how_it_ended(error: FailureError) -> str:
+    """What became of a workflow that did not end by itself."""
+    if isinstance(error.cause, TerminatedError):
+        return "was terminated outside Fanfold"
+    if is_cancelled_exception(error):
+        return "was cancelled outside Fanfold"
+    return f"failed: {error.cause or error}"
+
+
 async def record_lost(job: JobRef, error: FailureError, *, index: int) -> None:
     """Write what a chunk's workflow can no longer write."""
     await record_lost_chunks(
-        LostChunks(job=job, index=index, reason=f"the chunk's workflow {_end(error)}")
+        LostChunks(job=job, index=index, reason=f"the chunk's workflow {how_it_ended(error)}")
     )
 
 
@@ -82,11 +92,3 @@ def details_of(error: FailureError) -> tuple[Any, ...]:
     if isinstance(cause, ActivityError):
         cause = cause.cause
     return tuple(cause.details) if isinstance(cause, ApplicationError) else ()
-
-
-def _end(error: FailureError) -> str:
-    if isinstance(error.cause, TerminatedError):
-        return "was terminated outside Fanfold"
-    if is_cancelled_exception(error):
-        return "was cancelled outside Fanfold"
-    return f"failed: {error.cause or error}"

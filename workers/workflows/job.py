@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import dataclasses
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -37,7 +40,10 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.workers.workflows.children import Children
     from fanfold.workers.workflows.replaced import end_replaced
     from fanfold.workers.workflows.shards import Shards
+    from fanfold.workers.workflows.sub_jobs import SubJobs, run_sub_job
     from fanfold.workers.workflows.window import Window
+
+Done = TypeVar("Done")
 
 _CLOSE_TIMEOUT = timedelta(hours=1)
 _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
@@ -79,6 +85,7 @@ class JobWorkflow:
             on_refused=self._refused,
         )
         self._chunks: Children | Blocks | None = None
+        self._sub_jobs: SubJobs | None = None
 
     @workflow.run
     async def run(self, _job: JobInput) -> str:
@@ -110,9 +117,7 @@ class JobWorkflow:
     def stop(self) -> None:
         """Start nothing more: the job bears no more failures."""
         self._is_stopped = True
-        self._shards.changed()
-        if self._chunks is not None:
-            self._chunks.changed()
+        self._look_again()
 
     @workflow.signal(name=CHANGED)
     def changed(self) -> None:
@@ -182,6 +187,8 @@ class JobWorkflow:
         self._shards.change(is_paced=terms.is_paced, is_over=terms.is_over)
         if self._chunks is not None:
             self._chunks.changed()
+        if self._sub_jobs is not None:
+            self._sub_jobs.changed()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -198,14 +205,23 @@ class JobWorkflow:
         """The job is paused: this walk comes to its end."""
         self._was_refused = True
         self._is_over = True
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """There may be a reason to stop."""
         self._shards.changed()
         if self._chunks is not None:
             self._chunks.changed()
+        if self._sub_jobs is not None:
+            self._sub_jobs.changed()
 
     async def _walk(self, page: Page | None) -> str | None:
         """Run chunks until the job is closed, or stopped; its state, None where it is stopped."""
         left_before, in_vain = self._job.total_chunks, 0
         while True:
+            if self._job.max_jobs and self._is_full and not self._is_ending():
+                # Nothing is in flight, and what is left is in the ledger.
+                workflow.continue_as_new(dataclasses.replace(self._job, replaced_run=None))
             self._is_over = self._was_refused = False
             if page is not None:
                 await self._run(page, left_before)
@@ -241,8 +257,16 @@ class JobWorkflow:
     async def _run(self, page: Page, open_chunks: int) -> None:
         """Run the chunks of this page, and of those after it."""
         job = self._job
-        is_full = workflow.info().get_current_history_length() > job.tuning.max_events
-        if job.tuning.has_shards(job.execution, job.total_chunks) or is_full:
+        if job.max_jobs:
+            self._sub_jobs = SubJobs(
+                job,
+                is_going=self._has_room,
+                on_tolerance_exceeded=self.stop,
+                on_refused=self._refused,
+            )
+            await self._sub_jobs.run()
+            return
+        if job.tuning.has_shards(job.execution, job.total_chunks) or self._is_full:
             await self._shards.run(page, open_chunks)
             return
         if job.execution is Execution.ACTIVITY:
@@ -299,11 +323,26 @@ class JobWorkflow:
 
     def _has_room(self) -> bool:
         """Whether this workflow may start chunks itself: its history is not full either."""
-        length = workflow.info().get_current_history_length()
-        return self._is_going() and length <= self._job.tuning.max_events
+        return self._is_going() and not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether another workflow has to go on, for the length of this one's history."""
+        return workflow.info().get_current_history_length() > self._job.tuning.max_events
 
     async def _close(self, *, is_cancelled: bool = False) -> ClosedJob:
-        """Fold and close, to the end, whatever cancellation arrives meanwhile."""
+        """Fold and close; before that, where the job comes to nothing, undo what succeeded."""
+        closed = await self._close_once(is_cancelled=is_cancelled)
+        while closed.compensations:
+            for compensation in closed.compensations:
+                await _to_the_end(
+                    # It goes on whatever becomes of the job.
+                    run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
+                )
+            closed = await self._close_once(is_cancelled=is_cancelled)
+        return closed
+
+    async def _close_once(self, *, is_cancelled: bool) -> ClosedJob:
         given = CloseJob(
             job=self._job.job,
             limit=self._page_chunks,
@@ -311,7 +350,7 @@ class JobWorkflow:
             is_tolerance_exceeded=self._is_stopped,
             is_deadline_exceeded=self._is_deadline_exceeded,
         )
-        closing = asyncio.ensure_future(
+        closing: Coroutine[Any, Any, ClosedJob] = (
             workflow.execute_activity(
                 CLOSE_JOB,
                 given,
@@ -320,7 +359,8 @@ class JobWorkflow:
                 heartbeat_timeout=_CLOSE_HEARTBEAT_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
-            if self._job.has_reducer
+            # What a job is made of may be much to close.
+            if self._job.has_reducer or self._job.max_jobs
             # Without a fold it is over at once, and costs the server half as much.
             else workflow.execute_local_activity(
                 CLOSE_JOB,
@@ -330,9 +370,14 @@ class JobWorkflow:
                 retry_policy=LEDGER_RETRY,
             )
         )
-        while True:
-            try:
-                closed: ClosedJob = await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                continue
-            return closed
+        return await _to_the_end(closing)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
+    """Wait for this, whatever cancellation arrives meanwhile."""
+    working = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            continue

@@ -1,8 +1,8 @@
 """From bytes as they arrive to chunks of items.
 
 One generator draws on the next: `decompression`, a format (`ndjson`, `csv_table`,
-`json_array`), `cutting`; `parsing` puts them together. None holds more than a few
+`json_array`), `fanfold.intake.cutting`; `parsing` puts them together. None holds more than a few
 megabytes, whatever passes through.
 
-Imports `fanfold.app.http`, `fanfold.app.intake.faults`, `contract` and `ledger`.
+Imports `fanfold.app.http`, `fanfold.intake`, `contract` and `ledger`.
 """

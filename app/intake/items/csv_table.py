@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from json import encoder
 from typing import Final
 
-from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
-from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.contract.wording import counted
+from fanfold.intake.faults import ITEMS, item, refuse, refuse_limit
+from fanfold.intake.item_schema import ItemSchema
 
 _ROWS_AT_ONCE: Final = 500
 _OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "vertical bar"}

@@ -13,10 +13,10 @@ from functools import partial
 
 import pydantic_core
 
-from fanfold.app.intake.faults import item, refuse, refuse_limit
-from fanfold.app.intake.items.item_schema import ItemSchema, Place
 from fanfold.contract import json_values
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.faults import item, refuse, refuse_limit
+from fanfold.intake.item_schema import ItemSchema, Place
 
 # A number overflows only with an exponent of three digits, or with more than two hundred
 # digits. With every digit replaced by a zero, there are few strings to search for.

@@ -5,9 +5,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_check import ItemCheck
 from fanfold.contract.json_syntax import explained
+from fanfold.intake.faults import ITEMS, item, refuse, refuse_limit
 
 _TEXTS_AT_ONCE = 500
 _BYTES_AT_ONCE = 256 * 1024

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from fanfold.app.http.errors import Fault, InvalidJob
-from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
 from fanfold.app.intake.items.item_check import ItemCheck
 from fanfold.contract import json_values
+from fanfold.intake.faults import ITEMS, Fault, InvalidJob, item, refuse, refuse_limit
 
 _BLANK = b" \t\r"
 _ARRAY = b"["
@@ -82,4 +81,4 @@ def _with_hint(error: InvalidJob, first: bytes) -> InvalidJob:
         message = f"{fault.message}; in NDJSON each line is one whole item"
     else:
         return error
-    return InvalidJob(error.code, f"{fault.pointer}: {message}", (Fault(fault.pointer, message),))
+    return InvalidJob(error.code, [Fault(fault.pointer, message)])

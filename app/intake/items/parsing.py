@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-from fanfold.app.intake.faults import ITEMS, refuse
 from fanfold.app.intake.items import csv_table, json_array, ndjson
-from fanfold.app.intake.items.cutting import Cut, chunks
 from fanfold.app.intake.items.decompression import decompressed
 from fanfold.app.intake.items.formats import Encoded, Format
 from fanfold.app.intake.items.item_check import ItemCheck
-from fanfold.app.intake.items.item_schema import ItemSchema
 from fanfold.contract.settings import GatewaySettings
+from fanfold.intake.cutting import Cut, chunks
+from fanfold.intake.faults import ITEMS, refuse
+from fanfold.intake.item_schema import ItemSchema
 from fanfold.ledger.records import NewChunk
 
 _UTF_16: Final = "the text is in UTF-16: send it in UTF-8"

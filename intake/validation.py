@@ -8,15 +8,14 @@ from typing import Any, Final, NoReturn, TypeVar
 import pydantic
 from pydantic_core import ErrorDetails
 
-from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.intake.faults import refuse, refuse_all, refuse_limit
-from fanfold.app.intake.job_request import JobRequest, Stage
-from fanfold.app.intake.schema_faults import faults_in
-from fanfold.app.intake.unknown_fields import fields_at
 from fanfold.contract import json_values
 from fanfold.contract.pydantic_faults import message_of
-from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.settings import IntakeSettings
 from fanfold.contract.wording import did_you_mean, suggested
+from fanfold.intake.faults import Fault, pointer, refuse, refuse_all, refuse_limit
+from fanfold.intake.job_request import JobRequest, Stage
+from fanfold.intake.schema_faults import faults_in
+from fanfold.intake.unknown_fields import fields_at
 from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20
@@ -26,7 +25,7 @@ Step = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
 """Where in the body a processor stands, its name and its options."""
 
 
-def validate(document: Any, limits: GatewaySettings) -> JobRequest:  # noqa: ANN401 - any JSON
+def validate(document: Any, limits: IntakeSettings) -> JobRequest:  # noqa: ANN401 - any JSON
     """The job request in this document; raises InvalidJob with a fault for each mistake."""
     request = parsed(JobRequest, document)
     check_labels(request.labels, limits)
@@ -46,13 +45,13 @@ def parsed(model: type[Request], document: Any) -> Request:  # noqa: ANN401 - an
         refuse_all("invalid_job", faults)
 
 
-def check_labels(labels: Mapping[str, str], limits: GatewaySettings) -> None:
+def check_labels(labels: Mapping[str, str], limits: IntakeSettings) -> None:
     """Raises InvalidJob where there are too many."""
     if len(labels) > limits.max_labels:
         refuse_limit(pointer("labels"), "labels", limits.max_labels, "FANFOLD_MAX_LABELS")
 
 
-def check_retention(hours: float | None, limits: GatewaySettings) -> None:
+def check_retention(hours: float | None, limits: IntakeSettings) -> None:
     """Raises InvalidJob where the job asks to be kept longer than the gateway keeps jobs."""
     if (hours or 0) > limits.retention_hours:
         refuse_limit(
@@ -60,7 +59,7 @@ def check_retention(hours: float | None, limits: GatewaySettings) -> None:
         )
 
 
-def check_steps(steps: Iterable[Step], limits: GatewaySettings) -> None:
+def check_steps(steps: Iterable[Step], limits: IntakeSettings) -> None:
     """Raises InvalidJob where options are nested too deep."""
     for path, _, options in steps:
         check_nesting(options, limits.max_nesting_depth, (*path, "options"))

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from fanfold.app.intake.items.cutting import DEFAULT_CHUNK_SIZE
-from fanfold.app.intake.job_request import JobRequest, Retry, Stage, ToleratedFailures
 from fanfold.contract.job_spec import (
     Controls,
     Execution,
@@ -14,6 +12,8 @@ from fanfold.contract.job_spec import (
     StageSpec,
     ToleranceSpec,
 )
+from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE
+from fanfold.intake.job_request import JobRequest, Retry, Stage, ToleratedFailures
 
 # Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
 AUTO_WORKFLOW_CHUNKS: Final = 200

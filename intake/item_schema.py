@@ -11,14 +11,13 @@ from typing import Any, Final
 
 import jsonschema
 
-from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.intake.faults import refuse, refuse_all
-from fanfold.app.intake.job_request import JobRequest
-from fanfold.app.intake.schema_faults import each_once, faults_of
-from fanfold.app.intake.schema_language import validator_of
-from fanfold.app.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.contract import json_values
 from fanfold.contract.job_spec import JobSpec
+from fanfold.intake.faults import Fault, pointer, refuse, refuse_all
+from fanfold.intake.job_request import JobRequest
+from fanfold.intake.schema_faults import each_once, faults_of
+from fanfold.intake.schema_language import validator_of
+from fanfold.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.ledger.catalog import Catalog, Kind, Published
 
 Path = tuple[str | int, ...]

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fanfold.app.http.errors import pointer
-from fanfold.app.intake.faults import ITEMS, item, refuse, refuse_limit
-from fanfold.app.intake.job_request import JobRequest
-from fanfold.app.intake.validation import check_nesting, encode
-from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.settings import IntakeSettings
+from fanfold.intake.faults import ITEMS, item, pointer, refuse, refuse_limit
+from fanfold.intake.job_request import JobRequest
+from fanfold.intake.validation import check_nesting, encode
 from fanfold.ledger.records import NewChunk
 
 DEFAULT_CHUNK_SIZE: Final = 100
@@ -25,7 +24,7 @@ class Cut:
     """A chunk whose JSON text is larger is refused: a gateway does not hold it in memory."""
 
 
-def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
+def split(request: JobRequest, limits: IntakeSettings) -> list[NewChunk]:
     """The job's chunks in order; raises InvalidJob where the data is over a limit."""
     if request.chunks is not None:
         return _given_chunks(request.chunks, limits)
@@ -38,7 +37,7 @@ def split(request: JobRequest, limits: GatewaySettings) -> list[NewChunk]:
 
 
 def chunks(
-    items: Iterable[Sequence[bytes]], cut: Cut, limits: GatewaySettings
+    items: Iterable[Sequence[bytes]], cut: Cut, limits: IntakeSettings
 ) -> Iterator[NewChunk]:
     """The chunks of these items, which come a few at a time; raises InvalidJob."""
     item_count = 0
@@ -109,7 +108,7 @@ def _refuse_item(index: int, cut: Cut) -> None:
     refuse("limit_exceeded", item(index), message)
 
 
-def _given_chunks(given: Sequence[list[Any]], limits: GatewaySettings) -> list[NewChunk]:
+def _given_chunks(given: Sequence[list[Any]], limits: IntakeSettings) -> list[NewChunk]:
     if len(given) > limits.max_chunks:
         refuse_limit(pointer("chunks"), "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
     if sum(map(len, given)) > limits.max_items:
@@ -121,13 +120,13 @@ def _given_chunks(given: Sequence[list[Any]], limits: GatewaySettings) -> list[N
 
 
 def _item_texts(
-    items: Sequence[Any], limits: GatewaySettings, path: tuple[str | int, ...]
+    items: Sequence[Any], limits: IntakeSettings, path: tuple[str | int, ...]
 ) -> Iterator[bytes]:
     for index, value in enumerate(items):
         yield item_text(value, limits, (*path, index))
 
 
-def item_text(value: Any, limits: GatewaySettings, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401
+def item_text(value: Any, limits: IntakeSettings, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401
     """The JSON text of the item at this place; raises InvalidJob where it is over a limit."""
     check_nesting(value, limits.max_nesting_depth, path)
     text = encode(value, path)

@@ -6,9 +6,9 @@ from typing import Any, Final, cast
 
 import jsonschema
 
-from fanfold.app.http.errors import Fault, pointer
-from fanfold.app.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX, validator_for
 from fanfold.contract.wording import counted, kind_of, not_one_of, one_of, one_of_kinds, suggested
+from fanfold.intake.faults import Fault, pointer
+from fanfold.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX, validator_for
 from fanfold.ledger.catalog import CatalogEntry
 
 Error = jsonschema.ValidationError

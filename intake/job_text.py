@@ -8,9 +8,8 @@ import json
 import re
 from typing import Any, Final
 
-from fanfold.app.http.errors import pointer, shown
-from fanfold.app.intake.faults import refuse
 from fanfold.contract import json_values
+from fanfold.intake.faults import pointer, refuse, shown
 
 _DATA: Final = frozenset({"items", "chunks"})
 _skip_blanks = re.compile(r"[ \t\r\n]*").match

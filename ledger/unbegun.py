@@ -1,0 +1,35 @@
+"""Ends jobs that have not begun, many at once: what they are made of too never will."""
+
+from collections.abc import Sequence
+
+from fanfold.ledger.database import Statement, Value
+from fanfold.ledger.records import now_ms
+from fanfold.ledger.transitions import CLOSE_CANCELLED, SETTLE, SKIP, UNFINISHED, in_states
+
+# Of those that a redrive has reset, chunks may have to be restored: these are ended one by one.
+NEVER_BEGAN = f"{in_states(UNFINISHED)} AND started_at IS NULL AND run = 1"
+"""The condition on jobs that are ended here."""
+
+UNBEGUN_SUMMARY = (
+    """'{"counts": {"cancelled": ' || total_chunks || '}, "errors": [], "error": null}'"""
+)
+"""What `Closing` would write of such a job, as SQL."""
+
+
+def end_unbegun(which: str, parameters: Sequence[Value], tenant: str) -> list[Statement]:
+    """Cancels those of these jobs that have not begun, with their chunks."""
+    now = now_ms()
+    return [
+        Statement(
+            f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, fence = fence + 1 "
+            f"WHERE {SETTLE.condition} AND job_id IN (SELECT id FROM jobs WHERE ({which}) "
+            # Also of one that was just skipped.
+            f"AND tenant = ? AND ({NEVER_BEGAN} OR state = '{SKIP.after}'))",
+            (now, *parameters, tenant),
+        ),
+        Statement(
+            f"UPDATE jobs SET state = '{CLOSE_CANCELLED.after}', finished_at = ?, "
+            f"summary = {UNBEGUN_SUMMARY} WHERE ({which}) AND tenant = ? AND {NEVER_BEGAN}",
+            (now, *parameters, tenant),
+        ),
+    ]

@@ -1,0 +1,232 @@
+"""The activities around the jobs that a job is made of: what comes next, and what was lost."""
+
+from collections.abc import Iterator, Sequence
+
+from temporalio import activity
+
+from fanfold.contract import conditions, json_values
+from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.job_spec import Execution
+from fanfold.contract.names import CLOSE_LOST_JOB, PLAN_JOBS, PLAN_NEXT_JOB
+from fanfold.contract.states import JobState
+from fanfold.contract.wire import JobInput, JobRef, LostJob, PlanJobs, PlannedJob, PlannedJobs
+from fanfold.ledger.connect import Ledger, TenantLedger
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.ledger.sub_jobs import SubJob
+from fanfold.workers.activities.lifeline import heartbeats
+from fanfold.workers.tolerance import is_past_tolerance
+
+AUTO_WORKFLOW_CHUNKS = 200
+
+
+class SubJobActivities:
+    """Says which sub-jobs a job's workflow is to start, and ends those that are not to be."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Take what the activities depend on."""
+        self._ledger = ledger
+
+    @activity.defn(name=PLAN_JOBS)
+    async def plan_jobs(self, given: PlanJobs) -> PlannedJobs:
+        """The next sub-jobs that have not ended, of those that run in parallel."""
+        ledger, job = self._ledger.of(given.job.tenant), given.job
+        terms = await ledger.jobs.terms(job.id)
+        if (stop := await _reason_to_stop(ledger, job, terms)) is not None or terms is None:
+            return stop or PlannedJobs(jobs=[], is_last=True)
+        found = await ledger.sub_jobs.unfinished(job.id, after=given.after, limit=given.limit + 1)
+        jobs = found[: given.limit]
+        return PlannedJobs(
+            jobs=await hand_out(ledger, job, terms, jobs),
+            is_last=len(found) <= given.limit,
+        )
+
+    @activity.defn(name=PLAN_NEXT_JOB)
+    async def plan_next_job(self, given: PlanJobs) -> PlannedJobs:
+        """The next sub-job of those that run one after another, once it has its items.
+
+        Those before it that are not to run are ended.
+        """
+        ledger, job = self._ledger.of(given.job.tenant), given.job
+        async with heartbeats():
+            while True:
+                terms = await ledger.jobs.terms(job.id)
+                if (stop := await _reason_to_stop(ledger, job, terms)) is not None or terms is None:
+                    return stop or PlannedJobs(jobs=[], is_last=True)
+                all_jobs = await ledger.sub_jobs.all_of(job.id)
+                at = next((at for at, one in enumerate(all_jobs) if not one.state.is_terminal), -1)
+                if at < 0:
+                    return PlannedJobs(jobs=[], is_last=True)
+                chosen = all_jobs[at]
+                if chosen.has_begun or await _Turn(ledger, all_jobs[:at], chosen).is_to_run():
+                    jobs = await ledger.sub_jobs.unfinished(
+                        job.id, after=chosen.position - 1, limit=1
+                    )
+                    planned = await hand_out(ledger, job, terms, jobs)
+                    return PlannedJobs(jobs=planned, is_last=False)
+
+    @activity.defn(name=CLOSE_LOST_JOB)
+    async def close_lost_job(self, given: LostJob) -> str:
+        """Close a sub-job whose workflow has ended without that; the state it is in."""
+        ledger, job = self._ledger.of(given.job.tenant), given.job
+        terms = await ledger.jobs.terms(job.id)
+        if terms is None:
+            return JobState.FAILED
+        if terms.state.is_terminal or terms.run != job.run:
+            return terms.state
+        await ledger.closing.settle_below(job.id)
+        await ledger.closing.settle(job.id, job.run)
+        state, failure = JobState.FAILED, None
+        if terms.state is JobState.CANCELLING:
+            state = JobState.CANCELLED
+        else:
+            message = f"the job was closed because {given.reason}; finished results are kept"
+            failure = Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
+        await ledger.closing.close(job.id, state, error=failure, run=job.run)
+        return state
+
+
+async def hand_out(
+    ledger: TenantLedger, parent: JobRef, terms: Terms, jobs: Sequence[SubJob]
+) -> list[PlannedJob]:
+    """These sub-jobs, ready to be started, by the workflow of the job that is made of them."""
+    if not jobs:
+        return []
+    execution = await _execution_of_tree(ledger, terms)
+    await ledger.sub_jobs.hand_out(jobs, execution)
+    planned: list[PlannedJob] = []
+    for job in jobs:
+        ref = JobRef(id=job.id, tenant=parent.tenant, ledger=parent.ledger, run=job.run)
+        spec = job.spec_running(execution)
+        given = JobInput.of(ref, job.total_chunks, spec, job.controls)
+        planned.append(PlannedJob(position=job.position, given=given))
+    return planned
+
+
+async def _execution_of_tree(ledger: TenantLedger, terms: Terms) -> Execution:
+    """How chunks run where that was left open: by how many there are in the whole tree."""
+    root = terms
+    if terms.place.root is not None:
+        root = await ledger.jobs.terms(terms.place.root) or terms
+    is_small = root.total_chunks <= AUTO_WORKFLOW_CHUNKS
+    return Execution.WORKFLOW if is_small else Execution.ACTIVITY
+
+
+async def _reason_to_stop(
+    ledger: TenantLedger, job: JobRef, terms: Terms | None
+) -> PlannedJobs | None:
+    """What to answer where nothing may start now; None where it may."""
+    nothing = PlannedJobs(jobs=[], is_last=True)
+    if terms is None or terms.run != job.run or terms.is_draining:
+        return nothing
+    if terms.state is not JobState.RUNNING:
+        return PlannedJobs(jobs=[], is_last=True, is_refused=True)
+    if await is_past_tolerance(ledger, job.id, terms, final=False) is not None:
+        return PlannedJobs(jobs=[], is_last=True, is_tolerance_exceeded=True)
+    return None
+
+
+class _Turn:
+    """The turn of a sub-job in a sequence."""
+
+    def __init__(self, ledger: TenantLedger, before: Sequence[SubJob], job: SubJob) -> None:
+        self._ledger = ledger
+        self._before = before
+        self._job = job
+
+    async def is_to_run(self) -> bool:
+        """Whether it is to run; if not, it has been ended."""
+        job, spec = self._job, self._job.spec
+        if job.state is JobState.CANCELLING:
+            await self._end(JobState.CANCELLED)
+            return False
+        try:
+            if spec.when is not None:
+                if not conditions.holds(spec.when, await self._seen()):
+                    await self._end(JobState.SKIPPED)
+                    return False
+            elif self._before and self._before[-1].state in _CAME_TO_NOTHING:
+                await self._end(JobState.CANCELLED)
+                return False
+            if spec.has_previous_input and not job.total_chunks:
+                await self._give_input()
+        except conditions.UndecidableCondition as error:
+            failure = Failure(type=FailureType.CONDITION_FAILED, message=str(error))
+            await self._end(JobState.FAILED, failure)
+            return False
+        return True
+
+    async def _seen(self) -> object:
+        """What the condition is over."""
+        seen = {job.name: await self._view(job) for job in self._before}
+        last = self._before[-1].name if self._before else None
+        return {"previous": seen[last] if last is not None else None, "jobs": seen}
+
+    async def _view(self, job: SubJob) -> object:
+        record = await self._ledger.jobs.find(job.id)
+        body = await self._ledger.jobs.result(job.id)
+        return None if record is None else _shown(record, body)
+
+    async def _give_input(self) -> None:
+        """Make the result of the sub-job before, which was not skipped, the items of this one."""
+        before = [job for job in self._before if job.state is not JobState.SKIPPED]
+        body = await self._ledger.jobs.result(before[-1].id) if before else None
+        value = json_values.decode(body) if body is not None else None
+        items = value if isinstance(value, list) else [value]
+        spec = self._job.spec
+        chunks = list(_cut(items, spec.chunk_size or len(items) or 1, spec.max_chunk_bytes))
+        ancestors = await self._ledger.sub_jobs.ancestors(self._job.id)
+        await self._ledger.sub_jobs.give_input(self._job, ancestors, chunks)
+
+    async def _end(self, state: JobState, failure: Failure | None = None) -> None:
+        ledger, job = self._ledger, self._job
+        if job.run == 1 and state is JobState.SKIPPED:
+            await ledger.sub_jobs.skip(job.id)
+            return
+        if job.run == 1 and state is JobState.CANCELLED:
+            await ledger.sub_jobs.cancel_unbegun(job.id)
+            return
+        await ledger.closing.settle_below(job.id)
+        await ledger.closing.settle(job.id, job.run)
+        await ledger.closing.close(job.id, state, error=failure, run=job.run)
+
+
+_CAME_TO_NOTHING = (JobState.FAILED, JobState.CANCELLED)
+
+
+def _shown(job: JobRecord, body: bytes | None) -> dict[str, object]:
+    """A sub-job as conditions see it."""
+    counts = job.counts
+    judged = counts.items_succeeded + counts.items_failed
+    return {
+        "state": str(job.state),
+        "result": json_values.decode(body) if body is not None else None,
+        "chunks": {
+            "total": job.total_chunks,
+            "succeeded": counts.succeeded,
+            "partially_succeeded": counts.partially_succeeded,
+            "failed": counts.failed,
+            "cancelled": counts.cancelled,
+        },
+        "items": {
+            "total": job.total_items,
+            "succeeded": counts.items_succeeded,
+            "failed": counts.items_failed,
+        },
+        "success_rate": counts.items_succeeded / judged if judged else None,
+    }
+
+
+def _cut(items: Sequence[object], size: int, most_bytes: int | None) -> Iterator[NewChunk]:
+    """The items as chunks, of so many, and where given of so many bytes of JSON text."""
+    group: list[bytes] = []
+    taken = 2
+    for item in items:
+        text = json_values.encode(item)
+        if group and (len(group) == size or (most_bytes and taken + len(text) + 1 > most_bytes)):
+            yield NewChunk(item_count=len(group), body=b"[" + b",".join(group) + b"]")
+            group, taken = [], 2
+        group.append(text)
+        taken += len(text) + 1
+    if group:
+        yield NewChunk(item_count=len(group), body=b"[" + b",".join(group) + b"]")
