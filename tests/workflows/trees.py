@@ -49,7 +49,9 @@ def job(processor: str = "double", chunks: Chunks | None = None, **given: Any) -
         chunks=chunks,
         **{name: value for name, value in given.items() if name in known},
         spec={
-            name: value for name, value in given.items() if name not in known and name not in controls
+            name: value
+            for name, value in given.items()
+            if name not in known and name not in controls
         },
         controls={name: value for name, value in given.items() if name in controls},
     )
