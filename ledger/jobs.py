@@ -166,7 +166,12 @@ class Jobs(OfTenant):
         return await self._records(rows)
 
     async def leaves(
-        self, job: JobRecord, *, after: int = -1, counted: Sequence[str] = (), limit: int
+        self,
+        job: JobRecord,
+        *,
+        after: int = -1,
+        counted: Sequence[str] = (),
+        limit: int = 2**31 - 1,
     ) -> list[JobRecord]:
         """At most `limit` of the jobs below this one that have chunks, in order, without counts.
 

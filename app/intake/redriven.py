@@ -29,11 +29,11 @@ from fanfold.contract.settings import GatewaySettings
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.intake.faults import Fault, pointer, refuse, refuse_all
 from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.published import check_processors
 from fanfold.intake.spec import to_retry, to_stages
 from fanfold.intake.validation import (
     MAX_REPORTED_FAULTS,
     Step,
-    check_processors,
     check_steps,
     encode,
     parsed,

@@ -20,7 +20,7 @@ from fanfold.app.http.problems import responses
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
-from fanfold.intake.job_request import LABEL_NAME_PATTERN
+from fanfold.intake.fields import LABEL_NAME_PATTERN
 from fanfold.ledger.records import JobRecord
 
 router = APIRouter(tags=["jobs"])
