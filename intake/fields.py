@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from fanfold.contract.conditions import MAX_CHARACTERS
 from fanfold.contract.job_spec import MOST_CONCURRENT
 
 _MOMENT: Final = re.compile(
@@ -86,7 +87,7 @@ SUB_JOB_NAMES: Final[dict[str, Any]] = {
     },
 }
 """What `SubJobName` checks, for the published schema."""
-Condition = Annotated[str, Field(min_length=1)]
+Condition = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 """A JMESPath expression, which is checked with the job as a whole."""
 
 

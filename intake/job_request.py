@@ -197,7 +197,6 @@ class JobBody(StrictModel):
         default=None,
         description="The jobs that this one is made of, by name, in order: it has no chunks then. "
         "What they do not say they have from it; its data goes to those that have none.",
-        json_schema_extra=SUB_JOB_NAMES,
     )
     order: Literal["parallel", "sequence"] | None = Field(
         default=None,
@@ -216,7 +215,7 @@ class JobBody(StrictModel):
 class SubJobRequest(JobBody):
     """A job that another one is made of. What it does not say it has from that one."""
 
-    model_config = ConfigDict(json_schema_extra=request_schema.OF_SUB_JOB)
+    model_config = ConfigDict(json_schema_extra=request_schema.describe_sub_job)
 
     input: Literal["previous"] | None = Field(
         default=None,
@@ -231,7 +230,11 @@ class SubJobRequest(JobBody):
     )
 
 
-SubJobs = Annotated[dict[SubJobName, SubJobRequest], AfterValidator(_not_empty)]
+SubJobs = Annotated[
+    dict[SubJobName, SubJobRequest],
+    AfterValidator(_not_empty),
+    Field(json_schema_extra=SUB_JOB_NAMES),
+]
 
 
 class JobRequest(JobBody):

@@ -73,4 +73,13 @@ def _parts(*not_of_parents: str) -> _Schema:
 
 
 OF_JOB: Final[_Schema] = {"allOf": [_DATA, _WORK, _HOLD, _parts()]}
-OF_SUB_JOB: Final[_Schema] = {"allOf": [_DATA_OF_SUB_JOB, _WORK_OF_SUB_JOB, _parts("input")]}
+
+
+def describe_sub_job(schema: _Schema) -> None:
+    """Complete the schema of a sub-job.
+
+    Without defaults: whoever fills them in would say what the sub-job is to inherit.
+    """
+    schema["allOf"] = [_DATA_OF_SUB_JOB, _WORK_OF_SUB_JOB, _parts("input")]
+    for field in schema["properties"].values():
+        field.pop("default", None)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from fanfold.contract.wording import one_of
+from fanfold.intake.conditions import faults_of_sequence, faults_of_stages
 from fanfold.intake.faults import Fault, pointer
 from fanfold.intake.job_request import OPTIONS_OF_STAGES, SubJobRequest
 from fanfold.intake.tree import Node
@@ -126,6 +127,12 @@ def _said_of_data(node: Node) -> Iterator[Fault]:
             yield _at(node, name, f"goes with the data, which is given at {place}")
 
 
+def _conditions(node: Node) -> Iterator[Fault]:
+    yield from faults_of_stages(node.asked.stages or (), node.path)
+    if node.asked.order == "sequence":  # in any other order they have no place
+        yield from faults_of_sequence(node)
+
+
 def _leaves(node: Node) -> Iterator[Node]:
     if node.is_leaf:
         yield node
@@ -150,4 +157,5 @@ _RULES: Final[tuple[Callable[[Node], Iterator[Fault]], ...]] = (
     _parts,
     _sequence,
     _said_of_data,
+    _conditions,
 )

@@ -47,7 +47,6 @@ def to_spec(node: Node, execution: Execution) -> JobSpec:
     # How data is cut, and what its items are, goes with it.
     data = node.data_of.whole if node.is_scattered_to and node.data_of else whole
     is_cut = data.chunks is None
-    order = None if node.is_leaf else Order(whole.order or Order.PARALLEL)
     on_failure = OnFailure(whole.on_failure)
     return JobSpec(
         stages=stages,
@@ -64,8 +63,8 @@ def to_spec(node: Node, execution: Execution) -> JobSpec:
         is_upload=node.is_upload,
         on_failure=on_failure,
         hold_timeout_seconds=whole.hold_timeout_seconds if on_failure is OnFailure.HOLD else None,
-        order=order,
-        max_jobs=1 if order is Order.SEQUENCE else whole.max_jobs or DEFAULT_MAX_JOBS,
+        order=None if node.is_leaf else Order(whole.order or Order.PARALLEL),
+        max_jobs=whole.max_jobs or DEFAULT_MAX_JOBS,
         has_previous_input=node.has_previous_input,
         when=whole.when if isinstance(whole, SubJobRequest) else None,
         compensate=_compensation(whole.compensate, retry, limit),
