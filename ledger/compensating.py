@@ -110,8 +110,8 @@ class Compensating(OfTenant):
             Statement(
                 "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, "
                 "checked_at, claimed_until, parent_id, root_id, path, position, last_position, "
-                "compensates_run, total_chunks, total_items) "
-                f"VALUES (?, ?, '{RECORD.after}', 1, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "started_by_gateway, compensates_run, total_chunks, total_items) "
+                f"VALUES (?, ?, '{RECORD.after}', 1, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?) "
                 "ON CONFLICT (id) DO NOTHING",
                 (
                     *(new_id, self._tenant, undoing.to_json(controls)),

@@ -44,7 +44,8 @@ from fanfold.ledger.catalog import Kind, Published
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.idempotency import KeyTaken, raise_key_taken
 from fanfold.ledger.records import IdempotencyKey, JobRecord
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import GO_ON, REDRIVE
 
 _BODY: Final = BodyKind(

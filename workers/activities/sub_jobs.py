@@ -1,13 +1,15 @@
 """The activities around the jobs that a job is made of: what comes next, and what was lost."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from temporalio import activity
 
 from fanfold.contract import conditions, json_values
 from fanfold.contract.failures import Failure, FailureType
-from fanfold.contract.job_spec import Execution
+from fanfold.contract.job_spec import Execution, Order
 from fanfold.contract.names import CLOSE_LOST_JOB, PLAN_JOBS, PLAN_NEXT_JOB
+from fanfold.contract.plan import ONE_OF_MANY
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef, LostJob, PlanJobs, PlannedJob, PlannedJobs
 from fanfold.ledger.connect import Ledger, TenantLedger
@@ -18,6 +20,8 @@ from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.tolerance import is_past_tolerance
 
 AUTO_WORKFLOW_CHUNKS = 200
+# More than workers have cores, mostly.
+_FEW = 4
 
 
 class SubJobActivities:
@@ -94,11 +98,16 @@ async def hand_out(
         return []
     execution = await _execution_of_tree(ledger, terms)
     await ledger.sub_jobs.hand_out(jobs, execution)
+    is_one_of_many = (
+        terms.spec.order is Order.PARALLEL and min(terms.place.sub_jobs, terms.spec.max_jobs) > _FEW
+    )
     planned: list[PlannedJob] = []
     for job in jobs:
         ref = JobRef(id=job.id, tenant=parent.tenant, ledger=parent.ledger, run=job.run)
         spec = job.spec_running(execution)
         given = JobInput.of(ref, job.total_chunks, spec, job.controls)
+        if is_one_of_many:
+            given = replace(given, tuning=ONE_OF_MANY)
         planned.append(PlannedJob(position=job.position, given=given))
     return planned
 
