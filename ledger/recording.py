@@ -213,7 +213,9 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
     )
     if isinstance(data, Upload):
         script += _chunks_of_uploads(
-            IS_OPEN, *upload, owners=[node.id for node in nodes if node.source == job.id]
+            IS_OPEN,
+            *upload,
+            owners=[node.id for node in nodes if node.source == job.id and not node.sub_jobs],
         )
     return [*script, *_chunks_of_rows(nodes, tenant)]
 
