@@ -165,6 +165,8 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
         )
         script.append(claim)
     nodes = laid_out(job, data)
+    if data is None:  # what has arrived is counted, until it is sealed
+        nodes[0].chunks = nodes[0].items = 0
     totals = "?, ?"
     if upload:
         totals = "? + ? * chunk_count, ? + ? * item_count"

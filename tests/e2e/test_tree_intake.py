@@ -90,6 +90,13 @@ def test_so_is_data_that_is_sent_in_parts(api: httpx.Client, directory: Path) ->
     assert chunks_by_path(directory, job_id) == EVERY_LEAF
 
 
+def test_a_tree_that_waits_for_data_is_not_sealed_without_any(api: httpx.Client) -> None:
+    job = api.post("/jobs", json={**SCATTERED, "source": "upload"}).json()
+    assert (job["state"], totals(job)) == ("receiving", (0, 0))
+    sealed = api.post(f"/jobs/{job['id']}/seal")
+    assert (sealed.status_code, sealed.json()["code"]) == (422, "invalid_job")
+
+
 @pytest.mark.parametrize("is_form", [False, True], ids=["body", "form"])
 def test_a_dry_run_says_how_large_the_tree_is(api: httpx.Client, is_form: bool) -> None:
     how: Any = (
