@@ -12,7 +12,8 @@ from fanfold.contract.names import JobId
 from fanfold.contract.states import AttemptState, ChunkState, JobState
 from fanfold.contract.wire import JobInput
 from fanfold.ledger.records import BlockRun, ChunkRecord
-from fanfold.ledger.redriving import Selected, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Selected
 from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
 from tests.ledger.jobs_recorded import new_token, ours
 from tests.workflows.blocks_alone import begin, block, chunks_of, running_job, worker
