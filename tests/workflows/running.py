@@ -180,6 +180,7 @@ class Fanfold:
         hold_timeout_seconds: float | None = None,
         max_per_second: float | None = None,
         deadline_seconds: float | None = None,
+        item_key: str | None = None,
     ) -> JobInput:
         """Record a job as the gateway does; what its workflow is to be started with."""
         spec = JobSpec(
@@ -189,6 +190,7 @@ class Fanfold:
             execution=self.shape.execution,
             on_failure=on_failure,
             hold_timeout_seconds=hold_timeout_seconds,
+            item_key=item_key,
         )
         controls = Controls(
             max_concurrency=max_concurrency,
