@@ -80,11 +80,11 @@ async def test_the_first_stage_is_decided_over_the_whole_chunk_as_it_is_now(
 ) -> None:
     """One item was corrected, so that the chunk is one for the processor of whole chunks."""
     works = Works()
-    works.failing = {1: {0}}
+    works.failing = {1: {0, 2}}
     job = await fanfold.record([items("bbb")], *stages("twice", "work", when={0: IS_A}))
     async with fanfold.working(*works.all):
         await fanfold.run(job)
-        assert (await output(fanfold, job))[1] == [None, "1", "1"]
+        assert (await output(fanfold, job))[1] == [None, "1", None]
         works.again()
         again = await fanfold.redrive(
             job,
@@ -95,6 +95,7 @@ async def test_the_first_stage_is_decided_over_the_whole_chunk_as_it_is_now(
     chunk, result = await output(fanfold, job)
     assert (row.state, chunk.by_item) == (JobState.SUCCEEDED, False)
     assert result == ["x1"] * 6
+    assert await errors(fanfold, job) == []
 
 
 @pytest.mark.parametrize("is_passed", [True, False])
