@@ -191,6 +191,9 @@ class ExtentView(View):
     items: int
     execution: Execution = Field(description="Of a job without its data what it asks for.")
     largest_chunk_bytes: int = Field(description="Its JSON text.")
+    jobs: int | None = Field(
+        default=None, description="How many jobs it is made of, in all; null of any other job."
+    )
 
 
 class PartView(View):

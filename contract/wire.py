@@ -16,7 +16,7 @@ from fanfold.contract.job_spec import (
     StageSpec,
 )
 from fanfold.contract.names import JobId, TenantId
-from fanfold.contract.plan import Range, Tuning
+from fanfold.contract.plan import TUNING, Range, Tuning
 from fanfold.contract.states import ChunkState
 
 
@@ -81,6 +81,7 @@ class JobInput:
             stages=[StagePlan.of(stage) for stage in spec.stages],
             execution=spec.execution,
             has_reducer=spec.reducer is not None,
+            tuning=TUNING,
             max_jobs=spec.max_jobs if spec.order is not None else 0,
             is_sequence=spec.order is Order.SEQUENCE,
         )

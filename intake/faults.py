@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+Path = tuple[str | int, ...]
+"""The way to a place in a document: names of fields, and positions in arrays."""
+
 MESSAGES_SHOWN: Final = 3
 """As many faults are told in one sentence; all of them are in the list of errors."""
 _LONGEST_NAME: Final = 200

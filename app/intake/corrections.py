@@ -16,7 +16,7 @@ from fanfold.intake.item_schema import ItemSchema
 from fanfold.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import JobRecord
-from fanfold.ledger.redriving import Selected
+from fanfold.ledger.run_again import Selected
 
 
 @dataclass(frozen=True, slots=True)

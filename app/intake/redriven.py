@@ -27,13 +27,14 @@ from fanfold.contract.job_spec import JobSpec, StageSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.settings import GatewaySettings
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.intake.conditions import faults_of_stages
 from fanfold.intake.faults import Fault, pointer, refuse, refuse_all
 from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.published import check_processors
 from fanfold.intake.spec import to_retry, to_stages
 from fanfold.intake.validation import (
     MAX_REPORTED_FAULTS,
     Step,
-    check_processors,
     check_steps,
     encode,
     parsed,
@@ -43,7 +44,8 @@ from fanfold.ledger.catalog import Kind, Published
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.idempotency import KeyTaken, raise_key_taken
 from fanfold.ledger.records import IdempotencyKey, JobRecord
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import GO_ON, REDRIVE
 
 _BODY: Final = BodyKind(
@@ -200,7 +202,10 @@ def does_the_same(spec: JobSpec, before: JobSpec) -> bool:
     """Whether the same is done with every item: if not, nothing that was given before counts."""
     # As text: to Python true is 1.
     work, work_before = (
-        [(stage.processor, json.dumps(stage.options, sort_keys=True)) for stage in one.stages]
+        [
+            (stage.processor, json.dumps(stage.options, sort_keys=True), stage.when)
+            for stage in one.stages
+        ]
         for one in (spec, before)
     )
     return work == work_before
@@ -209,6 +214,8 @@ def does_the_same(spec: JobSpec, before: JobSpec) -> bool:
 def _read(body: bytes, limits: GatewaySettings) -> tuple[RedriveRequest, Corrections]:
     document: Any = decode_body(body, kind=_BODY) if body.strip() else {}
     request = parsed(RedriveRequest, document)
+    if faults := list(faults_of_stages(request.stages or ())):
+        refuse_all("invalid_job", faults)
     check_steps(_steps(request, None), limits)
     encode(request.model_dump(exclude={"corrections"}), ())
     return request, read_corrections(request.corrections, limits)

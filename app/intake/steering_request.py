@@ -4,8 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fanfold.intake.job_request import (
-    OPTIONS_OF_STAGES,
+from fanfold.intake.fields import (
     Concurrency,
     Hours,
     Integral,
@@ -14,13 +13,11 @@ from fanfold.intake.job_request import (
     Name,
     PerSecond,
     Priority,
-    Retry,
     Seconds,
-    Stage,
     StrictModel,
-    ToleratedFailures,
     raise_if_any,
 )
+from fanfold.intake.job_request import OPTIONS_OF_STAGES, Retry, Stage, ToleratedFailures
 
 Index = Annotated[int, Field(ge=0, le=2**31 - 1), Integral]
 """Of a child, or of an item in it."""

@@ -22,7 +22,6 @@ from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
 from fanfold.app.services import ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
-from fanfold.intake import item_schema
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
@@ -163,9 +162,8 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    schema = await item_schema.remembered(job.spec, services.ledger.catalog)
     chunks, items = await services.uploads.store_part(
-        services.tenant, job, part, encoded, request.stream(), schema
+        services.tenant, job, part, encoded, request.stream(), services.ledger.catalog
     )
     return views.PartView(part=part, items=items, chunks=chunks)
 

@@ -18,7 +18,7 @@ from fanfold.app.intake.recording import dry_run, record
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
-from fanfold.intake.job_request import LABEL_NAME_PATTERN
+from fanfold.intake.fields import LABEL_NAME_PATTERN
 from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.records import JobRecord
 

@@ -14,7 +14,8 @@ from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.database import Batch, Database, LedgerFailure, Row, Statement, Value
 from fanfold.ledger.idempotency import KeyTaken
 from fanfold.ledger.records import ChunkOutput, IdempotencyKey, JobRecord
-from fanfold.ledger.redriving import Redrive, Redriving, Selected
+from fanfold.ledger.redriving import Redriving
+from fanfold.ledger.run_again import Redrive, Selected
 from tests.ledger.jobs_recorded import (
     BROKEN,
     NOTHING,

@@ -10,7 +10,8 @@ from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import ChunkOutput, ItemError, now_ms
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.starting import Places
 from tests.ledger.jobs_recorded import (
     BROKEN,

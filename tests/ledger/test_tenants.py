@@ -25,7 +25,8 @@ from fanfold.ledger.records import (
     NewChunk,
     Stop,
 )
-from fanfold.ledger.redriving import Redrive, Selected, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive, Selected
 from fanfold.ledger.uploads import DROP, WHOLE, Upload, UploadGone
 from fanfold.ledger.watch import Standing
 from fanfold.ledger.work import Outlook

@@ -47,7 +47,8 @@ from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import ChunkRecord, JobRecord, NewChunk
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import UNSUCCESSFUL_CHUNK
 from fanfold.workers.main import build_workers
 from fanfold.workers.processor import Processor

@@ -7,7 +7,8 @@ import pytest
 from fanfold.contract import json_values
 from fanfold.contract.job_spec import OnFailure
 from fanfold.contract.states import ChunkState, JobState
-from fanfold.ledger.redriving import Selected, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Selected
 from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.conditional import IS_A, NEVER, Works, errors, items, output, stages

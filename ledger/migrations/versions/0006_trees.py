@@ -8,18 +8,16 @@ down_revision = "0005"
 
 _STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled", "held")
 _COUNTED = (*_STATES, "items_succeeded", "items_failed", "items_dropped")
-# Gateways start and compare roots. Sub-jobs they only tell of what controls have changed, or
-# cancel: then `checked_at` is 0.
 _IS_ROOT = "parent_id IS NULL"
 _UNFINISHED = (
     "state IN ('pending', 'running', 'paused', 'waiting', 'cancelling') "
-    "AND (parent_id IS NULL OR checked_at = 0)"
+    "AND (started_by_gateway = 1 OR checked_at = 0)"
 )
 _UNDER_WAY = (
     "workflow_started_at IS NOT NULL AND finished_at IS NULL "
-    f"AND state NOT IN ('paused', 'waiting') AND {_IS_ROOT}"
+    "AND state NOT IN ('paused', 'waiting') AND started_by_gateway = 1"
 )
-_TO_START = f"state = 'pending' AND workflow_started_at IS NULL AND {_IS_ROOT}"
+_TO_START = "state = 'pending' AND workflow_started_at IS NULL AND started_by_gateway = 1"
 
 
 def upgrade() -> None:
@@ -59,6 +57,11 @@ def _add_columns() -> None:
     # And of a job that undoes: which run of its parent.
     for name in ("position", "last_position", "sub_jobs", "has_compensation", "compensates_run"):
         op.add_column("jobs", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
+    # Whether gateways start it and look after it. A sub-job's parent does that; gateways only
+    # tell it of what controls have changed, or cancel it: then `checked_at` is 0.
+    op.add_column(
+        "jobs", sa.Column("started_by_gateway", sa.Integer, nullable=False, server_default="1")
+    )
     # The job whose inputs are the chunk's at its first stage; null where that is its own.
     op.add_column("chunks", sa.Column("inputs_of", sa.Text))
 
