@@ -67,8 +67,11 @@ class Shards:
         self._pace = job.pace
         self._next_number = 0
         self._wanted: dict[int, int] = {}
+        self._heard: dict[int, int] = {}
+        """Of shards that run: the number of the latest signal each has sent, of those here."""
         self._page: Page | None = None
         self._open_chunks = 0
+        self._changes = 0
         self._is_paced = False
         self._recalled: dict[int, int] = {}
 
@@ -79,13 +82,16 @@ class Shards:
     def change(self, *, is_paced: bool, is_over: bool) -> None:
         """Tell all shards of what controls have changed; have slots back that are too many."""
         self._is_paced = is_paced
+        self._changes += 1
         too_many = self._window.lent - self._window.size - sum(self._recalled.values())
         for number in self._wanted:
             recalled = self._recalled.get(number, 0)
             more = max(0, min(too_many, self._window.lent_to(number) - recalled))
             too_many -= more
             self._recalled[number] = recalled + more
-            change = ShardChange(slots_recalled=more, is_paced=is_paced, is_over=is_over)
+            change = ShardChange(
+                slots_recalled=more, is_paced=is_paced, is_over=is_over, number=self._changes
+            )
             self._running.start(self._tell(number, CHANGED, change))
         self._running.changed()
 
@@ -95,8 +101,10 @@ class Shards:
         if returned.shard in self._recalled:
             left = self._recalled[returned.shard] - returned.slots
             self._recalled[returned.shard] = max(0, left)
-        if returned.shard in self._wanted:
+        is_overtaken = returned.number < self._heard.get(returned.shard, 0)
+        if returned.shard in self._wanted and not is_overtaken:
             self._wanted[returned.shard] = returned.wanted
+            self._heard[returned.shard] = returned.number
         if returned.is_full and self._page is None and self._is_in_blocks:
             self._page = Page(ranges=[], is_last=True)
         self._running.changed()
@@ -202,4 +210,5 @@ class Shards:
         finally:
             self._window.take_all_back(number)
             self._wanted.pop(number, None)
+            self._heard.pop(number, None)
             self._recalled.pop(number, None)
