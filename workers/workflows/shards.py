@@ -73,6 +73,7 @@ class Shards:
         self._open_chunks = 0
         self._changes = 0
         self._is_paced = False
+        self._is_over = False
         self._recalled: dict[int, int] = {}
 
     def changed(self) -> None:
@@ -81,19 +82,24 @@ class Shards:
 
     def change(self, *, is_paced: bool, is_over: bool) -> None:
         """Tell all shards of what controls have changed; have slots back that are too many."""
-        self._is_paced = is_paced
+        self._is_paced, self._is_over = is_paced, is_over
         self._changes += 1
-        too_many = self._window.lent - self._window.size - sum(self._recalled.values())
         for number in self._wanted:
-            recalled = self._recalled.get(number, 0)
-            more = max(0, min(too_many, self._window.lent_to(number) - recalled))
-            too_many -= more
-            self._recalled[number] = recalled + more
-            change = ShardChange(
-                slots_recalled=more, is_paced=is_paced, is_over=is_over, number=self._changes
-            )
-            self._running.start(self._tell(number, CHANGED, change))
+            self._tell_of_change(number)
         self._running.changed()
+
+    def _tell_of_change(self, number: int) -> None:
+        too_many = self._window.lent - self._window.size - sum(self._recalled.values())
+        recalled = self._recalled.get(number, 0)
+        more = max(0, min(too_many, self._window.lent_to(number) - recalled))
+        self._recalled[number] = recalled + more
+        change = ShardChange(
+            slots_recalled=more,
+            is_paced=self._is_paced,
+            is_over=self._is_over,
+            number=self._changes,
+        )
+        self._running.start(self._tell(number, CHANGED, change))
 
     def slots_returned(self, returned: SlotsReturned) -> None:
         """Take back slots that a shard has no use for, and note how many it wants."""
@@ -175,7 +181,7 @@ class Shards:
 
     async def _run_shard(self, number: int, page: Page, chunks: int, slots: int) -> None:
         """One shard, from its start to its end. What it leaves the ledger offers again."""
-        job = self._job
+        job, known_changes = self._job, self._changes
         try:
             child = await start_child(
                 SHARD_WORKFLOW,
@@ -197,6 +203,9 @@ class Shards:
             )
             self._wanted[number] = chunks - slots
             self._running.changed()
+            # One that was being started could not be told yet.
+            if self._changes > known_changes and workflow.patched("changed-while-shard-started"):
+                self._tell_of_change(number)
             outcome: ShardOutcome = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             if not self._is_cancelled():
