@@ -3,11 +3,13 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
@@ -24,6 +26,7 @@ from fanfold.contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
     JOB_WORKFLOW,
+    LOOK_AT_JOB,
     SHARD_WORKFLOW,
     JobId,
     chunk_workflow_id,
@@ -35,6 +38,7 @@ from fanfold.contract.plan import Tuning
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, TenantLedger
+from fanfold.ledger.jobs import Terms
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import JobRecord, NewChunk
 from scripts.history_files import write
@@ -65,6 +69,8 @@ class Scenario:
     max_per_second: float | None = None
     deadline_seconds: float | None = None
     quick_streak: int = 0
+    looks_late: bool = False
+    """Whether the job is told of a change at its start, and has seen it a while after that."""
     disturb: Callable[["Recorder", JobId], Awaitable[None]] | None = None
 
 
@@ -92,14 +98,19 @@ class Recorder:
         for event in (self.is_waiting, self.may_go_on, self.has_passed):
             event.clear()
         job = await self._record_job(scenario)
-        handle = await self.client.start_workflow(
-            JOB_WORKFLOW, job, id=job.job.id, task_queue=job_task_queue(self.ledger.id)
-        )
-        if scenario.disturb is not None:
-            if scenario.on_failure is OnFailure.RECORD:
-                await self.is_waiting.wait()
-            await scenario.disturb(self, job.job.id)
-        await _until_closed(handle)
+        with self._looking_late() if scenario.looks_late else nullcontext():
+            handle = await self.client.start_workflow(
+                JOB_WORKFLOW,
+                job,
+                id=job.job.id,
+                task_queue=job_task_queue(self.ledger.id),
+                start_signal=CHANGED if scenario.looks_late else None,
+            )
+            if scenario.disturb is not None:
+                if scenario.on_failure is OnFailure.RECORD:
+                    await self.is_waiting.wait()
+                await scenario.disturb(self, job.job.id)
+            await _until_closed(handle)
         await self._write(handle.id, f"{JOB_WORKFLOW}__{scenario.name}")
         if scenario.shard is not None:
             shard_id = shard_workflow_id(job.job.id, scenario.shard)
@@ -176,6 +187,23 @@ class Recorder:
     async def terminate_first_child(self, job_id: JobId) -> None:
         """Do what somebody could do in Temporal's own UI."""
         await self.client.get_workflow_handle(chunk_workflow_id(job_id, 0)).terminate("by hand")
+
+    @contextmanager
+    def _looking_late(self) -> Iterator[None]:
+        """Have a job's look at the ledger take longer than all else of its first step."""
+        jobs = self._ours.jobs
+        read = jobs.terms
+
+        async def read_late(job_id: JobId) -> Terms | None:
+            if activity.info().activity_type == LOOK_AT_JOB:
+                await asyncio.sleep(0.5)
+            return await read(job_id)
+
+        jobs.terms = read_late  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            jobs.terms = read  # type: ignore[method-assign]
 
     @property
     def _ours(self) -> TenantLedger:

@@ -231,6 +231,9 @@ SCENARIOS = [
         tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=4),
         disturb=Recorder.narrow_and_widen,
     ),
+    in_shards(
+        name="shards_changed_at_start", values=[1, 2, 3, 4], stages=(DOUBLE,), looks_late=True
+    ),
     in_shards(name="shards_paced", values=[1] * 4, stages=(DOUBLE,), max_per_second=4),
     in_blocks(
         name="blocks_narrowed",
