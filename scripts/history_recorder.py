@@ -18,6 +18,7 @@ from fanfold.contract.job_spec import (
     Execution,
     JobSpec,
     OnFailure,
+    Order,
     StageSpec,
     ToleranceSpec,
 )
@@ -39,7 +40,7 @@ from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.jobs import Terms
-from fanfold.ledger.recording import NewJob
+from fanfold.ledger.recording import NewJob, NewSubJob
 from fanfold.ledger.records import JobRecord, NewChunk
 from scripts.history_files import write
 
@@ -69,6 +70,12 @@ class Scenario:
     max_per_second: float | None = None
     deadline_seconds: float | None = None
     quick_streak: int = 0
+    jobs: Sequence["Scenario"] = ()
+    """What the job is made of, each by its name."""
+    order: Order = Order.PARALLEL
+    has_previous_input: bool = False
+    when: str | None = None
+    compensate: StageSpec | None = None
     looks_late: bool = False
     """Whether the job is told of a change at its start, and has seen it a while after that."""
     disturb: Callable[["Recorder", JobId], Awaitable[None]] | None = None
@@ -184,6 +191,11 @@ class Recorder:
                 break
         self.may_go_on.set()
 
+    async def terminate_first_job(self, job_id: JobId) -> None:
+        """The same, to a sub-job."""
+        first, *_ = await self._ours.jobs.sub_jobs(job_id, limit=1)
+        await self.client.get_workflow_handle(first.id).terminate("by hand")
+
     async def terminate_first_child(self, job_id: JobId) -> None:
         """Do what somebody could do in Temporal's own UI."""
         await self.client.get_workflow_handle(chunk_workflow_id(job_id, 0)).terminate("by hand")
@@ -224,23 +236,19 @@ class Recorder:
         await self.client.get_workflow_handle(job_id).signal(CHANGED)
 
     async def _record_job(self, scenario: Scenario) -> JobInput:
-        spec = JobSpec(
-            stages=scenario.stages,
-            is_staged=len(scenario.stages) > 1,
-            reducer=scenario.reducer,
-            execution=scenario.execution,
-            on_failure=scenario.on_failure,
-        )
-        controls = Controls(
-            max_concurrency=scenario.max_concurrency,
-            tolerated_failures=scenario.tolerated_failures,
-            max_per_second=scenario.max_per_second,
-            deadline_seconds=scenario.deadline_seconds,
-        )
+        spec, controls, chunks = _spec(scenario), _controls(scenario), _chunks(scenario)
         job_id = new_job_id()
-        items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
-        chunks = [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
-        job = NewJob(id=job_id, spec=spec, controls=controls)
+        jobs = [
+            NewSubJob(
+                id=new_job_id(),
+                name=each.name,
+                spec=_spec(each),
+                controls=_controls(each),
+                data=_chunks(each) or None,
+            )
+            for each in scenario.jobs
+        ]
+        job = NewJob(id=job_id, spec=spec, controls=controls, jobs=jobs)
         await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
@@ -253,6 +261,34 @@ class Recorder:
         """Write the history of the workflow; of a chunk that was tried again, the last one."""
         history = await self.client.get_workflow_handle(workflow_id).fetch_history()
         write(HISTORIES / f"{name}.json", json.loads(history.to_json()))
+
+
+def _spec(scenario: Scenario) -> JobSpec:
+    return JobSpec(
+        stages=scenario.stages,
+        is_staged=len(scenario.stages) > 1,
+        reducer=scenario.reducer,
+        execution=scenario.execution,
+        on_failure=scenario.on_failure,
+        order=scenario.order if scenario.jobs else None,
+        has_previous_input=scenario.has_previous_input,
+        when=scenario.when,
+        compensate=scenario.compensate,
+    )
+
+
+def _controls(scenario: Scenario) -> Controls:
+    return Controls(
+        max_concurrency=scenario.max_concurrency,
+        tolerated_failures=scenario.tolerated_failures,
+        max_per_second=scenario.max_per_second,
+        deadline_seconds=scenario.deadline_seconds,
+    )
+
+
+def _chunks(scenario: Scenario) -> list[NewChunk]:
+    items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
+    return [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
 
 
 async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:
