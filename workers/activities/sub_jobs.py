@@ -19,7 +19,7 @@ from fanfold.intake.cutting import chunks as cut_chunks
 from fanfold.intake.faults import InvalidJob
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.jobs import Terms
-from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.ledger.records import JobRecord, NewChunk, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.tolerance import is_past_tolerance
@@ -135,7 +135,9 @@ async def _reason_to_stop(
         return nothing
     if terms.state is not JobState.RUNNING:
         return PlannedJobs(jobs=[], is_last=True, is_refused=True)
-    if await is_past_tolerance(ledger, job.id, terms, final=False) is not None:
+    rule = await is_past_tolerance(ledger, job.id, terms, final=False)
+    if rule is not None:
+        await ledger.closing.stop(job.id, Stop(rule, None))
         return PlannedJobs(jobs=[], is_last=True, is_tolerance_exceeded=True)
     return None
 
