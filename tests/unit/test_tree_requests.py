@@ -43,6 +43,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"jobs": {}}, "/jobs", "must have at least 1 sub-job"),
     ({"jobs": []}, "/jobs", "must be an object, not an array"),
     ({"jobs": {"c": 5}}, "/jobs/c", "must be an object, not a number"),
+    ({"jobs": {"[key]": 5}}, "/jobs/[key]", "must be an object, not a number"),
     ({"jobs": {"c": {}}}, "/jobs/c", NO_DATA),
     (
         {"items": [1], "chunks": [[1]]},
