@@ -27,6 +27,7 @@ from fanfold.app.routes import (
     failures,
     health,
     items,
+    job_lists,
     jobs,
     redrives,
     steering,
@@ -104,6 +105,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
     )
     for routes in (
         jobs,
+        job_lists,
         steering,
         redrives,
         items,

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from fanfold.app.documentation.job_examples import REQUESTS as REQUESTS
 from fanfold.app.http.accept import CSV, NDJSON
 
 PATCHES: dict[str, Any] = {
@@ -85,6 +84,8 @@ _ID = "job_01m805bra8c0bf3epyhcw67j48"
 JOB_SUMMARY: dict[str, Any] = {
     "id": _ID,
     "name": "lab 5",
+    "parent": None,
+    "path": None,
     "state": "partially_succeeded",
     "run": 1,
     "execution": "workflow",
@@ -92,6 +93,11 @@ JOB_SUMMARY: dict[str, Any] = {
     "options": {"fail_if_divisible_by": 2},
     "stages": None,
     "reducer": "collect",
+    "order": None,
+    "max_jobs": None,
+    "input": None,
+    "when": None,
+    "compensate": None,
     "chunk_size": None,
     "item_key": None,
     "max_concurrency": 50,
@@ -111,6 +117,7 @@ JOB_SUMMARY: dict[str, Any] = {
     "on_failure": "record",
     "hold_timeout_seconds": None,
     "retention_hours": None,
+    "jobs": None,
     "chunks": {
         "total": 5,
         "pending": 0,
@@ -131,6 +138,7 @@ JOB_SUMMARY: dict[str, Any] = {
             "count": 1,
             "first_index": 1,
             "first_item": 0,
+            "first_job": None,
         },
         {
             "type": "ApplicationError",
@@ -138,6 +146,7 @@ JOB_SUMMARY: dict[str, Any] = {
             "count": 1,
             "first_index": 3,
             "first_item": 0,
+            "first_job": None,
         },
     ],
     "error": None,
@@ -149,6 +158,7 @@ JOB_SUMMARY: dict[str, Any] = {
         "self": f"/jobs/{_ID}",
         "children": f"/jobs/{_ID}/children",
         "results": f"/jobs/{_ID}/results",
+        "jobs": None,
         "temporal_ui": f"http://localhost:8233/namespaces/default/workflows/{_ID}",
     },
 }
@@ -163,6 +173,41 @@ JOB: dict[str, Any] = {
 }
 
 JOB_PAGE: dict[str, Any] = {"jobs": [JOB_SUMMARY]}
+
+
+def _sub_job(job_id: str, name: str, items: int) -> dict[str, Any]:
+    address = f"/jobs/{job_id}"
+    return {
+        **JOB_SUMMARY,
+        "id": job_id,
+        "name": name,
+        "parent": _ID,
+        "path": name,
+        "state": "succeeded",
+        "processor": "count_by",
+        "options": {"field": "sku"},
+        "reducer": "merge_counts",
+        "chunk_size": 100,
+        "chunks": {**JOB_SUMMARY["chunks"], "total": 1, "succeeded": 1, "failed": 0},
+        "items": {"total": items, "succeeded": items, "failed": 0},
+        "success_rate": 1.0,
+        "errors": [],
+        "links": {
+            "self": address,
+            "children": f"{address}/children",
+            "results": f"{address}/results",
+            "jobs": None,
+            "temporal_ui": f"http://localhost:8233/namespaces/default/workflows/{job_id}",
+        },
+    }
+
+
+SUB_JOB_PAGE: dict[str, Any] = {
+    "jobs": [
+        _sub_job("job_01m805bra8c0bf3epyhcw67j49", "EU", 3),
+        _sub_job("job_01m805bra8c0bf3epyhcw67j4a", "US", 2),
+    ]
+}
 
 CHILD: dict[str, Any] = {
     "index": 1,

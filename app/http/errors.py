@@ -10,6 +10,7 @@
     ├── JobNotFinished          409
     ├── JobNotReceiving         409
     ├── NotInThisState          409  job_cancelling, job_not_paused, child_not_held, ...
+    ├── NotOfThisJob            409  job_has_no_chunks, job_is_part_of_another
     ├── JobChanged              412
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
@@ -55,6 +56,8 @@ CODES: dict[str, str] = {
     "job_not_waiting": "The job does not wait for a person",
     "child_already_finished": "The child has finished already",
     "child_not_held": "The child is not held",
+    "job_has_no_chunks": "The job is made of jobs, and has no chunks itself",
+    "job_is_part_of_another": "The job is a part of another one",
     "job_changed": "The job has changed meanwhile",
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body is of a media type that is not read here",
@@ -140,6 +143,12 @@ class JobNotReceiving(Problem):
 
 class NotInThisState(Problem):
     """The job, or the child, is not in a state in which this can be done."""
+
+    status = 409
+
+
+class NotOfThisJob(Problem):
+    """The job is made of jobs, or a part of one that is: this is asked of another one of these."""
 
     status = 409
 

@@ -29,7 +29,7 @@ async def receivers_of(job: JobRecord, tenant: TenantLedger) -> Receivers:
     """Who gets what is sent to this job. Raises LedgerUnavailable."""
     if not job.is_parent:
         return Receivers([job.spec], 0)
-    leaves = await tenant.jobs.leaves(job.id)
+    leaves = await tenant.jobs.leaves(job)
     without = [leaf.spec for leaf in leaves if not leaf.total_chunks]
     return Receivers(
         [spec for spec in without if not spec.has_previous_input],

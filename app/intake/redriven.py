@@ -44,7 +44,7 @@ from fanfold.ledger.catalog import Kind, Published
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.idempotency import KeyTaken, raise_key_taken
 from fanfold.ledger.records import IdempotencyKey, JobRecord
-from fanfold.ledger.redriving import Selection
+from fanfold.ledger.redriving import Below, Selection
 from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import GO_ON, REDRIVE
 
@@ -96,8 +96,13 @@ async def record_redrive(
         try:
             if key is not None:
                 await raise_key_taken(ledger.database, tenant.tenant, key)
-            redrive = await _prepared(ledger, tenant, limits, job, body)
-            is_done = await _recorded(tenant, find, job, replace(redrive, key=key))
+            if job.is_parent:
+                below = await _selected_below(tenant, limits, job, body)
+                write = tenant.redriving.redrive_below(job, below, key)
+            else:
+                redrive = await _prepared(ledger, tenant, limits, job, body)
+                write = tenant.redriving.redrive(job, replace(redrive, key=key))
+            is_done = await _recorded(find, job, write)
         except KeyTaken as taken:
             earlier_job(taken, key)
             return True
@@ -107,10 +112,7 @@ async def record_redrive(
 
 
 async def _recorded(
-    tenant: TenantLedger,
-    find: Callable[[], Awaitable[JobRecord]],
-    job: JobRecord,
-    redrive: Redrive,
+    find: Callable[[], Awaitable[JobRecord]], job: JobRecord, write: Awaitable[bool]
 ) -> bool:
     """Whether the redrive is recorded; False where the job is not as it was any more."""
 
@@ -118,7 +120,6 @@ async def _recorded(
         now = await find()
         return now.run > job.run or (job.state in GO_ON.before and now.state not in GO_ON.before)
 
-    write = tenant.redriving.redrive(job, redrive)
     if_unknown = _IF_UNKNOWN.format(job_id=job.id)
     done = await with_certainty(write, is_written, if_unknown=if_unknown)
     return True if done is None else done
@@ -127,12 +128,7 @@ async def _recorded(
 async def _prepared(
     ledger: Ledger, tenant: TenantLedger, limits: GatewaySettings, job: JobRecord, body: bytes
 ) -> Redrive:
-    if job.state not in {*REDRIVE.before, *GO_ON.before}:
-        detail = (
-            f"The job is {job.state}: its chunks run again once it has finished, or waits for a "
-            "person."
-        )
-        raise JobNotFinished("job_not_finished", detail)
+    _refuse_unless_ended(job)
     # In a thread: a large body takes a second.
     request, corrections = await asyncio.to_thread(_read, body, limits)
     spec = redriven_spec(job.spec, request)
@@ -156,6 +152,33 @@ async def _prepared(
         corrected=bodies,
         is_resumed=is_resumed,
     )
+
+
+async def _selected_below(
+    tenant: TenantLedger, limits: GatewaySettings, job: JobRecord, body: bytes
+) -> Below:
+    """What runs again of the jobs that this one is made of: with what they were asked to do."""
+    _refuse_unless_ended(job)
+    request, _ = await asyncio.to_thread(_read, body, limits)
+    places: list[tuple[str, ...]] = [(name,) for name in request.model_fields_set - {"select"}]
+    if request.select.indexes is not None:
+        places.append(("select", "indexes"))
+    if places:
+        what = "the job is made of jobs: give it to the one of these that is to run again"
+        refuse_all("invalid_job", [Fault(pointer(*place), what) for place in sorted(places)])
+    below = await tenant.redriving.select_below(job, _selection(request.select, job))
+    if not below.chunks:
+        raise NothingSelected("nothing_selected", _states_there_are(job, request.select))
+    return below
+
+
+def _refuse_unless_ended(job: JobRecord) -> None:
+    if job.state not in {*REDRIVE.before, *GO_ON.before}:
+        detail = (
+            f"The job is {job.state}: its chunks run again once it has finished, or waits for a "
+            "person."
+        )
+        raise JobNotFinished("job_not_finished", detail)
 
 
 def redriven_spec(spec: JobSpec, request: RedriveRequest) -> JobSpec:
@@ -260,4 +283,5 @@ def _states_there_are(job: JobRecord, select: Select) -> str:
     if select.error_types is not None and job.errors:
         types = ", ".join(dict.fromkeys(group.type for group in job.errors))
         detail += f" Their errors are of the types {types}."
-    return f"{detail} Name others in select.states or select.indexes."
+    others = "select.states" if job.is_parent else "select.states or select.indexes"
+    return f"{detail} Name others in {others}."
