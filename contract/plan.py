@@ -74,6 +74,16 @@ ONE_OF_MANY = replace(TUNING, least_block_lanes=10, least_blocks=1)
 """Those of one of many jobs that run side by side: workers share in these, not in its chunks."""
 
 
+AUTO_WORKFLOW_CHUNKS = 200
+"""Up to here a child workflow for each chunk costs less than it shows; see docs/size.md."""
+
+
+def execution_of(total_chunks: int) -> Execution:
+    """How chunks are run where that is left open, of a job with all that it is made of."""
+    is_small = total_chunks <= AUTO_WORKFLOW_CHUNKS
+    return Execution.WORKFLOW if is_small else Execution.ACTIVITY
+
+
 def ranges_of(indexes: Iterable[int]) -> list[Range]:
     """The indexes as ranges, in ascending order: what travels grows with the gaps only."""
     ranges: list[Range] = []

@@ -1,7 +1,6 @@
 """The spec and the controls of a requested job, with all defaults and what it inherits."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from fanfold.contract.job_spec import (
     DEFAULT_MAX_JOBS,
@@ -14,6 +13,7 @@ from fanfold.contract.job_spec import (
     StageSpec,
     ToleranceSpec,
 )
+from fanfold.contract.plan import execution_of
 from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE
 from fanfold.intake.job_request import (
     Compensate,
@@ -25,9 +25,6 @@ from fanfold.intake.job_request import (
 )
 from fanfold.intake.tree import Node
 
-# Up to here a child workflow for each chunk costs less than it shows; see docs/size.md.
-AUTO_WORKFLOW_CHUNKS: Final = 200
-
 
 def resolve_execution(requested: str, chunk_count: int | None) -> Execution:
     """How the chunks of a job of this size are run: "auto" is decided here.
@@ -36,7 +33,7 @@ def resolve_execution(requested: str, chunk_count: int | None) -> Execution:
     """
     if requested != Execution.AUTO or chunk_count is None:
         return Execution(requested)
-    return Execution.WORKFLOW if chunk_count <= AUTO_WORKFLOW_CHUNKS else Execution.ACTIVITY
+    return execution_of(chunk_count)
 
 
 def to_spec(node: Node, execution: Execution) -> JobSpec:

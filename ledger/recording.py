@@ -213,13 +213,14 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             ],
         )
     )
+    script += _chunks_of_rows(nodes, tenant)
     if isinstance(data, Upload):
         script += _chunks_of_uploads(
             IS_OPEN,
             *upload,
             owners=[node.id for node in nodes if node.source == job.id and not node.sub_jobs],
         )
-    return [*script, *_chunks_of_rows(nodes, tenant)]
+    return script
 
 
 @dataclass(slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def build_workers(
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
-    sub_job_activities = SubJobActivities(ledger)
+    sub_job_activities = SubJobActivities(ledger, given)
     attempts = Attempts(
         ledger,
         registry.processors,

@@ -14,7 +14,7 @@ from fanfold.contract.job_spec import (
     StageSpec,
     ToleranceSpec,
 )
-from fanfold.intake.spec import AUTO_WORKFLOW_CHUNKS
+from fanfold.contract.plan import AUTO_WORKFLOW_CHUNKS
 from tests.unit.trees import LEAF, below, leaf, prepared, spec
 
 EVERYTHING: dict[str, Any] = {

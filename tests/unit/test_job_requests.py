@@ -12,10 +12,10 @@ from fanfold.contract.job_spec import (
     StageSpec,
     ToleranceSpec,
 )
+from fanfold.contract.plan import AUTO_WORKFLOW_CHUNKS
 from fanfold.contract.settings import GatewaySettings
 from fanfold.intake.faults import InvalidJob
 from fanfold.intake.spec import (
-    AUTO_WORKFLOW_CHUNKS,
     keep_ms,
     resolve_execution,
     to_controls,
