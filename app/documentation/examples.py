@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from fanfold.app.documentation.job_examples import REQUESTS as REQUESTS
 from fanfold.app.http.accept import CSV, NDJSON
 
 PATCHES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fanfold.answers import rendering, views
 from fanfold.app.answers.rendered import RenderedJob
-from fanfold.app.documentation import examples
+from fanfold.app.documentation import examples, job_examples
 from fanfold.app.http import cursor, errors, idempotency, prefer
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
@@ -98,7 +98,7 @@ JOB_HEADERS: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/JobRequest"},
-                    "examples": examples.REQUESTS,
+                    "examples": job_examples.REQUESTS,
                 },
                 "multipart/form-data": examples.FORM,
             },
