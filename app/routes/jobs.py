@@ -9,11 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fanfold.answers import rendering, views
 from fanfold.app.answers.rendered import RenderedJob
 from fanfold.app.documentation import examples, job_examples
-<<<<<<< HEAD
 from fanfold.app.http import errors, idempotency, prefer
-=======
-from fanfold.app.http import cursor, errors, idempotency, prefer
->>>>>>> intake
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.recording import dry_run, record
