@@ -39,7 +39,9 @@ def pointer(*path: str | int) -> str:
 
 def shown(name: str) -> str:
     """A name as an answer shows it, which is not to grow with what was sent."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    # A lone surrogate cannot be sent back.
+    return name.encode(errors="replace").decode()
 
 
 ITEMS: Final = pointer("items")

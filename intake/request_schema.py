@@ -26,53 +26,58 @@ _HOLD: Final[_Schema] = {
     ]
 }
 _CUT: Final = ("chunk_size", "max_chunk_bytes")
-_DATA: Final[_Schema] = {
-    "anyOf": [
-        with_field("items", "array", "chunks", "source"),
-        with_field("chunks", "array", "items", "source", *_CUT),
-        with_field("source", "string", "items", "chunks"),
-        with_field("jobs", "object", "items", "chunks", "source"),
-    ]
-}
-_WORK: Final[_Schema] = {
-    "anyOf": [
-        with_field("processor", "string", "stages"),
-        with_field("stages", "array", "processor", "options"),
-        with_field("jobs", "object", "processor", "stages", "options"),
-    ]
-}
-_DATA_OF_SUB_JOB: Final[_Schema] = {
-    "anyOf": [
-        _without("chunks", "input"),
-        with_field("chunks", "array", "items", "input", *_CUT),
-        with_field("input", "string", "items", "chunks"),
-    ]
-}
-_WORK_OF_SUB_JOB: Final[_Schema] = {"anyOf": [_without("stages"), _without("processor", "options")]}
+_OF_PARENTS: Final = ("jobs", "order", "max_jobs")
+_OF_LEAVES: Final = ("max_per_second", "compensate")
 
 
-def _parts(*not_of_parents: str) -> _Schema:
-    """A job has chunks, or is made of jobs: side by side, or one after another."""
-    parent = with_field("jobs", "object", "max_per_second", "compensate", *not_of_parents)
-    in_parallel: _Schema = {
+def _one_of_data(last: str) -> list[_Schema]:
+    """The data in one of its three ways."""
+    return [
+        with_field("items", "array", "chunks", last),
+        with_field("chunks", "array", "items", last, *_CUT),
+        with_field(last, "string", "items", "chunks"),
+    ]
+
+
+_WORK: Final[list[_Schema]] = [
+    with_field("processor", "string", "stages"),
+    with_field("stages", "array", "processor", "options"),
+]
+_ORDER: Final[list[_Schema]] = [
+    {
         "properties": {
             "order": {"enum": ["parallel", None]},
             "jobs": {"additionalProperties": _without("input", "when")},
         }
-    }
-    in_a_row = {
+    },
+    {
         "required": ["order"],
         "properties": {"order": {"const": "sequence"}, "max_jobs": _NULL},
-    }
-    return {
-        "anyOf": [
-            _without("jobs", "order", "max_jobs"),
-            {"allOf": [parent, {"anyOf": [in_parallel, in_a_row]}]},
-        ]
-    }
+    },
+]
 
 
-OF_JOB: Final[_Schema] = {"allOf": [_DATA, _WORK, _HOLD, _parts()]}
+def _all_of(form: _Schema, *choices: list[_Schema]) -> _Schema:
+    return {"allOf": [form, *({"anyOf": choice} for choice in choices)]}
+
+
+# Nested: whoever generates data by it unrolls all combinations.
+OF_JOB: Final[_Schema] = {
+    "allOf": [
+        _HOLD,
+        {
+            "anyOf": [
+                _all_of(_without(*_OF_PARENTS), _one_of_data("source"), _WORK),
+                _all_of(
+                    with_field("jobs", "object", *_OF_LEAVES),
+                    [*_one_of_data("source"), _without("items", "chunks", "source")],
+                    [*_WORK, _without("processor", "stages", "options")],
+                    _ORDER,
+                ),
+            ]
+        },
+    ]
+}
 
 
 def describe_sub_job(schema: _Schema) -> None:
@@ -80,6 +85,14 @@ def describe_sub_job(schema: _Schema) -> None:
 
     Without defaults: whoever fills them in would say what the sub-job is to inherit.
     """
-    schema["allOf"] = [_DATA_OF_SUB_JOB, _WORK_OF_SUB_JOB, _parts("input")]
+    work = [_without("stages"), _without("processor", "options")]
+    *in_body, of_previous = _one_of_data("input")
+    of_previous["properties"]["check_items"] = {"const": False}
+    data = [*in_body, of_previous, _without("items", "chunks", "input")]
+    of_parent = [_without("chunks"), with_field("chunks", "array", "items", *_CUT)]
+    schema["anyOf"] = [
+        _all_of(_without(*_OF_PARENTS), data, work),
+        _all_of(with_field("jobs", "object", "input", *_OF_LEAVES), of_parent, work, _ORDER),
+    ]
     for field in schema["properties"].values():
         field.pop("default", None)

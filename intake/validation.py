@@ -50,7 +50,7 @@ def parsed(model: type[Request], document: Any) -> Request:  # noqa: ANN401 - an
         return model.model_validate(document)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)[:MAX_REPORTED_FAULTS]
-        faults = [Fault(_place(fault["loc"]), _message(model, fault)) for fault in found]
+        faults = [Fault(_place(fault), _message(model, fault)) for fault in found]
         refuse_all("invalid_job", faults)
 
 
@@ -74,9 +74,12 @@ def check_steps(steps: Iterable[Step], limits: IntakeSettings) -> None:
         check_nesting(options, limits.max_nesting_depth, (*path, "options"))
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _place(fault: ErrorDetails) -> str:
     """The pointer to a fault; pydantic marks one about a key, not its value, with `[key]`."""
-    return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
+    location = fault["loc"]
+    # A sub-job may be called so.
+    is_of_key = location[-1:] == ("[key]",) and isinstance(fault["input"], str)
+    return pointer(*(location[:-1] if is_of_key else location))
 
 
 def _message(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:

@@ -91,7 +91,8 @@ def reopen(parents: Sequence[JobId], tenant: TenantId) -> list[Batch]:
     these = [(job_id, tenant) for job_id in parents]
     ended = f"id = ? AND tenant = ? AND {REDRIVE.condition}"
     return [
-        Batch(f"UPDATE jobs SET checked_at = checked_at WHERE {ended}", these),
+        # Whatever their states: one that is just being closed is waited for.
+        Batch("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", these),
         Batch(
             "INSERT INTO job_runs (job_id, run, tenant, state, spec, controls, summary, "
             "started_at, finished_at) SELECT id, run, tenant, state, spec, controls, summary, "

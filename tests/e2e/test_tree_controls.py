@@ -1,6 +1,7 @@
 """Controls of a job made of jobs, and of a part of one: what each brings about, what is refused."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def running_tree(api: httpx.Client, gate: Path, **job: Any) -> str:
         **job,
     )["id"]
     for name in ("a", "c", "d"):
-        eventually(lambda name=name: begun(gate / name), what=f"{name} has begun")
+        eventually(partial(begun, gate / name), what=f"{name} has begun")
     in_states(api, job_id, e="pending")
     return job_id
 

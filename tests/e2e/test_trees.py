@@ -146,6 +146,7 @@ def test_pages_over_a_tree_hold_each_once_whatever_their_size(
             parameters["cursor"] = page["next_cursor"]
         assert found == whole[what]
     places = [(one["path"], one["index"], one.get("item")) for one in whole[what]]
+    expected: list[tuple[str, int, int | None]]
     if what == "items":
         expected = [("a/b", 1, 0), ("a/c", 0, 0), ("d", 0, 0)]
         if state is None:

@@ -5,111 +5,33 @@ from typing import Any
 
 import pytest
 
-from fanfold.contract import json_values
 from fanfold.contract.failures import FailureType
-from fanfold.contract.job_spec import OnFailure, RetrySpec, StageSpec
-from fanfold.contract.names import JobId
+from fanfold.contract.job_spec import OnFailure, RetrySpec
 from fanfold.contract.states import AttemptState, ChunkState, JobState
-from fanfold.contract.wire import JobInput
-from fanfold.ledger.records import BlockRun, ChunkRecord
+from fanfold.ledger.records import BlockRun
 from fanfold.ledger.redriving import Selection
-from fanfold.ledger.run_again import Selected
-from fanfold.processing import ItemDropped, ProcessorContext, ValidationError
+from fanfold.processing import ProcessorContext
 from tests.ledger.jobs_recorded import new_token, ours
 from tests.workflows.blocks_alone import begin, block, chunks_of, running_job, worker
-from tests.workflows.running import CHILDREN, ONE_ATTEMPT, Fanfold, Shape
+from tests.workflows.conditional import (
+    IS_A,
+    IS_B,
+    NEVER,
+    Works,
+    attempts,
+    errors,
+    items,
+    output,
+    stages,
+)
+from tests.workflows.running import CHILDREN, Fanfold, Shape
 
 pytestmark = pytest.mark.anyio
-
-IS_A = "first.kind == 'a'"
-IS_B = "first.kind == 'b'"
-NEVER = "`false`"
-MANY = "x" * 1000
 
 
 @pytest.fixture
 def fanfold(fanfold: Fanfold, shape: Shape) -> Fanfold:
     return fanfold.shaped(shape)
-
-
-def stages(*names: str, when: dict[int, str], retry: RetrySpec = ONE_ATTEMPT) -> list[StageSpec]:
-    """A stage for each processor; conditions by their positions."""
-    return [
-        StageSpec(processor=name, retry=retry, when=when.get(stage))
-        for stage, name in enumerate(names)
-    ]
-
-
-def items(kinds: str) -> list[Any]:
-    """An item of each of these kinds, numbered."""
-    return [{"kind": kind, "n": n, "path": ""} for n, kind in enumerate(kinds)]
-
-
-class Works:
-    """Processors that note what they ran; some items fail, or are left out."""
-
-    def __init__(self) -> None:
-        self.ran: list[tuple[int, int, int]] = []
-        """Run of the job, stage, number of the item."""
-        self.failing: dict[int, set[int]] = {}
-        """The numbers of the items that fail, by stage."""
-        self.dropped: set[int] = set()
-        self.keys: dict[int, Any] = {}
-
-    def work(self, item: Any, *, context: ProcessorContext) -> Any:
-        """The path of an item has the stages that it ran through."""
-        number, stage = item["n"], context.stage
-        self.ran.append((context.run, stage, number))
-        self.keys[number] = context.item_key
-        if number in self.dropped:
-            raise ItemDropped("not wanted")
-        if number in self.failing.get(stage, set()):
-            raise ValidationError(f"{number} is bad")
-        return item | {"path": f"{item['path']}{stage}"}
-
-    def twice(self, chunk: list[Any], *, context: ProcessorContext) -> Any:
-        """A chunk processor that makes other items of those it gets: each of them twice."""
-        self.ran += [(context.run, context.stage, item["n"]) for item in chunk]
-        return [item | {"path": f"{item['path']}x"} for item in chunk for _ in "12"]
-
-    def count(self, chunk: Any) -> Any:
-        """One that gives no array."""
-        return {"count": len(chunk)}
-
-    def again(self) -> None:
-        """From now on nothing fails any more."""
-        self.ran.clear()
-        self.failing = {}
-
-    @property
-    def all(self) -> tuple[Any, ...]:
-        return (self.work, self.twice, self.count)
-
-
-async def output(fanfold: Fanfold, job: JobInput, index: int = 0) -> tuple[ChunkRecord, Any]:
-    """The chunk, and its result: the path of each item, null where it has none."""
-    record = (await fanfold.chunks(job))[index]
-    async for chunk, given in ours(fanfold.ledger).chunks.outputs(job.job.id, [record]):
-        value = json_values.decode(given.body) if given.body else None
-        if isinstance(value, list):
-            value = [None if one is None else one.get("path", one) for one in value]
-        return chunk, value
-    raise AssertionError("the chunk has an output")
-
-
-async def errors(fanfold: Fanfold, job: JobInput, index: int = 0) -> list[tuple[int, str, int]]:
-    """Item, type and stage of each error of the chunk."""
-    record = (await fanfold.chunks(job))[index]
-    async for _, given in ours(fanfold.ledger).chunks.outputs(job.job.id, [record]):
-        return [(error.item, error.type, error.stage) for error in given.item_errors]
-    return []
-
-
-async def attempts(fanfold: Fanfold, job_id: JobId, index: int = 0) -> list[tuple[Any, ...]]:
-    """Run, stage, number and state of the chunk's attempts."""
-    history = await ours(fanfold.ledger).attempts.of_chunk(job_id, index)
-    assert history is not None
-    return [(one.run, one.stage, one.number, one.state) for one in history.attempts]
 
 
 # --- what passes through ------------------------------------------------------------------
@@ -354,156 +276,3 @@ async def test_a_chunk_that_failed_so_runs_again_with_another_condition(fanfold:
         row = await fanfold.finished(handle)
     assert row.state is JobState.SUCCEEDED
     assert (await output(fanfold, job))[1] == ["01", "01"]
-
-
-# --- run again ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("names", "passed"),
-    [
-        (("work", "work", "work"), 0),
-        (("work", "work", "work"), 1),
-        (("work", "work", "work"), 2),
-        (("twice", "work", "work"), 0),
-        (("work", "twice", "work"), 1),
-        (("work", "work", "twice"), 2),
-    ],
-)
-async def test_a_redrive_runs_what_failed_and_passes_the_same_stage(
-    fanfold: Fanfold, names: tuple[str, str, str], passed: int
-) -> None:
-    works = Works()
-    failing_at = next(stage for stage in (1, 0) if stage != passed)
-    works.failing, works.dropped = {failing_at: {1, 2}}, {4}
-    job = await fanfold.record([items("bbbbb"), items("bb")], *stages(*names, when={passed: IS_A}))
-    path = "012".replace(str(passed), "")
-    async with fanfold.working(*works.all):
-        await fanfold.run(job)
-        assert (await output(fanfold, job))[1] == [path, None, None, path]
-        works.again()
-        row = await fanfold.run(await fanfold.redrive(job))
-    chunk, result = await output(fanfold, job)
-    assert (row.state, result) == (JobState.SUCCEEDED, [path] * 4)
-    assert (chunk.state, chunk.by_item) == (ChunkState.SUCCEEDED, True)
-    # Of each chunk the item at 1; what was left out is so again.
-    run_again = sorted(ran for ran in works.ran if ran[2] != 4)
-    assert run_again == sorted((2, int(stage), n) for stage in path for n in (1, 1, 2))
-
-
-@pytest.mark.parametrize("passed", [1, 2])
-async def test_a_chunk_processor_that_items_came_past_gets_none_of_the_others(
-    fanfold: Fanfold, passed: int
-) -> None:
-    """Few items run again, so now its condition is true of them; their results go together."""
-    works = Works()
-    works.failing = {0: {1}}
-    names = ["work", "work", "work"]
-    names[passed] = "twice"
-    job = await fanfold.record(
-        [items("aaa")], *stages(*names, when={passed: "length(items) < `2`"})
-    )
-    path = "012".replace(str(passed), "")
-    async with fanfold.working(*works.all):
-        await fanfold.run(job)
-        works.again()
-        row = await fanfold.run(await fanfold.redrive(job))
-    assert row.state is JobState.SUCCEEDED
-    assert (await output(fanfold, job))[1] == [path, path, path]
-    assert sorted(works.ran) == [(2, int(stage), 1) for stage in path]
-
-
-async def test_the_first_stage_is_decided_over_the_whole_chunk_as_it_is_now(
-    fanfold: Fanfold,
-) -> None:
-    """One item was corrected, so that the chunk is one for the processor of whole chunks."""
-    works = Works()
-    works.failing = {1: {0}}
-    job = await fanfold.record([items("bbb")], *stages("twice", "work", when={0: IS_A}))
-    async with fanfold.working(*works.all):
-        await fanfold.run(job)
-        assert (await output(fanfold, job))[1] == [None, "1", "1"]
-        works.again()
-        again = await fanfold.redrive(
-            job,
-            selected=[Selected(0, ChunkState.PARTIALLY_SUCCEEDED, (0,))],
-            corrected={0: json_values.encode(items("abb"))},
-        )
-        row = await fanfold.run(again)
-    chunk, result = await output(fanfold, job)
-    assert (row.state, chunk.by_item) == (JobState.SUCCEEDED, False)
-    assert result == ["x1"] * 6
-
-
-@pytest.mark.parametrize("is_passed", [True, False])
-async def test_items_that_are_not_selected_keep_their_errors_past_a_chunk_processor(
-    fanfold: Fanfold, *, is_passed: bool
-) -> None:
-    """All had failed before it, so that it has never run."""
-    failing = True
-
-    def first(item: Any) -> Any:
-        if item["n"] == 0:
-            raise ValidationError("never")
-        if failing:
-            raise KeyError("not now")
-        return item
-
-    works = Works()
-    when = {1: NEVER} if is_passed else {}
-    job = await fanfold.record([items("aaa")], *stages("first", "twice", "work", when=when))
-    async with fanfold.working(first, *works.all):
-        row = await fanfold.run(job)
-        assert row.state is JobState.FAILED
-        failing = False
-        again = await fanfold.redrive(job, Selection(error_types=["KeyError"]))
-        row = await fanfold.run(again)
-    chunk, result = await output(fanfold, job)
-    assert row.state is JobState.PARTIALLY_SUCCEEDED
-    assert (row.counts.items_succeeded, row.counts.items_failed) == (2, 1)
-    assert result == ([None, "2", "2"] if is_passed else ["x2"] * 4)
-    assert await errors(fanfold, job) == [(0, "ValidationError", 0)]
-    assert chunk.error is not None
-    assert chunk.error.message == "never"
-
-
-async def test_a_chunk_that_failed_before_a_chunk_processor_runs_again(fanfold: Fanfold) -> None:
-    """What comes after that has more items than were submitted."""
-    works = Works()
-    works.failing = {0: {0, 1}, 3: {1}}
-    names = ("work", "twice", "work", "work")
-    job = await fanfold.record([items("aa")], *stages(*names, when={2: NEVER}))
-    async with fanfold.working(*works.all):
-        row = await fanfold.run(job)
-        assert row.state is JobState.FAILED
-        del works.failing[0]
-        row = await fanfold.run(await fanfold.redrive(job))
-    chunk, result = await output(fanfold, job)
-    assert result == ["0x3", "0x3", None, None]
-    assert (chunk.state, chunk.by_item) == (ChunkState.PARTIALLY_SUCCEEDED, False)
-    assert await errors(fanfold, job) == [(2, "ValidationError", 3), (3, "ValidationError", 3)]
-
-
-async def test_what_is_held_before_a_stage_that_it_passes_is_released_or_repaired(
-    fanfold: Fanfold,
-) -> None:
-    works = Works()
-    works.failing = {0: {1}}
-    given = stages("work", "work", when={1: IS_A})
-    job = await fanfold.record([items("bb"), items("bbb")], *given, on_failure=OnFailure.HOLD)
-    async with fanfold.working(*works.all):
-        handle = await fanfold.start(job)
-        await fanfold.until_job(job, JobState.WAITING)
-        held = await output(fanfold, job)
-        assert (held[0].state, held[1]) == (ChunkState.HELD, ["0", None])
-        works.again()
-        await fanfold.redrive(job, Selection(states=[ChunkState.HELD], indexes=[0]))
-        await fanfold.tell(job)
-        await fanfold.until_state(job, 0, ChunkState.SUCCEEDED)
-        await fanfold.until_job(job, JobState.WAITING)
-        await ours(fanfold.ledger).steering.release(job.job.id)
-        await fanfold.tell(job)
-        row = await fanfold.finished(handle)
-    assert row.state is JobState.PARTIALLY_SUCCEEDED
-    assert (await output(fanfold, job, 0))[1] == ["0", "0"]
-    assert (await output(fanfold, job, 1))[1] == ["0", None, "0"]

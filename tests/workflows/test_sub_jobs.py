@@ -1,25 +1,17 @@
 """Jobs made of jobs: hierarchies, scatter, sequences, conditions, compensation."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.job_spec import ToleranceSpec
 from fanfold.contract.names import CHANGED
 from fanfold.contract.states import JobState
-from fanfold.ledger.redriving import Selection
-from fanfold.ledger.run_again import Redrive
-from fanfold.ledger.transitions import UNSUCCESSFUL_CHUNK
-from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
-from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape
-from tests.workflows.trees import below, job, parallel, record, sequence, states
+from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape, event_names
+from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
-
-ALL_BAD = Selection(states=UNSUCCESSFUL_CHUNK)
 
 
 @pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
@@ -31,12 +23,6 @@ def shape(request: pytest.FixtureRequest) -> Shape:
 @pytest.fixture
 def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
     return fanfold_on_dev_server.shaped(shape)
-
-
-def refuse_negative(item: int) -> int:
-    if item < 0:
-        raise ValidationError(f"{item} is negative")
-    return item
 
 
 async def test_a_tree_folds_from_its_leaves_up(fanfold: Fanfold) -> None:
@@ -151,67 +137,6 @@ async def test_a_sequence_that_breaks_fails(fanfold: Fanfold) -> None:
     assert row.counts.cancelled == 2
 
 
-async def test_what_succeeded_is_undone_last_one_first(fanfold: Fanfold) -> None:
-    undone: list[Any] = []
-
-    def undo(item: Any) -> Any:
-        undone.append(item)
-        return "undone"
-
-    compensate = StageSpec(processor="undo", retry=RetrySpec(max_attempts=1))
-    tree = job(
-        **sequence(
-            flight=job("double", [[1], [2]], compensate=compensate),
-            hotel=job("double", [[3, 4]], compensate=compensate),
-            car=job("refuse_negative", [[-1]], compensate=compensate),
-        )
-    )
-    root = await record(fanfold, tree)
-    async with fanfold.working(refuse_negative, undo):
-        row = await fanfold.run(root)
-    assert row.state is JobState.FAILED
-    assert undone == [
-        {"items": [3, 4], "result": [6, 8]},
-        {"items": [2], "result": [4]},
-        {"items": [1], "result": [2]},
-    ]
-    jobs = await below(fanfold, root.job.id)
-    assert {path: str(row.state) for path, row in jobs.items()} == {
-        "flight": "succeeded",
-        "flight/compensation": "succeeded",
-        "hotel": "succeeded",
-        "hotel/compensation": "succeeded",
-        "car": "failed",
-    }
-    assert row.counts.succeeded == 3
-
-
-async def test_a_job_that_is_cancelled_undoes_what_it_did(fanfold: Fanfold) -> None:
-    undone: list[Any] = []
-    reached = asyncio.Event()
-
-    def undo(item: Any) -> str:
-        undone.append(item)
-        return "undone"
-
-    async def wait(item: int) -> int:
-        if item:
-            reached.set()
-            await asyncio.sleep(30)
-        return item
-
-    tree = job("wait", [[0], [1]], compensate=StageSpec(processor="undo"), max_concurrency=1)
-    root = await record(fanfold, tree)
-    async with fanfold.working(wait, undo):
-        handle = await fanfold.start(root)
-        await reached.wait()
-        await handle.cancel()
-        row = await fanfold.finished(handle)
-    assert row.state is JobState.CANCELLED
-    assert undone == [{"items": [0], "result": [0]}]
-    assert await states(fanfold, root.job.id) == {"compensation": "succeeded"}
-
-
 async def test_no_job_below_survives_a_cancel(fanfold: Fanfold) -> None:
     reached = asyncio.Event()
 
@@ -235,101 +160,6 @@ async def test_no_job_below_survives_a_cancel(fanfold: Fanfold) -> None:
     assert row.state is JobState.CANCELLED
     assert set((await states(fanfold, root.job.id)).values()) == {"cancelled"}
     assert row.counts.cancelled == 3
-
-
-async def test_what_failed_below_runs_again_and_all_above_folds_again(fanfold: Fanfold) -> None:
-    """Of a part redriven alone, and of the whole."""
-    bad = {1, 2}
-
-    def fail_bad(item: int) -> int:
-        if item in bad:
-            raise ValidationError("bad")
-        return item
-
-    tree = job(
-        reducer="sum",
-        **parallel(
-            a=job(
-                reducer="sum",
-                **parallel(
-                    b=job("fail_bad", [[0], [1]], reducer="sum"),
-                    c=job("fail_bad", [[5]], reducer="sum"),
-                ),
-            ),
-            d=job("fail_bad", [[2], [7]], reducer="sum"),
-        ),
-    )
-    root = await record(fanfold, tree)
-    async with fanfold.working(fail_bad):
-        row = await fanfold.run(root)
-        assert row.state is JobState.PARTIALLY_SUCCEEDED
-        assert await fanfold.result(root) == 12
-        first = (await below(fanfold, root.job.id))["a/b"]
-
-        bad.remove(1)
-        redriving = ours(fanfold.ledger).redriving
-        selected = await redriving.select(first.id, ALL_BAD)
-        redrive = Redrive(spec=first.spec, controls=first.controls, selected=selected)
-        assert await redriving.redrive(first, redrive)
-        again = replace(root, job=replace(root.job, run=2))
-        row = await fanfold.run(again)
-        assert (row.run, row.state) == (2, JobState.PARTIALLY_SUCCEEDED)
-        assert await fanfold.result(root) == 13
-        assert {path: each.run for path, each in (await below(fanfold, root.job.id)).items()} == {
-            "a": 2,
-            "a/b": 2,
-            "a/c": 1,
-            "d": 1,
-        }
-
-        bad.remove(2)
-        chosen = await redriving.select_below(row, ALL_BAD)
-        assert chosen.chunks == 1
-        assert await redriving.redrive_below(row, chosen, None)
-        row = await fanfold.run(replace(root, job=replace(root.job, run=3)))
-    assert (row.run, row.state) == (3, JobState.SUCCEEDED)
-    assert await fanfold.result(root) == 15
-    assert row.counts.succeeded == 5
-
-
-async def test_a_sequence_goes_on_after_what_was_redriven(fanfold: Fanfold) -> None:
-    is_bad = True
-
-    def fail_first(item: int) -> int:
-        if is_bad:
-            raise ValidationError("bad")
-        return item
-
-    tree = job(
-        **sequence(
-            bad=job("fail_first", [[1, 2]], reducer="merge"),
-            given=job("double", reducer="sum", has_previous_input=True),
-            own=job("double", [[4]], reducer="sum"),
-            skipped=job("double", [[5]], when="previous.state == 'failed'"),
-        )
-    )
-    root = await record(fanfold, tree)
-    async with fanfold.working(fail_first):
-        row = await fanfold.run(root)
-        assert list((await states(fanfold, root.job.id)).values()) == [
-            "failed",
-            "cancelled",
-            "cancelled",
-            "skipped",
-        ]
-        is_bad = False
-        redriving = ours(fanfold.ledger).redriving
-        chosen = await redriving.select_below(row, ALL_BAD)
-        assert await redriving.redrive_below(row, chosen, None)
-        row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
-    assert list((await states(fanfold, root.job.id)).values()) == [
-        "succeeded",
-        "succeeded",
-        "succeeded",
-        "skipped",
-    ]
-    assert row.state is JobState.SUCCEEDED
-    assert [each["result"] for each in await fanfold.result(root)] == [[1, 2], 6, 8, None]
 
 
 async def test_a_job_that_is_terminated_is_closed_and_the_others_go_on(fanfold: Fanfold) -> None:
@@ -389,3 +219,37 @@ async def test_a_paused_tree_begins_nothing_until_it_is_resumed(fanfold: Fanfold
         row = await fanfold.finished(handle)
     assert row.state is JobState.SUCCEEDED
     assert sorted(begun) == [0, 1, 2, 3, 10, 11, 12, 13]
+
+
+async def test_a_job_bears_so_many_failed_jobs_and_starts_none_after(fanfold: Fanfold) -> None:
+    tree = job(
+        **parallel(**{f"j{n}": job("refuse_negative", [[-1]]) for n in range(6)}),
+        max_jobs=1,
+        tolerated_failures=ToleranceSpec(count=1),
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(refuse_negative):
+        row = await fanfold.run(root)
+    assert row.state is JobState.FAILED
+    assert row.error is not None
+    assert row.error.type == "ToleranceExceeded"
+    assert list((await states(fanfold, root.job.id)).values()) == [
+        *["failed"] * 2,
+        *["cancelled"] * 4,
+    ]
+
+
+async def test_a_parent_with_a_full_history_goes_on_in_another(fanfold: Fanfold) -> None:
+    full = fanfold.shaped(fanfold.shape.tuned(max_events=20))
+    tree = job(
+        reducer="sum",
+        **parallel(**{f"j{n}": job("double", [[n]], reducer="sum") for n in range(20)}),
+    )
+    root = await record(full, tree)
+    async with full.working():
+        handle = await full.start(root)
+        row = await full.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert await full.result(root) == 380
+    first = full.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    assert "WorkflowExecutionContinuedAsNew" in await event_names(first)

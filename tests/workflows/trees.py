@@ -10,6 +10,7 @@ from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.recording import NewJob, NewSubJob
 from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.running import Fanfold
 
@@ -38,6 +39,13 @@ class Job:
             }
             | self.spec
         )
+
+
+def refuse_negative(item: int) -> int:
+    """A processor under which some items fail for good."""
+    if item < 0:
+        raise ValidationError(f"{item} is negative")
+    return item
 
 
 def job(processor: str = "double", chunks: Chunks | None = None, **given: Any) -> Job:

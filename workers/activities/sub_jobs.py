@@ -19,7 +19,7 @@ from fanfold.intake.cutting import chunks as cut_chunks
 from fanfold.intake.faults import InvalidJob
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.jobs import Terms
-from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.ledger.records import JobRecord, NewChunk, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.tolerance import is_past_tolerance
@@ -135,7 +135,9 @@ async def _reason_to_stop(
         return nothing
     if terms.state is not JobState.RUNNING:
         return PlannedJobs(jobs=[], is_last=True, is_refused=True)
-    if await is_past_tolerance(ledger, job.id, terms, final=False) is not None:
+    rule = await is_past_tolerance(ledger, job.id, terms, final=False)
+    if rule is not None:
+        await ledger.closing.stop(job.id, Stop(rule, None))
         return PlannedJobs(jobs=[], is_last=True, is_tolerance_exceeded=True)
     return None
 
@@ -163,7 +165,8 @@ class _Turn:
             return False
         try:
             if spec.when is not None:
-                if not conditions.holds(spec.when, await self._seen(spec.when)):
+                seen = await self._seen(spec.when)
+                if not await asyncio.to_thread(conditions.holds, spec.when, seen):
                     await self._end(JobState.SKIPPED)
                     return False
             elif self._before and self._before[-1].state in _CAME_TO_NOTHING:
@@ -185,7 +188,8 @@ class _Turn:
     async def _seen(self, when: str) -> object:
         """What the condition is over."""
         # Results may be large: they are read where the condition may ask for them.
-        wanted = self._before if "jobs" in when else self._before[-1:]
+        may_ask_for_all = "jobs" in when or "\\" in when
+        wanted = self._before if may_ask_for_all else self._before[-1:]
         seen = {job.name: await self._view(job) for job in wanted}
         previous = seen[self._before[-1].name] if self._before else None
         return {"previous": previous, "jobs": seen}
@@ -193,7 +197,7 @@ class _Turn:
     async def _view(self, job: SubJob) -> object:
         record = await self._ledger.jobs.find(job.id)
         body = await self._ledger.jobs.result(job.id)
-        return None if record is None else _shown(record, body)
+        return None if record is None else await asyncio.to_thread(_shown, record, body)
 
     async def _give_input(self) -> None:
         """Make the result of the sub-job before, which was not skipped, the items of this one."""
