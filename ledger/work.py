@@ -94,18 +94,28 @@ class Work(OfTenant):
     def __init__(self, database: Database, tenant: TenantId) -> None:
         """Work on this database, for this tenant."""
         super().__init__(database, tenant)
-        skip_locked = database.skip_locked
-        self._claim = (
+        self._claim = self._claim_sql()
+        # Nothing that comes after a chunk which waits for another attempt.
+        none_waits = (
+            "AND NOT EXISTS (SELECT 1 FROM chunks AS waiting WHERE waiting.job_id = chunks.job_id "
+            "AND waiting.state = 'pending' AND waiting.due_at IS NOT NULL)"
+        )
+        self._claim_in_order = self._claim_sql(none_waits)
+
+    def _claim_sql(self, fresh: str = "") -> str:
+        """Begins attempts at chunks; `fresh` is a condition on those that never ran."""
+        skip_locked = self._database.skip_locked
+        return (
             # What waited for another attempt goes first, so that its wait is kept.
             "WITH due AS MATERIALIZED (SELECT idx FROM chunks WHERE job_id = ? "
             "AND state = 'pending' AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at "
             f"LIMIT ? {skip_locked}), fresh AS MATERIALIZED (SELECT idx FROM chunks "
-            "WHERE job_id = ? AND state = 'pending' AND due_at IS NULL AND idx > ? ORDER BY idx "
-            f"LIMIT ? {skip_locked}), taken AS MATERIALIZED (SELECT idx FROM "
+            f"WHERE job_id = ? AND state = 'pending' AND due_at IS NULL AND idx > ? {fresh} "
+            f"ORDER BY idx LIMIT ? {skip_locked}), taken AS MATERIALIZED (SELECT idx FROM "
             "(SELECT idx, 0 AS turn FROM due UNION ALL SELECT idx, 1 AS turn FROM fresh) AS next "
             f"ORDER BY turn, idx LIMIT ?) {_BEGIN} token = CAST(? AS BIGINT) + idx, block = ? "
             f"WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} "
-            f"AND idx {database.among.format('SELECT idx FROM taken')} "
+            f"AND idx {self._database.among.format('SELECT idx FROM taken')} "
             f"AND {_JOB_RUNS} AND NOT {BLOCK_IS_FENCED} "
             "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
             "AND claimed.state = 'running' AND claimed.token BETWEEN ? AND ?)"
@@ -175,11 +185,13 @@ class Work(OfTenant):
         above: int = -1,
         after: Script = (),
         most_running: int | None = None,
+        is_in_order: bool = False,
     ) -> list[Attempt]:
         """Begin attempts at the next chunks that may run, `count` at most.
 
         Chunks whose wait is over come first, then those with an index above `above`, in
-        order. `after` is what became of attempts before, recorded in the same transaction.
+        order; with `is_in_order` none of these while another one waits. `after` is what became
+        of attempts before, recorded in the same transaction.
         With `most_running`, only while fewer chunks of the job than these are running.
         None as well where the job is not running, or is in another run than `job_run`, or
         where the block was taken over by a later one.
@@ -193,7 +205,7 @@ class Work(OfTenant):
             *(job_id, job_run, job_id, str(run.block), run.number),
             *(job_id, *tokens),
         )
-        claim = self._claim
+        claim = self._claim_in_order if is_in_order else self._claim
         if most_running is not None:
             claim, allowed = f"{claim} AND {_FEWER_RUN}", (*allowed, job_id, most_running)
         *_, rows = await self._database.write(
@@ -205,7 +217,9 @@ class Work(OfTenant):
         begun = [await self._attempt(job_id, row, now) for row in rows]
         return sorted(begun, key=lambda attempt: attempt.index)
 
-    async def outlook(self, job_id: JobId, run: BlockRun, *, limit: int) -> Outlook:
+    async def outlook(
+        self, job_id: JobId, run: BlockRun, *, limit: int, is_in_order: bool = False
+    ) -> Outlook:
         """What a block that found nothing to claim may hope for.
 
         A block that was taken over may hope for nothing: to it the job does not run.
@@ -229,7 +243,7 @@ class Work(OfTenant):
         for which in (
             "due_at IS NULL AND idx >= 0 ORDER BY idx",
             "due_at IS NOT NULL AND due_at <= ?",
-        ):
+        )[int(is_in_order and due_at is not None) :]:
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
                 "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "

@@ -35,11 +35,12 @@ class Parents:
         self._reducers = reducers
         self._max_result_bytes = max_result_bytes
 
-    async def close(self, given: CloseJob, terms: Terms) -> ClosedJob:
+    async def close(self, given: CloseJob, terms: Terms) -> ClosedJob | None:
         """Fold what the sub-jobs gave, and give the job its terminal state.
 
         Where some have not ended: of a job that is stopped they are cancelled, of any other
-        they are to be run, and the job stays open.
+        they are to be run, and the job stays open. None where something came in between, and it
+        is to be looked at again: it was paused, say, or cancelled, or a sub-job redriven.
         """
         ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
@@ -72,13 +73,18 @@ class Parents:
                     result = await self._fold(ledger, jobs, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        if await ledger.closing.close(
-            job_id, state, error=error, result=result, stop=stop, run=terms.run
-        ):
-            return ClosedJob(state=state)
-        # It was paused in between, say, or a sub-job redriven: it is looked at again.
-        left = await ledger.sub_jobs.count_unfinished(job_id)
-        return ClosedJob(state=None, left=left, page=NOTHING)
+                if compensations := await to_run_first(ledger, given, terms, state):
+                    return ClosedJob(state=None, compensations=compensations)
+        is_closed = await ledger.closing.close(
+            job_id,
+            state,
+            error=error,
+            result=result,
+            stop=stop,
+            run=terms.run,
+            unless_cancelled=state is not JobState.CANCELLED,
+        )
+        return ClosedJob(state=state) if is_closed else None
 
     async def _stop(self, given: CloseJob, terms: Terms) -> Stop | None:
         """The rule of its tolerance that the job is past."""
@@ -157,8 +163,9 @@ class _Ends:
             message = f"the job did not finish within {deadline_seconds:g} seconds"
             return JobState.FAILED, Failure(type=FailureType.DEADLINE_EXCEEDED, message=message)
         if stop is not None:
+            count = sum(job.state is JobState.FAILED for job in self.jobs)
             message = (
-                f"{len(failed)} of {len(self.jobs)} sub-jobs failed, more than the job "
+                f"{count} of {len(self.jobs)} sub-jobs failed, more than the job "
                 f"tolerates: tolerated_failures.{stop.rule}"
             )
             return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)

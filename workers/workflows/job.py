@@ -294,6 +294,7 @@ class JobWorkflow:
             is_cancelled=self._is_cancelled,
             on_tolerance_exceeded=self.stop,
             on_refused=self._refused,
+            is_in_order=job.is_in_order,
         )
         await children.run(indexes_of(page.ranges))
         self._pace = children.pace
@@ -337,14 +338,6 @@ class JobWorkflow:
 
     async def _close(self, *, is_cancelled: bool = False) -> ClosedJob:
         """Fold and close; before that, where the job comes to nothing, undo what succeeded."""
-        closed = await self._close_once(is_cancelled=is_cancelled)
-        while closed.compensations:
-            for compensation in closed.compensations:
-                await _to_the_end(_compensate(compensation))
-            closed = await self._close_once(is_cancelled=is_cancelled)
-        return closed
-
-    async def _close_once(self, *, is_cancelled: bool) -> ClosedJob:
         given = CloseJob(
             job=self._job.job,
             limit=self._page_chunks,
@@ -352,6 +345,15 @@ class JobWorkflow:
             is_tolerance_exceeded=self._is_stopped,
             is_deadline_exceeded=self._is_deadline_exceeded,
         )
+        closed = await self._close_once(given)
+        while closed.compensations:
+            for compensation in closed.compensations:
+                await _to_the_end(_compensate(compensation))
+            # As before: a deadline that has passed since is not why the job came to nothing.
+            closed = await self._close_once(given)
+        return closed
+
+    async def _close_once(self, given: CloseJob) -> ClosedJob:
         closing: Coroutine[Any, Any, ClosedJob] = (
             workflow.execute_activity(
                 CLOSE_JOB,

@@ -83,7 +83,8 @@ class SubJobs:
                     plan = await self._plan(after)
                     self._ready.extend(plan.jobs)
                     # Of a sequence, the next one is asked for when this one has ended.
-                    is_last = plan.is_last
+                    # Where none may start now, what is left is asked for once that has changed.
+                    is_last = plan.is_last and not plan.is_refused
                     if plan.jobs and not self._job.is_sequence:
                         after = plan.jobs[-1].position
                     continue
