@@ -9,6 +9,7 @@ from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger.closing import Closing
+from fanfold.workers.activities import parents
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape, until
 from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
@@ -172,3 +173,22 @@ async def test_the_next_is_undone_only_once_the_last_one_is(fanfold: Fanfold) ->
     async with fanfold.working(undo, refuse_negative):
         await fanfold.run(root)
     assert [item for what, item in undone if what == "undone"] == [[2], [1]]
+
+
+async def test_more_is_undone_in_order_than_one_answer_holds(
+    fanfold: Fanfold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parents, "_COMPENSATIONS_AT_ONCE", 3)
+    undone: list[int] = []
+
+    def undo(item: Any) -> Any:
+        undone.append(item["result"][0])
+        return item["items"]
+
+    jobs = {f"j{n}": job("double", [[n]], compensate=UNDO) for n in range(8)}
+    tree = job(**sequence(all=job(**parallel(**jobs)), bad=job("refuse_negative", [[-1]])))
+    root = await record(fanfold, tree)
+    async with fanfold.working(undo, refuse_negative):
+        row = await fanfold.run(root)
+    assert row.state is JobState.FAILED
+    assert undone == [2 * n for n in reversed(range(8))]

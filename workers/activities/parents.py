@@ -13,13 +13,14 @@ from fanfold.ledger.records import ChunkOutput, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.activities.sub_jobs import hand_out
-from fanfold.workers.fold import Fold, FoldFailed, listed
+from fanfold.workers.fold import Fold, FoldFailed, listed, too_large
 from fanfold.workers.processor import ReducerType
 from fanfold.workers.tolerance import is_past_tolerance
 
 COLLECT = "collect"
 """The reducer whose result, of a job made of jobs, names each of these."""
 
+_COMPENSATIONS_AT_ONCE = 50
 _SUCCEEDED = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
 _CAME_TO_NOTHING = (JobState.FAILED, JobState.CANCELLED)
 
@@ -97,10 +98,15 @@ class Parents:
 
     async def _fold(self, ledger: TenantLedger, jobs: Sequence[SubJob], name: str) -> bytes:
         if name == COLLECT:
-            texts = [
-                listed(job.name, str(job.state), body) async for job, body in _results(ledger, jobs)
-            ]
-            return Fold.checked(b"[" + b",".join(texts) + b"]", self._max_result_bytes)
+            texts: list[bytes] = []
+            size = len(b"[]") - len(b",")
+            async for job, body in _results(ledger, jobs):
+                texts.append(listed(job.name, str(job.state), body))
+                size += len(texts[-1]) + len(b",")
+                if size > self._max_result_bytes:
+                    # Before all the others are in memory.
+                    raise too_large(f"{size} or more", self._max_result_bytes)
+            return b"[" + b",".join(texts) + b"]"
         reducer = self._reducers.get(name)
         if reducer is None:
             message = f"this worker knows no reducer '{name}'"
@@ -191,6 +197,8 @@ async def to_run_first(
 ) -> list[JobInput]:
     """The compensations that are to be run before the job ends in this state, in order.
 
+    The first of them, where they are many: the answer of an activity may not be of any size.
+
     `last`: the position before which all is undone also where the job does not fail.
     """
     place = terms.place
@@ -198,8 +206,9 @@ async def to_run_first(
         return []
     until = place.last_position if state in _CAME_TO_NOTHING else (last or 0) - 1
     job_id = given.job.id
-    for due in await ledger.compensating.due(job_id, place.position, until):
-        await ledger.compensating.record(due)
+    async with heartbeats():
+        for due in await ledger.compensating.due(job_id, place.position, until):
+            await ledger.compensating.record(due)
     jobs = await ledger.sub_jobs.compensations(job_id)
-    planned = await hand_out(ledger, given.job, terms, jobs)
+    planned = await hand_out(ledger, given.job, terms, jobs[:_COMPENSATIONS_AT_ONCE])
     return [each.given for each in planned]

@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.workers.workflows.children import Children
     from fanfold.workers.workflows.replaced import end_replaced
     from fanfold.workers.workflows.shards import Shards
-    from fanfold.workers.workflows.sub_jobs import SubJobs, run_sub_job
+    from fanfold.workers.workflows.sub_jobs import SubJobs, compensate
     from fanfold.workers.workflows.window import Window
 
 Done = TypeVar("Done")
@@ -50,7 +50,7 @@ _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 # A walk that leaves as much as the one before is repeated, later and later; then what is
 # left has failed. So no job stays running for ever.
 _WALKS_IN_VAIN = 3
-_LOOK_AGAIN_SECONDS = 5
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 @workflow.defn(name=JOB_WORKFLOW)
@@ -345,10 +345,12 @@ class JobWorkflow:
             is_tolerance_exceeded=self._is_stopped,
             is_deadline_exceeded=self._is_deadline_exceeded,
         )
+        wait = _LOOK_AGAIN_SECONDS
         closed = await self._close_once(given)
         while closed.compensations:
             for compensation in closed.compensations:
-                await _to_the_end(_compensate(compensation))
+                if not await _to_the_end(compensate(compensation, again_in_seconds=wait)):
+                    wait *= 2
             # As before: a deadline that has passed since is not why the job came to nothing.
             closed = await self._close_once(given)
         return closed
@@ -375,13 +377,6 @@ class JobWorkflow:
             )
         )
         return await _to_the_end(closing)
-
-
-async def _compensate(compensation: JobInput) -> None:
-    # It goes on whatever becomes of the job.
-    state = await run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
-    if state is None:
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # somebody else has started it
 
 
 async def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
