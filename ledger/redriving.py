@@ -63,6 +63,7 @@ class Below:
     """Chunks of the jobs below one, that are to run again."""
 
     of: Sequence[tuple[JobToRunAgain, Sequence[Selected]]]
+    """A job without chunks is one that never got its items."""
 
     @property
     def chunks(self) -> int:
@@ -118,13 +119,21 @@ class Redriving(OfTenant):
             f"AND compensates_run = 0 AND state <> '{JobState.SKIPPED}' {which} ORDER BY position",
             (job.id, self._tenant),
         )
-        return Below(
-            [
-                (_job(row), chunks)
-                for row in rows
-                if (chunks := await self.select(row["id"], selection))
-            ]
-        )
+        below: list[tuple[JobToRunAgain, Sequence[Selected]]] = [
+            (_job(row), chunks)
+            for row in rows
+            if (chunks := await self.select(row["id"], selection))
+        ]
+        if ChunkState.CANCELLED in states and selection.error_types is None:
+            # Those that were to get the result of the one before them, and did not come to it.
+            rows = await self._database.read(
+                f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
+                "AND compensates_run = 0 AND total_chunks = 0 AND started_at IS NULL "
+                f"AND {in_states((JobState.FAILED, JobState.CANCELLED))} ORDER BY position",
+                (job.id, self._tenant),
+            )
+            below += [(_job(row), ()) for row in rows]
+        return Below(below)
 
     async def redrive_below(
         self, job: JobRecord, below: "Below", key: IdempotencyKey | None
@@ -165,7 +174,8 @@ class Redriving(OfTenant):
                 f"{_SELECT} WHERE id IN ({placeholders(len(some))})", some
             )
             for job in map(_job, rows):
-                chunks = [Selected(at, ChunkState.CANCELLED) for at in range(job.total_chunks)]
+                # Of one that ran in an earlier run, what it gave then stays.
+                chunks = await self.select(job.id, Selection(states=[ChunkState.CANCELLED]))
                 again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
                 script += script_of(job, again, self._tenant)
         return [*script, *reopen(also.parents, self._tenant)]

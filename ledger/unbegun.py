@@ -7,7 +7,8 @@ from fanfold.ledger.records import now_ms
 from fanfold.ledger.transitions import SETTLE, SKIP, STOP_WITH_PARENT, UNFINISHED, in_states
 
 # Of those that a redrive has reset, chunks may have to be restored: these are ended one by one.
-NEVER_BEGAN = f"{in_states(UNFINISHED)} AND started_at IS NULL AND run = 1"
+# And what undoes things is never ended with what it undoes.
+NEVER_BEGAN = f"{in_states(UNFINISHED)} AND started_at IS NULL AND run = 1 AND compensates_run = 0"
 """The condition on jobs that are ended here."""
 
 UNBEGUN_SUMMARY = (
