@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState
+from fanfold.ledger.all_or_nothing import fail_unless
 from fanfold.ledger.database import Batch, Statement, UniqueViolation, Value
 from fanfold.ledger.idempotency import raise_key_taken
 from fanfold.ledger.pacing import pace_of
@@ -94,12 +95,14 @@ class Recording(OfTenant):
         """Make the complete parts the job's chunks, in order, and let it start.
 
         False, having done nothing, where the job is not receiving, has no chunks, or is not at
-        this revision any more: it has got more data since, or other controls.
+        this revision any more: it has got more data since, or other controls. Or where one of
+        those that it is made of was to get the data, and has just been cancelled.
         """
         owners, above, others = await self._to_get_upload(job_id)
         sums = "(SELECT COALESCE(SUM({}), 0) FROM uploads WHERE " + _IS_SEALED + ")"
         of_upload = (job_id, self._tenant)
-        sealed, *_ = await self._database.write(
+        below = [owner for owner in owners if owner != job_id]
+        script: list[Statement | Batch] = [
             Statement(
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ?, "
                 # Each of those that get the data has chunks of its own.
@@ -112,17 +115,26 @@ class Recording(OfTenant):
                     *(job_id, self._tenant, revision),
                 ),
             ),
+            # Whoever is about to end one of them waits, and then finds its chunks.
+            Batch(
+                "UPDATE jobs SET checked_at = checked_at WHERE id = ?", [(id_,) for id_ in below]
+            ),
+            fail_unless("id = ? AND finished_at IS NULL", [(id_, (id_,)) for id_ in below]),
             *(
                 Statement(
                     "UPDATE jobs SET "
                     f"total_chunks = total_chunks + ? * {sums.format('chunk_count')}, "
                     f"total_items = total_items + ? * {sums.format('item_count')} WHERE id = ?",
-                    (times, *of_upload, times, *of_upload, below),
+                    (times, *of_upload, times, *of_upload, id_),
                 )
-                for below, times in above.items()
+                for id_, times in above.items()
             ),
             *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=owners),
-        )
+        ]
+        try:
+            sealed, *_ = await self._database.write(*script)
+        except UniqueViolation:
+            return False
         return bool(sealed)
 
     async def _to_get_upload(
@@ -130,11 +142,12 @@ class Recording(OfTenant):
     ) -> tuple[list[JobId], dict[JobId, int], tuple[int, int]]:
         """Who gets the data of a job that receives.
 
-        The jobs whose chunks it becomes; how many of these each sub-job has, or is; and how many
-        chunks and items the others have.
+        The jobs whose chunks it becomes, without those that have been cancelled already; how many
+        of these each sub-job has, or is; and how many chunks and items the others have.
         """
         rows = await self._database.read(
-            "SELECT id, parent_id, sub_jobs, total_chunks, total_items, spec, controls FROM jobs "
+            "SELECT id, parent_id, sub_jobs, total_chunks, total_items, finished_at, spec, "
+            "controls FROM jobs "
             "WHERE root_id = ? AND tenant = ? ORDER BY position DESC",
             (job_id, self._tenant),
         )
@@ -146,7 +159,8 @@ class Recording(OfTenant):
         for row in rows:  # what is below comes first
             if not row["sub_jobs"]:
                 has_input = JobSpec.from_json(row["spec"], row["controls"]).has_previous_input
-                if not row["total_chunks"] and not has_input:
+                is_owner = not row["total_chunks"] and not has_input
+                if is_owner and row["finished_at"] is None:
                     owners.insert(0, row["id"])
                     times[row["id"]] = 1
                 chunks, items = chunks + row["total_chunks"], items + row["total_items"]
@@ -265,10 +279,13 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
     rows = () if data is None or isinstance(data, Upload) else data
 
     def add(
-        given: NewJob | NewSubJob, above: _Node | None, path: str | None, own: Sequence[NewChunk]
+        given: NewJob | NewSubJob,
+        above: _Node | None,
+        path: str | None,
+        own: Sequence[NewChunk] | None,
     ) -> None:
         source: JobId | None = None
-        if own or above is None:
+        if own is not None or above is None:
             source = given.id
         elif not given.spec.has_previous_input:
             source = above.source
@@ -282,13 +299,13 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
             position=len(nodes) if above else 0,
             last_position=0,
             sub_jobs=len(given.jobs),
-            own=own,
+            own=own or (),
             source=source,
         )
         node.position = above.last_position + 1 if above else 0
         nodes.append(node)
         node.last_position = node.position
-        data_of[node.id] = own or (data_of.get(source, ()) if source else ())
+        data_of[node.id] = node.own or (data_of.get(source, ()) if source else ())
         if not given.jobs:
             chunks = () if given.spec.has_previous_input else data_of[node.id]
             node.chunks = len(chunks)
@@ -296,7 +313,7 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
             node.uploads = int(isinstance(data, Upload) and node.source == job.id and not chunks)
         for sub in given.jobs:
             below = f"{path}/{sub.name}" if path else sub.name
-            add(sub, node, below, sub.data or ())
+            add(sub, node, below, sub.data)
         if given.spec.compensate is not None:
             node.last_position += 1  # kept for the job that compensates
         if above is not None:

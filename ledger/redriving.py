@@ -26,7 +26,7 @@ from fanfold.ledger.records import (
     JobRecord,
     item_errors_of,
 )
-from fanfold.ledger.reopening import reopen, reopened
+from fanfold.ledger.reopening import hold_still, reopen, reopened
 from fanfold.ledger.run_again import (
     CHUNKS_A_STATEMENT,
     JobToRunAgain,
@@ -34,11 +34,13 @@ from fanfold.ledger.run_again import (
     Selected,
     batches,
     claim_key,
+    only_as_found,
     script_of,
 )
 from fanfold.ledger.tenancy import BELOW, OfTenant
 from fanfold.ledger.transitions import (
     JUDGED_CHUNK,
+    REDRIVE,
     RUN_AGAIN,
     UNSUCCESSFUL,
     UNSUCCESSFUL_CHUNK,
@@ -98,9 +100,12 @@ class Redriving(OfTenant):
 
         Of a job that has ended it is its next run, of one that waits the same. Raises KeyTaken.
         """
-        script = script_of(job, redrive, self._tenant, await self._missing_counts(job.id))
-        if job.place.root is not None and not job.place.compensates_run:
-            script = [*script[:1], *await self._opened_with(job.place.root, [job.id]), *script[1:]]
+        script = claim_key(job, redrive.key, self._tenant)
+        place = job.place
+        # Where it waits, all above it goes on as it does; and none is opened for what undoes.
+        if place.root and not place.compensates_run and job.state in REDRIVE.before:
+            script += await self._opened_with(place.root, [job], job.id)
+        script += script_of(job, redrive, self._tenant, await self._missing_counts(job.id))
         return await self._write(script, redrive.key)
 
     async def select_below(self, job: JobRecord, selection: Selection) -> "Below":
@@ -131,20 +136,19 @@ class Redriving(OfTenant):
     ) -> bool:
         """Let the selected chunks of jobs below this one run again, all in one transaction.
 
-        Of each it is the next run, as of all jobs above them. False where the job is not as it
-        was found any more. Raises KeyTaken.
+        Of each it is the next run, as of all jobs above them. False where one of them is not as
+        it was found any more. Raises KeyTaken.
         """
+        if not below.of:
+            return False
+        selected = [one for one, _ in below.of]
         script = claim_key(job, key, self._tenant)
-        script += await self._opened_with(job.place.root or job.id, [one.id for one, _ in below.of])
+        script += await self._opened_with(
+            job.place.root or job.id, selected, selected[0].id, also_as_found=[job]
+        )
         for one, chunks in below.of:
             again = Redrive(spec=one.spec, controls=one.controls, selected=chunks)
             script += script_of(one, again, self._tenant)
-        script.append(
-            Statement(
-                "SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND run > ?",
-                (job.id, self._tenant, job.run),
-            )
-        )
         return await self._write(script, key)
 
     async def _write(self, script: Sequence[Statement | Batch], key: IdempotencyKey | None) -> bool:
@@ -153,22 +157,55 @@ class Redriving(OfTenant):
         except UniqueViolation:
             if key is not None:
                 await raise_key_taken(self._database, self._tenant, key)
-            raise
+            return False
         return bool(moved)
 
-    async def _opened_with(self, root: JobId, selected: Sequence[JobId]) -> list[Statement | Batch]:
-        """Opens what is opened again with these jobs: those above, and in sequences after them."""
-        also = await reopened(self._database, self._tenant, root, selected)
-        script: list[Statement | Batch] = []
-        for some in batches(also.unbegun):
-            rows = await self._database.read(
-                f"{_SELECT} WHERE id IN ({placeholders(len(some))})", some
-            )
-            for job in map(_job, rows):
-                chunks = [Selected(at, ChunkState.CANCELLED) for at in range(job.total_chunks)]
-                again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
-                script += script_of(job, again, self._tenant)
-        return [*script, *reopen(also.parents, self._tenant)]
+    async def _opened_with(
+        self,
+        root: JobId,
+        selected: Sequence[JobRecord | JobToRunAgain],
+        witness: JobId,
+        also_as_found: Sequence[JobRecord] = (),
+    ) -> list[Statement | Batch]:
+        """Opens what is opened again with these jobs: those above, and in sequences after them.
+
+        Together with all of the script, or the whole of it fails: see `only_as_found`.
+        """
+        also = await reopened(self._database, self._tenant, root, {job.id for job in selected})
+        unbegun = [
+            (job, chunks)
+            for some in batches(also.unbegun)
+            for job, chunks in await self._cancelled_chunks(some)
+        ]
+        script: list[Statement | Batch] = [
+            hold_still(also.parents, self._tenant),
+            *only_as_found(
+                [*also_as_found, *selected, *(job for job, _ in unbegun)], witness, self._tenant
+            ),
+            *reopen(also.parents, self._tenant),
+        ]
+        for job, chunks in unbegun:
+            again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
+            script += script_of(job, again, self._tenant)
+        return script
+
+    async def _cancelled_chunks(
+        self, job_ids: Sequence[JobId]
+    ) -> list[tuple[JobToRunAgain, list[Selected]]]:
+        """These jobs, each with those of its chunks that are cancelled."""
+        these = placeholders(len(job_ids))
+        jobs = await self._database.read(
+            f"{_SELECT} WHERE id IN ({these}) ORDER BY position", job_ids
+        )
+        state = ChunkState.CANCELLED
+        chunks: dict[JobId, list[Selected]] = {job_id: [] for job_id in job_ids}
+        for row in await self._database.read(
+            f"SELECT job_id, idx FROM chunks WHERE job_id IN ({these}) AND {UNSUCCESSFUL} "
+            f"AND {in_states([state])}",
+            job_ids,
+        ):
+            chunks[row["job_id"]].append(Selected(row["idx"], state))
+        return [(_job(row), chunks[row["id"]]) for row in jobs]
 
     # --- selecting ------------------------------------------------------------------------
 

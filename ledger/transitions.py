@@ -119,7 +119,7 @@ REDRIVE = Move(
 )
 CANCEL = Move(before=_BEFORE_CANCEL, after=JobState.CANCELLING, by=(By.GATEWAY,), what="DELETE")
 SKIP = Move(
-    before=(JobState.PENDING,),
+    before=(JobState.PENDING, JobState.PAUSED),
     after=JobState.SKIPPED,
     by=(By.WORKER,),
     what="a sub-job whose condition is not met",
