@@ -44,6 +44,18 @@ def read_corrections(given: Sequence[Correction], limits: GatewaySettings) -> Co
     return dict(found)
 
 
+def check_of(job: JobRecord, given: Sequence[Correction]) -> None:
+    """Raises InvalidJob where a correction says that it is of another job."""
+    _refuse_if_any(
+        Fault(
+            pointer("corrections", place, "job"),
+            f"the item is of another job: this one is {job.id}",
+        )
+        for place, one in enumerate(given)
+        if one.job is not None and one.job != job.id
+    )
+
+
 def check_by(schema: ItemSchema, given: Sequence[Correction]) -> None:
     """Raises InvalidJob where a corrected item does not fit the schema."""
     schema.check_values(

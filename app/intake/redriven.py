@@ -17,6 +17,7 @@ from fanfold.app.intake.changes import changed
 from fanfold.app.intake.corrections import (
     Corrections,
     check_by,
+    check_of,
     check_selected,
     corrected,
     no_such_child,
@@ -131,6 +132,7 @@ async def _prepared(
     _refuse_unless_ended(job)
     # In a thread: a large body takes a second.
     request, corrections = await asyncio.to_thread(_read, body, limits)
+    check_of(job, request.corrections)
     spec = redriven_spec(job.spec, request)
     if corrections or any(_steps(request, job.spec)):
         processors = await ledger.catalog.published(Kind.PROCESSOR)

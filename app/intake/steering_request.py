@@ -88,6 +88,10 @@ class Correction(StrictModel):
     index: Index = Field(description="The child that the item is in.")
     item: Index = Field(description="Its position there.")
     value: Any = Field(description="The item from now on: any JSON value.")
+    job: str | None = Field(
+        default=None, description="As a line of a job made of jobs has it: has to be this job."
+    )
+    path: Any = Field(default=None, description="Not read.")
     key: Any = Field(default=None, description="Not read.")
     error: Any = Field(default=None, description="Not read.")
 
