@@ -4,6 +4,7 @@ Every job ends by the script of `Closing._end`: one that ran, one that was cance
 was never sealed.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -49,6 +50,7 @@ RECEIVES_NOTHING = (
     "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
 )
 _IS_CANCELLED = CLOSE_CANCELLED.condition
+_SETTLED_AT_ONCE = 20
 _SINCE_0_1 = ("partially_succeeded", "held", "items_dropped", "first_item")
 _OF_RUNNING = (
     "block_runs",
@@ -153,13 +155,23 @@ class Closing(OfTenant):
         """
         await self._database.write(*end_unbegun(_MADE_OF, (job_id,), self._tenant))
         rows = await self._database.read(
-            f"SELECT id, run FROM jobs WHERE {_MADE_OF} AND tenant = ? "
+            f"SELECT id, run, sub_jobs FROM jobs WHERE {_MADE_OF} AND tenant = ? "
             f"AND {in_states(UNFINISHED)} ORDER BY position DESC",
             (job_id, self._tenant),
         )
+        # Those with chunks first, some at a time: they may be thousands.
+        leaves = [row for row in rows if not row["sub_jobs"]]
+        for start in range(0, len(leaves), _SETTLED_AT_ONCE):
+            some = leaves[start : start + _SETTLED_AT_ONCE]
+            await asyncio.gather(*(self._cancel(row["id"], row["run"]) for row in some))
         for row in rows:
-            await self.settle(row["id"], row["run"])
-            await self.close(row["id"], JobState.CANCELLED, error=None, run=row["run"])
+            if row["sub_jobs"]:
+                await self._cancel(row["id"], row["run"])
+
+    async def _cancel(self, job_id: JobId, run: int) -> None:
+        """End a job, in this run, as it stands."""
+        await self.settle(job_id, run)
+        await self.close(job_id, JobState.CANCELLED, error=None, run=run)
 
     async def stop(self, job_id: JobId, stop: Stop) -> None:
         """Note the rule by which a running job is to be stopped, unless there is one already."""

@@ -20,6 +20,7 @@ from fanfold.ledger.all_or_nothing import fail_unless
 from fanfold.ledger.database import Batch, Statement, UniqueViolation, Value
 from fanfold.ledger.idempotency import raise_key_taken
 from fanfold.ledger.pacing import pace_of
+from fanfold.ledger.receivers import receivers
 from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import RECEIVE, RECORD, SEAL
@@ -101,10 +102,10 @@ class Recording(OfTenant):
         this revision any more: it has got more data since, or other controls. Or where one of
         those that it is made of was to get the data, and has just been cancelled.
         """
-        owners, above, others = await self._to_get_upload(job_id)
+        who = await receivers(self._database, job_id, self._tenant)
+        count, below = len(who.owners), who.below
         sums = "(SELECT COALESCE(SUM({}), 0) FROM uploads WHERE " + _IS_SEALED + ")"
         of_upload = (job_id, self._tenant)
-        below = [owner for owner in owners if owner != job_id]
         script: list[Statement | Batch] = [
             Statement(
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ?, "
@@ -114,7 +115,7 @@ class Recording(OfTenant):
                 "AND total_chunks > 0 RETURNING id",
                 (
                     *(spec.to_json(controls), controls.to_json(spec), now_ms()),
-                    *(len(owners), others[0], len(owners), others[1]),
+                    *(count, who.other_chunks, count, who.other_items),
                     *(job_id, self._tenant, revision),
                 ),
             ),
@@ -130,47 +131,15 @@ class Recording(OfTenant):
                     f"total_items = total_items + ? * {sums.format('item_count')} WHERE id = ?",
                     (times, *of_upload, times, *of_upload, id_),
                 )
-                for id_, times in above.items()
+                for id_, times in who.times.items()
             ),
-            *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=owners),
+            *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=who.owners),
         ]
         try:
             sealed, *_ = await self._database.write(*script)
         except UniqueViolation:
             return False
         return bool(sealed)
-
-    async def _to_get_upload(
-        self, job_id: JobId
-    ) -> tuple[list[JobId], dict[JobId, int], tuple[int, int]]:
-        """Who gets the data of a job that receives.
-
-        The jobs whose chunks it becomes, without those that have been cancelled already; how many
-        of these each sub-job has, or is; and how many chunks and items the others have.
-        """
-        rows = await self._database.read(
-            "SELECT id, parent_id, sub_jobs, total_chunks, total_items, finished_at, spec, "
-            "controls FROM jobs "
-            "WHERE root_id = ? AND tenant = ? ORDER BY position DESC",
-            (job_id, self._tenant),
-        )
-        if not rows:
-            return [job_id], {}, (0, 0)
-        owners: list[JobId] = []
-        times: dict[JobId, int] = {}
-        chunks = items = 0
-        for row in rows:  # what is below comes first
-            if not row["sub_jobs"]:
-                has_input = JobSpec.from_json(row["spec"], row["controls"]).has_previous_input
-                is_owner = not row["total_chunks"] and not has_input
-                if is_owner and row["finished_at"] is None:
-                    owners.insert(0, row["id"])
-                    times[row["id"]] = 1
-                chunks, items = chunks + row["total_chunks"], items + row["total_items"]
-            if row["id"] in times and row["parent_id"] != job_id:
-                above = row["parent_id"]
-                times[above] = times.get(above, 0) + times[row["id"]]
-        return owners, times, (chunks, items)
 
 
 def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
@@ -236,7 +205,9 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             ],
         )
     )
-    script += _chunks_of_rows(nodes, tenant)
+    script += _chunks_of_rows(
+        nodes, tenant, f"SELECT {{}} {source}" if upload else "VALUES ({})", upload
+    )
     if isinstance(data, Upload):
         script += _chunks_of_uploads(
             IS_OPEN,
@@ -335,16 +306,19 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
     return nodes
 
 
-def _chunks_of_rows(nodes: Sequence[_Node], tenant: TenantId) -> list[Batch]:
+def _chunks_of_rows(
+    nodes: Sequence[_Node], tenant: TenantId, row: str, upload: Sequence[Value]
+) -> list[Batch]:
     own = {node.id: node.own for node in nodes}
     return [
         Batch(
             "INSERT INTO chunks (job_id, idx, tenant, state, item_count, inputs_of) "
-            f"VALUES (?, ?, ?, {_CHUNK}, ?, ?)",
+            f"{row.format(f'?, ?, ?, {_CHUNK}, ?, CAST(? AS TEXT)')}",
             [
                 (
                     *(node.id, index, tenant, chunk.item_count),
                     node.source if node.source != node.id else None,
+                    *upload,
                 )
                 for node in nodes
                 if not node.sub_jobs and node.source is not None
@@ -352,9 +326,9 @@ def _chunks_of_rows(nodes: Sequence[_Node], tenant: TenantId) -> list[Batch]:
             ],
         ),
         Batch(
-            "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
+            f"INSERT INTO inputs (job_id, idx, stage, tenant, body) {row.format('?, ?, 0, ?, ?')}",
             [
-                (node.id, index, tenant, chunk.body)
+                (node.id, index, tenant, chunk.body, *upload)
                 for node in nodes
                 for index, chunk in enumerate(node.own)
             ],

@@ -5,11 +5,12 @@ its cost grows with them and not with the job. What they have given so far is pu
 job's last end goes to `job_runs`. All of it is one transaction.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fanfold.contract.job_spec import Controls, JobSpec
-from fanfold.contract.names import JobId
+from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.counting import COUNTED_STATES
 from fanfold.ledger.database import (
@@ -111,8 +112,9 @@ class Redriving(OfTenant):
     async def select_below(self, job: JobRecord, selection: Selection) -> "Below":
         """The chunks that are meant of all jobs below this one, by the job that has them."""
         states = RUN_AGAIN.before if selection.states is None else selection.states
+        are_unsuccessful = all(state in UNSUCCESSFUL_CHUNK for state in states)
         which = ""
-        if all(state in UNSUCCESSFUL_CHUNK for state in states):
+        if are_unsuccessful:
             which = (
                 "AND EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
                 "AND (items_failed > 0 OR cancelled > 0 OR held > 0))"
@@ -123,13 +125,12 @@ class Redriving(OfTenant):
             f"AND compensates_run = 0 AND state <> '{JobState.SKIPPED}' {which} ORDER BY position",
             (job.id, self._tenant),
         )
-        return Below(
-            [
-                (_job(row), chunks)
-                for row in rows
-                if (chunks := await self.select(row["id"], selection))
-            ]
-        )
+        job_ids = [row["id"] for row in rows]
+        if are_unsuccessful and selection.error_types is None:
+            found = await self._unsuccessful_chunks(job_ids, states)
+        else:
+            found = {job_id: await self.select(job_id, selection) for job_id in job_ids}
+        return Below([(_job(row), found[row["id"]]) for row in rows if found.get(row["id"])])
 
     async def redrive_below(
         self, job: JobRecord, below: "Below", key: IdempotencyKey | None
@@ -146,9 +147,8 @@ class Redriving(OfTenant):
         script += await self._opened_with(
             job.place.root or job.id, selected, selected[0].id, also_as_found=[job]
         )
-        for one, chunks in below.of:
-            again = Redrive(spec=one.spec, controls=one.controls, selected=chunks)
-            script += script_of(one, again, self._tenant)
+        # Of some thousand jobs it takes a second.
+        script += await asyncio.to_thread(_as_they_are, below.of, self._tenant)
         return await self._write(script, key)
 
     async def _write(self, script: Sequence[Statement | Batch], key: IdempotencyKey | None) -> bool:
@@ -172,42 +172,39 @@ class Redriving(OfTenant):
         Together with all of the script, or the whole of it fails: see `only_as_found`.
         """
         also = await reopened(self._database, self._tenant, root, {job.id for job in selected})
+        # Others of their chunks, where there are any, have come to something in an earlier run.
+        chunks = await self._unsuccessful_chunks(also.unbegun, [ChunkState.CANCELLED])
         unbegun = [
-            (job, chunks)
+            _job(row)
             for some in batches(also.unbegun)
-            for job, chunks in await self._cancelled_chunks(some)
+            for row in await self._database.read(
+                f"{_SELECT} WHERE id IN ({placeholders(len(some))}) ORDER BY position", some
+            )
         ]
         script: list[Statement | Batch] = [
             hold_still(also.parents, self._tenant),
-            *only_as_found(
-                [*also_as_found, *selected, *(job for job, _ in unbegun)], witness, self._tenant
-            ),
+            *only_as_found([*also_as_found, *selected, *unbegun], witness, self._tenant),
             *reopen(also.parents, self._tenant),
         ]
-        for job, chunks in unbegun:
-            again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
-            script += script_of(job, again, self._tenant)
-        return script
-
-    async def _cancelled_chunks(
-        self, job_ids: Sequence[JobId]
-    ) -> list[tuple[JobToRunAgain, list[Selected]]]:
-        """These jobs, each with those of its chunks that are cancelled."""
-        these = placeholders(len(job_ids))
-        jobs = await self._database.read(
-            f"{_SELECT} WHERE id IN ({these}) ORDER BY position", job_ids
-        )
-        state = ChunkState.CANCELLED
-        chunks: dict[JobId, list[Selected]] = {job_id: [] for job_id in job_ids}
-        for row in await self._database.read(
-            f"SELECT job_id, idx FROM chunks WHERE job_id IN ({these}) AND {UNSUCCESSFUL} "
-            f"AND {in_states([state])}",
-            job_ids,
-        ):
-            chunks[row["job_id"]].append(Selected(row["idx"], state))
-        return [(_job(row), chunks[row["id"]]) for row in jobs]
+        again = [(job, chunks.get(job.id, ())) for job in unbegun]
+        return [*script, *await asyncio.to_thread(_as_they_are, again, self._tenant)]
 
     # --- selecting ------------------------------------------------------------------------
+
+    async def _unsuccessful_chunks(
+        self, job_ids: Sequence[JobId], states: Collection[ChunkState]
+    ) -> dict[JobId, list[Selected]]:
+        """The chunks in these states, of which something went wrong, by job, in index order."""
+        chunks: dict[JobId, list[Selected]] = {}
+        for some in batches(job_ids):
+            for row in await self._database.read(
+                f"SELECT job_id, idx, state FROM chunks WHERE job_id IN ({placeholders(len(some))})"
+                f" AND tenant = ? AND {UNSUCCESSFUL} AND {in_states(states)} ORDER BY job_id, idx",
+                (*some, self._tenant),
+            ):
+                selected = Selected(row["idx"], ChunkState.read(row["state"]))
+                chunks.setdefault(row["job_id"], []).append(selected)
+        return chunks
 
     async def _candidates(
         self, job_id: JobId, states: Sequence[ChunkState], selection: Selection
@@ -233,13 +230,16 @@ class Redriving(OfTenant):
             condition = in_states([state])
             if state in UNSUCCESSFUL_CHUNK:
                 condition = f"{UNSUCCESSFUL} AND {condition}"
-            after = -1
-            while rows := await self._database.read(
-                f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
-                (*this, after, most),
-            ):
-                yield rows
-                after = rows[-1]["idx"]
+            after, is_last = -1, False
+            while not is_last:
+                rows = await self._database.read(
+                    f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
+                    (*this, after, most),
+                )
+                is_last = len(rows) < most
+                if rows:
+                    yield rows
+                    after = rows[-1]["idx"]
 
     async def _missing_counts(self, job_id: JobId) -> list[Statement]:
         """Of a job that ended before the ledger kept counts: the statement that counts it."""
@@ -266,6 +266,17 @@ class Redriving(OfTenant):
         ]
 
     # --- writing --------------------------------------------------------------------------
+
+
+def _as_they_are(
+    of: Iterable[tuple[JobToRunAgain, Sequence[Selected]]], tenant: TenantId
+) -> list[Statement | Batch]:
+    """Lets these chunks run again, with what their jobs were asked to do."""
+    script: list[Statement | Batch] = []
+    for job, chunks in of:
+        again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
+        script += script_of(job, again, tenant)
+    return script
 
 
 def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[Selected]:
