@@ -89,13 +89,18 @@ def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
 def _never_ran(nodes: Sequence[Node], last_position: int) -> Iterator[JobId]:
     """Those of the first of these jobs, up to this position, that did not get their turn.
 
-    What has come to something in an earlier run keeps that.
+    What has come to something in an earlier run keeps that, with all below it.
     """
+    kept = -1
     for node in nodes:
         if node.position > last_position:
             return
+        if node.position <= kept:
+            continue
         if node.never_ran:
             yield node.id
+        else:
+            kept = node.last_position
 
 
 def hold_still(parents: Sequence[JobId], tenant: TenantId) -> Batch:
