@@ -84,6 +84,7 @@ class SubJobActivities:
             return JobState.FAILED
         if terms.state.is_terminal or terms.run != job.run:
             return terms.state
+        await ledger.compensating.hand_over(job.id)
         await ledger.closing.settle_below(job.id)
         await ledger.closing.settle(job.id, job.run)
         state, failure = JobState.FAILED, None
@@ -217,13 +218,13 @@ class _Turn:
 
     async def _end(self, state: JobState, failure: Failure | None = None) -> None:
         ledger, job = self._ledger, self._job
-        if job.run == 1 and state is JobState.SKIPPED:
-            await ledger.sub_jobs.skip(job.id)
-        elif job.run == 1 and state is JobState.CANCELLED:
-            await ledger.sub_jobs.cancel_unbegun(job.id)
         # Those below may be in a later run than it is.
         await ledger.closing.settle_below(job.id)
-        if job.run == 1 and state in (JobState.SKIPPED, JobState.CANCELLED):
+        if job.run == 1 and state is JobState.SKIPPED:
+            await ledger.sub_jobs.skip(job.id)
+            return
+        if job.run == 1 and state is JobState.CANCELLED:
+            await ledger.sub_jobs.cancel_unbegun(job.id)
             return
         await ledger.closing.settle(job.id, job.run)
         await ledger.closing.close(job.id, state, error=failure, run=job.run)
