@@ -29,9 +29,11 @@ from fanfold.app.routes import (
     items,
     jobs,
     redrives,
+    schedules,
     steering,
 )
 from fanfold.app.services import Services
+from fanfold.app.temporal.schedules import Schedules
 from fanfold.contract import settings, temporal
 from fanfold.contract.json_values import allow_long_integers
 from fanfold.contract.version import VERSION
@@ -69,6 +71,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 ledger=ledger,
                 orchestration=orchestration,
                 housekeeping=housekeeping,
+                schedules=Schedules(client, ledger.id, given.submit_queue),
                 uploads=uploads,
                 rendered=RenderedJobs(),
                 stopping=stopping,
@@ -106,6 +109,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         children,
         attempts,
         failures,
+        schedules,
         catalog,
         health,
     ):
