@@ -6,13 +6,16 @@ parsed here: that costs nothing, and they leave exactly as they were recorded.
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
 from fanfold.answers.views import (
     ChunkCountsView,
+    CompensateView,
     ErrorGroupView,
     FailureView,
     ItemCountsView,
+    JobCountsView,
     JobFailureView,
     JobSummary,
     LinksView,
@@ -22,27 +25,44 @@ from fanfold.answers.views import (
     ToleranceView,
 )
 from fanfold.contract.failures import Failure
-from fanfold.contract.job_spec import RetrySpec, StageSpec, ToleranceRule, ToleranceSpec
+from fanfold.contract.job_spec import (
+    JobSpec,
+    Order,
+    RetrySpec,
+    StageSpec,
+    ToleranceRule,
+    ToleranceSpec,
+)
 from fanfold.contract.names import job_workflow_id
+from fanfold.contract.states import JobState
 from fanfold.ledger.records import JobRecord, now_ms
 
 
 def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
     """The summary of a job as recorded."""
     spec, controls, counts = job.spec, job.controls, job.counts
-    judged, stage = counts.items_succeeded + counts.items_failed, spec.stages[0]
-    given = StageSpec(processor="") if spec.is_staged else stage
+    judged = counts.items_succeeded + counts.items_failed
+    # A job made of jobs may have no processor itself.
+    stage = spec.stages[0] if spec.stages and not spec.is_staged else None
+    given = stage or StageSpec(processor="")
     address = f"/jobs/{job.id}"
     return JobSummary(
         id=job.id,
         name=controls.name,
+        parent=job.place.parent,
+        path=job.place.path,
         state=job.state,
         run=job.run,
         execution=spec.execution,
-        processor=None if spec.is_staged else stage.processor,
-        options=None if spec.is_staged else dict(stage.options),
+        processor=stage.processor if stage else None,
+        options=dict(stage.options) if stage else None,
         stages=[_stage(stage) for stage in spec.stages] if spec.is_staged else None,
         reducer=spec.reducer,
+        order=spec.order,
+        max_jobs=_max_jobs(spec),
+        input="previous" if spec.has_previous_input else None,
+        when=spec.when,
+        compensate=CompensateView(**_step(spec.compensate)) if spec.compensate else None,
         chunk_size=spec.chunk_size,
         item_key=spec.item_key,
         max_concurrency=controls.max_concurrency,
@@ -56,6 +76,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
         on_failure=spec.on_failure,
         hold_timeout_seconds=spec.hold_timeout_seconds,
         retention_hours=controls.retention_hours,
+        jobs=_jobs(job),
         chunks=ChunkCountsView(
             total=job.total_chunks,
             pending=counts.pending,
@@ -78,6 +99,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
                 count=group.count,
                 first_index=group.first_index,
                 first_item=group.first_item,
+                first_job=group.first_job,
             )
             for group in job.errors
         ],
@@ -90,6 +112,7 @@ def job_summary(job: JobRecord, workflows_url: str | None) -> JobSummary:
             self=address,
             children=f"{address}/children",
             results=f"{address}/results",
+            jobs=f"{address}/jobs" if job.is_parent or job.jobs else None,
             temporal_ui=_temporal_ui(job, workflows_url),
         ),
     )
@@ -115,6 +138,7 @@ def etag(job: JobRecord) -> str:
         counts.items_failed,
         # While a job runs its failures are grouped somewhat later than they are counted.
         sum(group.count for group in job.errors),
+        *((job.jobs.get(state, 0) for state in JobState) if job.jobs else ()),
     )
     return f'W/"{"-".join(map(str, revision))}"'
 
@@ -150,12 +174,30 @@ def _retry(retry: RetrySpec) -> RetryView:
 
 
 def _stage(stage: StageSpec) -> StageView:
-    return StageView(
-        processor=stage.processor,
-        options=dict(stage.options),
-        retry=_retry(stage.retry),
-        timeout_seconds=stage.timeout_seconds,
-    )
+    return StageView(**_step(stage), when=stage.when)
+
+
+def _step(stage: StageSpec) -> dict[str, Any]:
+    return {
+        "processor": stage.processor,
+        "options": dict(stage.options),
+        "retry": _retry(stage.retry),
+        "timeout_seconds": stage.timeout_seconds,
+    }
+
+
+def _max_jobs(spec: JobSpec) -> int | None:
+    if spec.order is None:
+        return None
+    return 1 if spec.order is Order.SEQUENCE else spec.max_jobs
+
+
+def _jobs(job: JobRecord) -> JobCountsView | None:
+    if job.jobs is None:
+        return None
+    counts = dict.fromkeys(JobCountsView.model_fields, 0)
+    counts |= {str(state): count for state, count in job.jobs.items()}
+    return JobCountsView.model_validate(counts | {"total": sum(job.jobs.values())})
 
 
 def _tolerance(tolerance: ToleranceSpec | None) -> ToleranceView | None:

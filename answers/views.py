@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from fanfold.contract.job_spec import Execution, OnFailure, ToleranceRule
+from fanfold.contract.job_spec import Execution, OnFailure, Order, ToleranceRule
 from fanfold.contract.states import JobState
 
 
@@ -40,6 +40,22 @@ class ChunkCountsView(View):
     held: int = Field(description="Kept for a person: items of them failed for good.")
 
 
+class JobCountsView(View):
+    """The jobs that a job is made of, or was compensated by, by state."""
+
+    total: int
+    pending: int
+    running: int
+    paused: int
+    waiting: int
+    cancelling: int
+    succeeded: int
+    partially_succeeded: int
+    failed: int
+    cancelled: int
+    skipped: int
+
+
 class ItemCountsView(View):
     """Items of finished chunks by outcome; those that were left out count as failed."""
 
@@ -64,6 +80,9 @@ class ErrorGroupView(View):
     count: int
     first_index: int = Field(description="The chunk of the first of them.")
     first_item: int = Field(description="Its position in that chunk.")
+    first_job: str | None = Field(
+        description="Of a job made of jobs: the one of them that this chunk is of."
+    )
 
 
 class FailureView(View):
@@ -91,6 +110,7 @@ class LinksView(View):
     self: str
     children: str
     results: str
+    jobs: str | None = Field(description="Of a job made of jobs: these.")
     temporal_ui: str | None
 
 
@@ -104,8 +124,8 @@ class RetryView(View):
     non_retryable: list[str]
 
 
-class StageView(View):
-    """One step that every chunk runs through."""
+class CompensateView(View):
+    """What undoes what a job's chunks did."""
 
     processor: str
     options: dict[str, Any]
@@ -113,8 +133,14 @@ class StageView(View):
     timeout_seconds: float
 
 
+class StageView(CompensateView):
+    """One step that every chunk runs through."""
+
+    when: str | None = Field(description="The chunks that run through it; null: all.")
+
+
 class ToleranceView(View):
-    """How many failed items the job bears."""
+    """How many failed items the job bears; of a job made of jobs, how many of these."""
 
     count: int | None
     percent: float | None
@@ -127,13 +153,35 @@ class JobSummary(View):
 
     id: str
     name: str | None
+    parent: str | None = Field(description="The job that it is a part of.")
+    path: str | None = Field(
+        description="Where it is among all that its tree is made of: names, with slashes between. "
+        "Null where it is no part of another job."
+    )
     state: JobState
     run: int = Field(description="1, and one more with every redrive of the finished job.")
     execution: str
-    processor: str | None = Field(description="Null where the job has stages.")
-    options: dict[str, Any] | None = Field(description="Null where the job has stages.")
+    processor: str | None = Field(
+        description="Null where the job has stages, or is made of jobs that each have their own."
+    )
+    options: dict[str, Any] | None = Field(description="Null where `processor` is.")
     stages: list[StageView] | None = Field(description="Null where the job has one processor.")
     reducer: str | None
+    order: Order | None = Field(
+        description="Of a job made of jobs: how these follow each other. Null of any other."
+    )
+    max_jobs: int | None = Field(
+        description="Of a job made of jobs: most of these at a time. Null of any other."
+    )
+    input: Literal["previous"] | None = Field(
+        description="`previous` where its items are the result of the sub-job before it."
+    )
+    when: str | None = Field(
+        description="Of a sub-job in a sequence: the condition without which it is skipped."
+    )
+    compensate: CompensateView | None = Field(
+        description="What undoes its succeeded chunks, where they come to nothing."
+    )
     chunk_size: int | None = Field(description="Null where the job came in chunks.")
     item_key: str | None = Field(description="The field of each item that is its key.")
     max_concurrency: int
@@ -147,7 +195,12 @@ class JobSummary(View):
     on_failure: OnFailure
     hold_timeout_seconds: float | None
     retention_hours: float | None = Field(description="Null: as long as the gateway keeps jobs.")
-    chunks: ChunkCountsView
+    jobs: JobCountsView | None = Field(
+        description="Its direct sub-jobs. Null where it has none, and of an earlier run."
+    )
+    chunks: ChunkCountsView = Field(
+        description="Of a job made of jobs, as `items` and `errors`: of all of these."
+    )
     items: ItemCountsView
     success_rate: float | None = Field(
         description="succeeded / (succeeded + failed) items; null before the first outcome."
@@ -173,7 +226,7 @@ class JobView(JobSummary):
 
 
 class JobPageView(View):
-    """A page of jobs, newest first."""
+    """A page of jobs: newest first, or in the order in which another job names them."""
 
     model_config = ConfigDict(title="JobPage")
 
@@ -191,6 +244,9 @@ class ExtentView(View):
     items: int
     execution: Execution = Field(description="Of a job without its data what it asks for.")
     largest_chunk_bytes: int = Field(description="Its JSON text.")
+    jobs: int | None = Field(
+        default=None, description="How many jobs it is made of, in all; null of any other job."
+    )
 
 
 class PartView(View):

@@ -27,6 +27,7 @@ from fanfold.app.routes import (
     failures,
     health,
     items,
+    job_lists,
     jobs,
     redrives,
     schedules,
@@ -103,6 +104,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
     )
     for routes in (
         jobs,
+        job_lists,
         steering,
         redrives,
         items,

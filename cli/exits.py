@@ -9,7 +9,7 @@ class Exit(IntEnum):
     """What the end of a command means."""
 
     OK = 0
-    """Done; of a job waited for: it succeeded."""
+    """Done; of a job waited for: it succeeded, or was skipped."""
     REFUSED = 1
     """The gateway refused the request, or something else failed."""
     USAGE = 2
@@ -31,4 +31,5 @@ BY_STATE: dict[str, Exit] = {
     JobState.PARTIALLY_SUCCEEDED: Exit.PARTIALLY_SUCCEEDED,
     JobState.FAILED: Exit.FAILED,
     JobState.CANCELLED: Exit.CANCELLED,
+    JobState.SKIPPED: Exit.OK,
 }

@@ -16,7 +16,7 @@ def command(url: str, *words: str) -> str:
 
 
 def what_to_do(job: Job, url: str) -> str | None:
-    """Of a job that goes on only once somebody says so: how to say it."""
+    """Of a job that goes on only once somebody says so, or some of its parts: how to say it."""
     if job.state == JobState.PAUSED:
         return f"The job is paused; to let it go on: {command(url, 'resume', job.id)}"
     if job.state == JobState.WAITING:
@@ -26,4 +26,14 @@ def what_to_do(job: Job, url: str) -> str | None:
             f"to run it again: {command(url, 'redrive', job.id)}; "
             f"to give it up: {command(url, 'release', job.id)}"
         )
+    if needs_a_look(job):
+        return (
+            f"Of its chunks {job.chunks.held} wait for you, and the others go on. In which of its "
+            f"jobs: {command(url, 'jobs', job.id)}"
+        )
     return None
+
+
+def needs_a_look(job: Job) -> bool:
+    """Whether jobs that it is made of hold chunks: it goes on, but may end with these only."""
+    return job.jobs is not None and job.chunks.held > 0

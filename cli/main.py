@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fanfold.cli import catalog, jobs, outcomes, repair, steering, submitting
+from fanfold.cli import catalog, jobs, outcomes, repair, steering, submitting, trees
 from fanfold.cli.connection import die
 from fanfold.cli.exits import Exit
 
@@ -95,7 +95,7 @@ def migrate() -> None:
     raise typer.Exit(run_migrations())
 
 
-for commands in (submitting, jobs, steering, outcomes, repair, catalog):
+for commands in (submitting, jobs, trees, steering, outcomes, repair, catalog):
     app.add_typer(commands.app)
 
 

@@ -81,13 +81,14 @@ def watch(fanfold: Fanfold, job: Job, url: str) -> Job:
     )
     with Progress(*columns, console=err, transient=False) as progress:
         task = progress.add_task(escape(job.name or job.id), total=job.items.total, note="")
-        last_state: str | None = None
+        told: tuple[str, bool] | None = None
 
         def update(job: Job) -> None:
-            nonlocal last_state
-            if job.state != last_state and (hint := hints.what_to_do(job, url)):
+            nonlocal told
+            now = (str(job.state), hints.needs_a_look(job))
+            if now != told and (hint := hints.what_to_do(job, url)):
                 remark(hint)
-            last_state = job.state
+            told = now
             finished = job.items.succeeded + job.items.failed
             progress.update(task, completed=finished, total=job.items.total, note=_note(job))
 
@@ -101,6 +102,8 @@ def _note(job: Job) -> str:
     if job.state == JobState.PENDING and job.start_at is not None:
         waits = f", starts at {job.start_at:%Y-%m-%d %H:%M:%SZ}"
     parts = [f"{job.state}{waits}"]
+    if job.jobs is not None and job.order is not None:
+        parts.append(f"{job.jobs.finished} of {job.jobs.total} jobs")
     if job.items.failed:
         parts.append(f"{job.items.failed} failed")
     if job.chunks.held:

@@ -1,21 +1,25 @@
 """Jobs, children, items and the catalog as people read them."""
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 
 from fanfold import (
     Attempt,
     CatalogEntry,
     Child,
+    ChunkCounts,
     DryRun,
     Failure,
     Item,
     ItemError,
     Job,
+    JobCounts,
     JobFailure,
 )
 from fanfold.cli.output import err, out
@@ -35,6 +39,11 @@ _COLORS = {
     "held": "yellow",
     "cancelling": "magenta",
 }
+_GOING_ON = ("running", "pending")
+WIDTH_WITH_BARS = 100
+BAR_WIDTH = 12
+
+Line = TypeVar("Line", Child, Item)
 
 
 def print_job(job: Job, base_url: str) -> None:
@@ -42,6 +51,10 @@ def print_job(job: Job, base_url: str) -> None:
     run = f", run {job.run}" if job.run > 1 else ""
     name = escape(_printable(job.name or ""))
     _line(f"[bold]{job.id}[/] {_colored(job.state)}{run}  {name}".rstrip())
+    if job.path is not None:
+        _line(f"  path:   {escape(_printable(job.path))}, part of {escape(str(job.parent))}")
+    if job.jobs is not None:
+        _line(f"  jobs:   {_jobs(job.jobs)}")
     items = f"{job.items.succeeded} of {job.items.total} succeeded"
     _line(f"  items:  {items}{f', {job.items.failed} failed' if job.items.failed else ''}")
     _line(f"  chunks: {_chunks(job)}")
@@ -49,6 +62,8 @@ def print_job(job: Job, base_url: str) -> None:
         first = f"chunk {group.first_index}"
         if group.first_item is not None:
             first += f", item {group.first_item}"
+        if group.first_job is not None:
+            first += f" of {escape(group.first_job)}"
         _line(f"  {group.count} x {_error(group.type, group.message)} (first: {first})")
     if job.is_finished and (others := job.items.failed - sum(one.count for one in job.errors)) > 0:
         _line(f"  {others} more failed otherwise; all: fanfold items {job.id} --state failed")
@@ -75,12 +90,53 @@ def print_jobs(jobs: Iterable[Job]) -> None:
     out.print(table)
 
 
+def print_tree(jobs: Sequence[tuple[int, Job]]) -> None:
+    """Jobs that another one is made of, each below the one that it is a part of.
+
+    With a bar of their progress where there is room.
+    """
+    has_bars = out.width >= WIDTH_WITH_BARS
+    columns: list[Column | str] = [
+        _folded("job"),
+        Column("state", no_wrap=True),
+        "items",
+        "failed",
+        _whole("id", 30),
+    ]
+    if has_bars:
+        columns.insert(2, "")
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for level, job in jobs:
+        finished = job.items.succeeded + job.items.failed
+        name = (job.path or "").rpartition("/")[2]
+        bar = ProgressBar(max(job.items.total, 1), finished, width=BAR_WIDTH)
+        table.add_row(
+            f"{'  ' * level}{escape(_printable(name))}",
+            _colored(job.state),
+            *([bar] if has_bars else []),
+            f"{finished}/{job.items.total}",
+            str(job.items.failed),
+            job.id,
+        )
+    out.print(table)
+
+
 def print_children(children: Iterable[Child]) -> None:
     """A table of children."""
-    table = Table("index", _state(), "items", "attempts", "seconds", _folded("result or error"))
+    first, children = _first_of(children)
+    table = Table(
+        *_origin(first),
+        "index",
+        _state(),
+        "items",
+        "attempts",
+        "seconds",
+        _folded("result or error"),
+    )
     cells = _Cells()
     for child in children:
         table.add_row(
+            *([] if child.path is None else [cells.cell(child.path)]),
             str(child.index),
             _colored(child.state),
             str(child.item_count),
@@ -94,10 +150,12 @@ def print_children(children: Iterable[Child]) -> None:
 
 def print_items(items: Iterable[Item]) -> None:
     """A table of items."""
-    table = Table("index", "item", "key", _state(), _folded("result or error"))
+    first, items = _first_of(items)
+    table = Table(*_origin(first), "index", "item", "key", _state(), _folded("result or error"))
     cells = _Cells()
     for item in items:
         table.add_row(
+            *([] if item.path is None else [cells.cell(item.path)]),
             str(item.index),
             str(item.item),
             "" if item.key is None else cells.cell(_json(item.key)),
@@ -158,7 +216,8 @@ def print_attempts(attempts: Iterable[Attempt]) -> None:
 
 def print_dry_run(found: DryRun) -> None:
     """What would become of a job."""
-    _line(f"[green]valid[/]: {found.items} items in {found.chunks} chunks")
+    of_jobs = f" of {found.jobs} jobs" if found.jobs is not None else ""
+    _line(f"[green]valid[/]: {found.items} items in {found.chunks} chunks{of_jobs}")
     _line(f"  execution: {escape(_printable(found.execution))}")
     _line(f"  largest chunk: {found.largest_chunk_bytes} bytes")
     _line("  nothing was submitted")
@@ -193,6 +252,18 @@ def _folded(header: str) -> Column:
     return Column(header, overflow="fold")
 
 
+def _first_of(answers: Iterable[Line]) -> tuple[Line | None, Iterator[Line]]:
+    """The first of them, if there is one, and all of them."""
+    each = iter(answers)
+    first = next(each, None)
+    return first, each if first is None else chain([first], each)
+
+
+def _origin(first: Child | Item | None) -> list[Column]:
+    """The column that says where children of a job made of jobs are from; else none."""
+    return [] if first is None or first.path is None else [_folded("path")]
+
+
 class _Cells:
     """Texts for cells of a table, which says so where it had to cut some."""
 
@@ -220,19 +291,19 @@ def _line(markup: str) -> None:
 
 
 def _chunks(job: Job) -> str:
-    chunks = job.chunks
-    parts = [f"{chunks.succeeded} of {chunks.total} succeeded"]
-    for words, count in (
-        ("partially succeeded", chunks.partially_succeeded),
-        ("failed", chunks.failed),
-        ("cancelled", chunks.cancelled),
-        ("held", chunks.held),
-        ("running", chunks.running),
-        ("pending", chunks.pending),
-    ):
-        if count:
-            parts.append(f"{count} {words}")
-    return ", ".join(parts)
+    return _counts(job.chunks, ("partially_succeeded", "failed", "cancelled", "held", *_GOING_ON))
+
+
+def _jobs(counts: JobCounts) -> str:
+    others = ("partially_succeeded", "failed", "cancelled", "skipped")
+    return _counts(counts, (*others, "waiting", "paused", "cancelling", *_GOING_ON))
+
+
+def _counts(counts: ChunkCounts | JobCounts, others: Iterable[str]) -> str:
+    """How many succeeded, and how many are in these other states."""
+    there = {state.replace("_", " "): getattr(counts, state) for state in others}
+    parts = [f"{count} {words}" for words, count in there.items() if count]
+    return ", ".join([f"{counts.succeeded} of {counts.total} succeeded", *parts])
 
 
 def _failure(failure: Failure) -> str:

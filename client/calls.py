@@ -143,11 +143,16 @@ def child(job_id: str, index: int) -> Call[Child]:
 
 
 def jobs(
-    state: str | None, labels: Mapping[str, str] | None, limit: int | None
+    state: str | None, labels: Mapping[str, str] | None, parent: str | None, limit: int | None
 ) -> Call[Page[Job]] | None:
     """Jobs, newest first."""
     asked = [("label", f"{name}:{value}") for name, value in (labels or {}).items()]
-    return listing("/jobs", Job, "jobs", [*given(state=state), *asked], limit)
+    return listing("/jobs", Job, "jobs", [*given(state=state, parent=parent), *asked], limit)
+
+
+def sub_jobs(job_id: str, state: str | None, limit: int | None) -> Call[Page[Job]] | None:
+    """The jobs that a job is made of, in order."""
+    return listing(f"{job_path(job_id)}/jobs", Job, "jobs", given(state=state), limit)
 
 
 def children(job_id: str, state: str | None, limit: int | None) -> Call[Page[Child]] | None:

@@ -200,15 +200,32 @@ class Fanfold:
         *,
         state: str | None = None,
         labels: Mapping[str, str] | None = None,
+        parent: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, read page by page; at most `limit`."""
-        return self._each(calls.jobs(state, labels, limit))
+        """Jobs, newest first, read page by page; at most `limit`.
+
+        Those that no other is made of; with `parent` those that this one is made of.
+        """
+        return self._each(calls.jobs(state, labels, parent, limit))
+
+    def sub_jobs(
+        self, job_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> Iterator[Job]:
+        """The jobs that this one is made of, in order, read page by page; at most `limit`.
+
+        What each of them is made of is asked of that one: see `links.jobs` of it.
+        """
+        return self._each(calls.sub_jobs(job_id, state, limit))
 
     def children(
         self, job_id: str, *, state: str | None = None, limit: int | None = None
     ) -> Iterator[Child]:
-        """The job's children in index order, read page by page; at most `limit`."""
+        """The job's children in index order, read page by page; at most `limit`.
+
+        Of a job made of jobs those of all of these, each with its `job` and `path`; so do
+        `items`, `results` and `failures`.
+        """
         return self._each(calls.children(job_id, state, limit))
 
     def child(self, job_id: str, index: int) -> Child:

@@ -47,6 +47,8 @@ class JobState(_State):
     PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    """Of a sub-job in a sequence: its condition was not met."""
 
 
 class ChildState(_State):
@@ -74,7 +76,13 @@ class ItemState(_State):
 
 
 FINISHED = frozenset(
-    {JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    {
+        JobState.SUCCEEDED,
+        JobState.PARTIALLY_SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.SKIPPED,
+    }
 )
 
 
@@ -100,6 +108,28 @@ class ChunkCounts(Answer):
     def finished(self) -> int:
         """Chunks that will not change any more."""
         return self.succeeded + self.partially_succeeded + self.failed + self.cancelled
+
+
+class JobCounts(Answer):
+    """The sub-jobs of a job by state."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    paused: int = 0
+    waiting: int = 0
+    cancelling: int = 0
+    succeeded: int = 0
+    partially_succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Sub-jobs that will not change any more by themselves."""
+        ended = self.succeeded + self.partially_succeeded + self.failed
+        return ended + self.cancelled + self.skipped
 
 
 class ItemCounts(Answer):
@@ -128,6 +158,8 @@ class ErrorGroup(Answer):
     """The chunk where it was first seen."""
     first_item: int | None = None
     """The item's position in that chunk."""
+    first_job: str | None = None
+    """Of a job made of jobs: the one of them that this chunk is of."""
 
 
 class Failure(Answer):
@@ -167,6 +199,8 @@ class Links(Answer):
     self: str
     children: str
     results: str
+    jobs: str | None = None
+    """None where there are no sub-jobs."""
     temporal_ui: str | None
 
 
@@ -175,6 +209,10 @@ class Job(Answer):
 
     id: str
     name: str | None
+    parent: str | None = None
+    """The job that it is a part of."""
+    path: str | None = None
+    """Where it is in its tree: the names from below the root to it, with slashes."""
     state: JobState
     run: int = 1
     """Counts up with each redrive."""
@@ -183,6 +221,16 @@ class Job(Answer):
     stages: list[Any] | None = None
     options: dict[str, Any] | None = None
     reducer: str | None = None
+    order: str | None = None
+    """Of a job made of jobs: "parallel" or "sequence". None of any other."""
+    max_jobs: int | None = None
+    """Most sub-jobs at a time."""
+    input: str | None = None
+    """"previous" where its items are the result of the sub-job before it."""
+    when: str | None = None
+    """The condition without which a sub-job of a sequence is skipped."""
+    compensate: dict[str, Any] | None = None
+    """What undoes its chunks, where they come to nothing."""
     retry: dict[str, Any] | None = None
     max_concurrency: int | None = None
     max_per_second: float | None = None
@@ -201,7 +249,10 @@ class Job(Answer):
     chunk_timeout_seconds: float | None = None
     tolerated_failures: dict[str, Any] | None = None
     item_key: str | None = None
+    jobs: JobCounts | None = None
+    """Its direct sub-jobs; None where it has none."""
     chunks: ChunkCounts
+    """Of a job made of jobs, as `items` and `errors`: of all of these."""
     items: ItemCounts
     success_rate: float | None
     progress: Progress
@@ -223,6 +274,10 @@ class Job(Answer):
 class Child(Answer):
     """One chunk of a job, with what came of it."""
 
+    job: str | None = None
+    """Where a job made of jobs was asked for: the one of them that it is of."""
+    path: str | None = None
+    """And the path of that."""
     index: int
     state: ChildState
     item_count: int
@@ -246,6 +301,10 @@ class Child(Answer):
 class Item(Answer):
     """One item of a job, with what came of it."""
 
+    job: str | None = None
+    """Where a job made of jobs was asked for: the one of them that it is of."""
+    path: str | None = None
+    """And the path of that."""
     index: int
     """The chunk it is in."""
     item: int
@@ -264,6 +323,10 @@ class Item(Answer):
 class FailedItem(Answer):
     """An item that failed or was left out, as it was submitted: ready to be corrected."""
 
+    job: str | None = None
+    """Where a job made of jobs was asked for: the one of them that it is of."""
+    path: str | None = None
+    """And the path of that."""
     index: int
     """The chunk it is in."""
     item: int
@@ -307,6 +370,8 @@ class DryRun(Answer):
     items: int
     execution: str
     largest_chunk_bytes: int
+    jobs: int | None = None
+    """How many sub-jobs there would be in all; None of a job that is made of none."""
 
 
 class Part(Answer):

@@ -13,8 +13,10 @@ from jmespath.exceptions import IncompleteExpressionError, LexerError, ParseErro
 from jmespath.functions import Functions
 from jmespath.lexer import Lexer
 from jmespath.parser import Parser
+from jmespath.visitor import Visitor
 
 from fanfold.contract import json_values
+from fanfold.contract.condition_steps import Node
 from fanfold.contract.wording import counted, did_you_mean, kind_of, suggested
 
 MAX_CHARACTERS: Final = 1000
@@ -24,10 +26,7 @@ MAX_DEPTH: Final = 100
 Fields: TypeAlias = Mapping[str, "Fields | None"]
 """The fields of an object, each with those of its own; None where anything may be there."""
 
-Node: TypeAlias = dict[str, Any]
-
 _FUNCTIONS: Final[Mapping[str, Any]] = Functions.FUNCTION_TABLE
-_NAME_TOKENS: Final = frozenset({"quoted_identifier", "unquoted_identifier"})
 _OPENING: Final = frozenset({"filter", "lbrace", "lbracket", "lparen"})
 _CLOSING: Final = frozenset({"rbrace", "rbracket", "rparen"})
 
@@ -62,9 +61,11 @@ _GIVEN_BY_NODES: Final = {
 }
 _GIVEN_BY_FUNCTIONS: Final = {
     **dict.fromkeys(("abs", "avg", "ceil", "floor", "length", "sum", "to_number"), "a number"),
+    **dict.fromkeys(("max", "min"), "a number or a string"),
     **dict.fromkeys(("join", "to_string", "type"), "a string"),
     **dict.fromkeys(("keys", "map", "sort", "sort_by", "to_array", "values"), "an array"),
     "merge": "an object",
+    "reverse": "an array or a string",
 }
 
 
@@ -89,7 +90,7 @@ def parse(text: str, over: Fields | None = None) -> Node:
     try:
         tokens: list[Any] = list(Lexer().tokenize(text))
         _check_tokens(tokens)
-        tree: Any = Parser().parse(text).parsed
+        tree = Parser().parse(text).parsed
     except LexerError as error:
         raise InvalidCondition(
             _no_token(text, error.lexer_position), error.lexer_position
@@ -104,7 +105,7 @@ def parse(text: str, over: Fields | None = None) -> Node:
         raise _too_deep(0) from None
     _Walk(text, tokens).visit(tree, over)
     _check_given(tree)
-    return tree  # type: ignore[no-any-return]  # the library's types are not exported
+    return tree
 
 
 # --- of the text --------------------------------------------------------------------------
@@ -179,58 +180,101 @@ def _too_deep(at: int) -> InvalidCondition:
 # --- of the tree --------------------------------------------------------------------------
 
 
-class _Walk:
-    """Goes through the tree in the order of the text."""
+class _Walk(Visitor):
+    """Goes through the tree in the order of the text.
+
+    `visit` takes a node with the fields of the object that it is of, and gives those of what the
+    node gives.
+    """
 
     def __init__(self, text: str, tokens: Sequence[Any]) -> None:
+        super().__init__()
         self._text = text
-        self._names = _places(tokens, _NAME_TOKENS)
-        self._references = _places(tokens, {"expref"})
+        self._names = _places(tokens, "quoted_identifier", "unquoted_identifier")
+        self._references = _places(tokens, "expref")
         self._at = self._depth = 0
 
-    def visit(self, node: Node, fields: Fields | None) -> Fields | None:
-        """The fields of what a node gives of an object that has these."""
+    def visit(self, node: Node, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _too_deep(self._at)
-        given = self._visit(node, fields)
+        given = super().visit(node, *args, **kwargs)
         self._depth -= 1
         return given
 
-    def _visit(self, node: Node, fields: Fields | None) -> Fields | None:
-        children = node["children"]
-        match node["type"]:
-            case "current" | "identity":
-                return fields
-            case "field":
-                return self._field(node["value"], fields)
-            case "index_expression" | "pipe" | "subexpression":
-                for child in children:
-                    fields = self.visit(child, fields)
-                return fields
-            case "filter_projection" | "projection" | "value_projection":
-                left, *of_each = children
-                self.visit(left, fields)
-                for child in reversed(of_each):  # a filter's condition is its last
-                    self.visit(child, None)
-            case "function_expression":
-                self._function(node["value"], children, fields)
-            case "expref":
-                what = "& stands before an argument of a function that takes an expression"
-                raise InvalidCondition(what, next(self._references))
-            case kind if kind != "slice":  # the children of which are numbers
-                self._at = next(self._names) if kind == "key_val_pair" else self._at
-                for child in children:
-                    self.visit(child, fields)
-        return None
+    def default_visit(self, node: Node, fields: Fields | None) -> None:  # type: ignore[override]
+        for child in node["children"]:
+            self.visit(child, fields)
 
-    def _field(self, name: str, fields: Fields | None) -> Fields | None:
+    def visit_current(self, _node: Node, fields: Fields | None) -> Fields | None:
+        return fields
+
+    visit_identity = visit_current
+
+    def visit_field(self, node: Node, fields: Fields | None) -> Fields | None:
         self._at = next(self._names)
         if fields is None:
             return None
+        name = node["value"]
         if name not in fields:
             raise InvalidCondition(self._no_field(name, fields), self._at)
         return fields[name]
+
+    def visit_key_val_pair(self, node: Node, fields: Fields | None) -> None:
+        self._at = next(self._names)
+        self.default_visit(node, fields)
+
+    def visit_pipe(self, node: Node, fields: Fields | None) -> Fields | None:
+        for child in node["children"]:
+            fields = self.visit(child, fields)
+        return fields
+
+    visit_index_expression = visit_subexpression = visit_pipe
+
+    def visit_projection(self, node: Node, fields: Fields | None) -> None:
+        left, *of_each = node["children"]
+        self.visit(left, fields)
+        for child in reversed(of_each):  # a filter's condition is its last
+            self.visit(child, None)
+
+    visit_filter_projection = visit_value_projection = visit_projection
+
+    def visit_slice(self, _node: Node, _fields: Fields | None) -> None:
+        """Its children are numbers."""
+
+    def visit_expref(self, _node: Node, _fields: Fields | None) -> None:
+        what = "& stands before an argument of a function that takes an expression"
+        raise InvalidCondition(what, next(self._references))
+
+    def visit_function_expression(self, node: Node, fields: Fields | None) -> None:
+        self._at = next(self._names)
+        for argument, takes_expression in self._arguments(node["value"], node["children"]):
+            if takes_expression:
+                next(self._references)
+                self.visit(argument["children"][0], None)
+            else:
+                self.visit(argument, fields)
+
+    def _arguments(self, name: str, given: list[Any]) -> list[tuple[Any, bool]]:
+        """The arguments of a function, each with whether it is an expression, as it has to be."""
+        if name not in _FUNCTIONS:
+            nearest = suggested(name, _FUNCTIONS, "functions")
+            raise InvalidCondition(f"there is no function '{name}'{nearest}", self._at)
+        parameters = _FUNCTIONS[name]["signature"]
+        least, is_variadic = len(parameters), bool(parameters[-1].get("variadic"))
+        if len(given) < least or (len(given) > least and not is_variadic):
+            takes = f"{'at least ' if is_variadic else ''}{counted(least, 'argument')}"
+            raise InvalidCondition(f"{name}() takes {takes}, and is given {len(given)}", self._at)
+        arguments = []
+        for place, argument in enumerate(given):
+            takes_expression = "expref" in parameters[min(place, least - 1)]["types"]
+            if takes_expression != (argument["type"] == "expref"):
+                what = "is an expression, of each element: it stands after &"
+                if not takes_expression:
+                    what = "is no expression: it stands without &"
+                raise InvalidCondition(f"argument {place + 1} of {name}() {what}", self._at)
+            arguments.append((argument, takes_expression))
+        return arguments
 
     def _no_field(self, name: str, fields: Fields) -> str:
         near = did_you_mean(name, fields)
@@ -240,43 +284,15 @@ class _Walk:
             return f"{name} stands between backticks: `{name}`"
         return f"there is no field '{name}' here{suggested(name, fields, 'fields')}"
 
-    def _function(self, name: str, arguments: list[Node], fields: Fields | None) -> None:
-        at = self._at = next(self._names)
-        if name not in _FUNCTIONS:
-            nearest = suggested(name, _FUNCTIONS, "functions")
-            raise InvalidCondition(f"there is no function '{name}'{nearest}", at)
-        parameters = _FUNCTIONS[name]["signature"]
-        is_variadic = bool(parameters[-1].get("variadic"))
-        if len(arguments) < len(parameters) or (
-            len(arguments) > len(parameters) and not is_variadic
-        ):
-            least = "at least " if is_variadic else ""
-            takes = f"{least}{counted(len(parameters), 'argument')}"
-            what = f"{name}() takes {takes}, and is given {len(arguments)}"
-            raise InvalidCondition(what, at)
-        for place, argument in enumerate(arguments):
-            takes_expression = "expref" in parameters[min(place, len(parameters) - 1)]["types"]
-            if takes_expression != (argument["type"] == "expref"):
-                which = f"argument {place + 1} of {name}()"
-                what = f"{which} is no expression: it stands without &"
-                if takes_expression:
-                    what = f"{which} is an expression, of each element: it stands after &"
-                raise InvalidCondition(what, at)
-            if takes_expression:
-                next(self._references)
-                self.visit(argument["children"][0], None)
-            else:
-                self.visit(argument, fields)
 
-
-def _places(tokens: Sequence[Any], kinds: frozenset[str] | set[str]) -> Iterator[int]:
+def _places(tokens: Sequence[Any], *kinds: str) -> Iterator[int]:
     return iter([token["start"] for token in tokens if token["type"] in kinds])
 
 
 def _check_given(tree: Node) -> None:
     """What can never be true or false is no condition."""
     last = tree
-    while last["type"] == "pipe":
+    while last["type"] in {"pipe", "subexpression"}:
         last = last["children"][-1]
     kind = _GIVEN_BY_NODES.get(last["type"])
     if last["type"] == "function_expression":

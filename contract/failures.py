@@ -37,10 +37,9 @@ class FailureType(StrEnum):
     ALL_ITEMS_FAILED = "AllItemsFailed"
     """No item succeeded."""
     ALL_JOBS_FAILED = "AllJobsFailed"
-    """Of a job made of jobs: none of these succeeded."""
+    """None of these succeeded."""
     SEQUENCE_FAILED = "SequenceFailed"
-    """Of a job made of jobs, one after another: one failed, and what came after it did not say
-    what then."""
+    """One came to nothing, and the one after it has no `when`."""
     CONDITION_FAILED = "ConditionFailed"
     """The expression of `when` cannot be worked out over what there was."""
     INVALID_INPUT = "InvalidInput"

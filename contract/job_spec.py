@@ -10,7 +10,7 @@ that is missing has its default. So a release works beside the one before and th
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -138,6 +138,7 @@ class Controls:
         What release 0.1.0 would refuse to read in the spec stands here, where it does not look.
         """
         fixed = {name: value for name, value in asdict(spec).items() if name in _FIXED_SINCE_0_1}
+        fixed[_CONDITIONS] = [stage.when for stage in spec.stages]
         return _text(asdict(self) | {_FIXED: fixed})
 
     @classmethod
@@ -200,6 +201,8 @@ class JobSpec:
         would refuse, stands with them: see `Controls.to_json`.
         """
         given = asdict(self) | asdict(controls)
+        for stage in given["stages"]:
+            del stage["when"]
         if controls.tolerated_failures is not None:
             del given["tolerated_failures"]["consecutive"]
         return _text({name: value for name, value in given.items() if name not in _SINCE_0_1})
@@ -210,10 +213,14 @@ class JobSpec:
         raw = json.loads(text)
         if controls is not None:
             raw |= json.loads(controls).get(_FIXED, {})
+        conditions = raw.get(_CONDITIONS) or [None] * len(raw["stages"])
         return cls(
             **known_fields(cls, raw)
             | {
-                "stages": tuple(_stage(stage) for stage in raw["stages"]),
+                "stages": tuple(
+                    replace(_stage(stage), when=when)
+                    for stage, when in zip(raw["stages"], conditions, strict=True)
+                ),
                 "execution": _execution(raw.get("execution", Execution.WORKFLOW)),
                 "retry": _retry(raw["retry"]) if raw.get("retry") else None,
                 "on_failure": _on_failure(raw.get("on_failure", OnFailure.RECORD)),
@@ -246,6 +253,8 @@ _SINCE_0_1 = (
     "retention_hours",
 )
 _FIXED = "fixed"
+_CONDITIONS = "stage_conditions"
+"""Those of the stages, in which they would be a field that 0.1.0 refuses."""
 
 
 def _on_failure(text: str) -> OnFailure:

@@ -6,7 +6,7 @@ and a replay does not depend on what they are today.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from fanfold.contract.job_spec import Execution
@@ -50,6 +50,11 @@ class Tuning:
     quick_sample: int = 5
     """So many chunks have to be quick, one after another, before it is believed."""
 
+    least_blocks: int = 2
+    """A job of a few chunks has so many blocks all the same, for as many workers."""
+    chunks_folded_locally: int = 0
+    """Up to here a job is folded in a local activity, which costs the server half as much."""
+
     def has_shards(self, execution: Execution, total_chunks: int) -> bool:
         """Whether there are shards between the job and its chunks."""
         if execution is Execution.ACTIVITY:
@@ -59,6 +64,24 @@ class Tuning:
     def page_chunks(self, total_chunks: int) -> int:
         """How many chunks a job in workflow mode plans at a time: those of a shard."""
         return max(self.shard_chunks, math.ceil(total_chunks / self.max_shards))
+
+
+TUNING = Tuning(chunks_folded_locally=100)
+"""The sizes of the jobs that are started today. The defaults are what a job has that was started
+before there was the size."""
+
+ONE_OF_MANY = replace(TUNING, least_block_lanes=10, least_blocks=1)
+"""Those of one of many jobs that run side by side: workers share in these, not in its chunks."""
+
+
+AUTO_WORKFLOW_CHUNKS = 200
+"""Up to here a child workflow for each chunk costs less than it shows; see docs/size.md."""
+
+
+def execution_of(total_chunks: int) -> Execution:
+    """How chunks are run where that is left open, of a job with all that it is made of."""
+    is_small = total_chunks <= AUTO_WORKFLOW_CHUNKS
+    return Execution.WORKFLOW if is_small else Execution.ACTIVITY
 
 
 def ranges_of(indexes: Iterable[int]) -> list[Range]:

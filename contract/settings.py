@@ -104,6 +104,15 @@ class IntakeSettings(LedgerSettings):
         default=64, ge=1, le=200, description="Deepest nesting of arrays and objects in an item."
     )
     max_labels: int = Field(default=16, ge=0, description="Most labels on one job.")
+    max_jobs_a_level: int = Field(
+        default=1000, ge=1, description="Most jobs side by side that one job is made of."
+    )
+    max_job_depth: int = Field(
+        default=5, ge=0, le=50, description="Most levels of jobs below a job; 0 for none."
+    )
+    max_jobs_in_tree: int = Field(
+        default=10_000, ge=1, description="Most jobs that one job is made of in all."
+    )
     retention_hours: RetentionHours = 168.0
 
 

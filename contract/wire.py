@@ -16,7 +16,7 @@ from fanfold.contract.job_spec import (
     StageSpec,
 )
 from fanfold.contract.names import JobId, TenantId
-from fanfold.contract.plan import Range, Tuning
+from fanfold.contract.plan import TUNING, Range, Tuning
 from fanfold.contract.states import ChunkState
 
 
@@ -81,6 +81,7 @@ class JobInput:
             stages=[StagePlan.of(stage) for stage in spec.stages],
             execution=spec.execution,
             has_reducer=spec.reducer is not None,
+            tuning=TUNING,
             max_jobs=spec.max_jobs if spec.order is not None else 0,
             is_sequence=spec.order is Order.SEQUENCE,
         )
@@ -219,6 +220,9 @@ class SlotsReturned:
     """How many slots more than it has it could use at once."""
     is_full: bool = False
     """Whether its history is full: another shard has to go on."""
+    number: int = 0
+    """Counts what the shard has sent. Signals overtake one another, and of one that was
+    overtaken only the slots are news: how many are wanted, a later one has said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +242,8 @@ class ShardChange:
     """See JobTerms."""
     is_over: bool = False
     """See JobTerms."""
+    number: int = 0
+    """Counts the changes. Of one that was overtaken by a later one, only the slots are news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

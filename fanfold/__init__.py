@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fanfold.client.models import ItemError as ItemError
     from fanfold.client.models import ItemState as ItemState
     from fanfold.client.models import Job as Job
+    from fanfold.client.models import JobCounts as JobCounts
     from fanfold.client.models import JobFailure as JobFailure
     from fanfold.client.models import JobState as JobState
     from fanfold.client.models import Part as Part
@@ -67,6 +68,7 @@ _HOMES = {
     "ItemState": "fanfold.client.models",
     "Job": "fanfold.client.models",
     "JobChanges": "fanfold.client.steering",
+    "JobCounts": "fanfold.client.models",
     "JobFailure": "fanfold.client.models",
     "JobState": "fanfold.client.models",
     "Part": "fanfold.client.models",
@@ -103,6 +105,7 @@ __all__ = [
     "ItemState",
     "Job",
     "JobChanges",
+    "JobCounts",
     "JobFailure",
     "JobState",
     "Part",

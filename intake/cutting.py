@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fanfold.contract.settings import IntakeSettings
-from fanfold.intake.faults import ITEMS, item, pointer, refuse, refuse_limit
-from fanfold.intake.job_request import JobRequest
+from fanfold.intake.faults import Path, pointer, refuse, refuse_limit
+from fanfold.intake.job_request import JobBody
 from fanfold.intake.validation import check_nesting, encode
 from fanfold.ledger.records import NewChunk
 
@@ -24,31 +24,40 @@ class Cut:
     """A chunk whose JSON text is larger is refused: a gateway does not hold it in memory."""
 
 
-def split(request: JobRequest, limits: IntakeSettings) -> list[NewChunk]:
-    """The job's chunks in order; raises InvalidJob where the data is over a limit."""
-    if request.chunks is not None:
-        return _given_chunks(request.chunks, limits)
-    items = request.items or []
-    if len(items) > limits.max_items:
-        refuse_limit(pointer("items"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
-    texts = _item_texts(items, limits, ("items",))
-    cut = Cut(request.chunk_size or DEFAULT_CHUNK_SIZE, request.max_chunk_bytes)
-    return list(chunks(([text] for text in texts), cut, limits))
+def split(job: JobBody, limits: IntakeSettings, path: Path = ()) -> list[NewChunk]:
+    """The job's chunks in order; raises InvalidJob where the data is over a limit.
+
+    `path` is where in the body of the request the job stands.
+    """
+    if job.chunks is not None:
+        return _given_chunks(job.chunks, limits, path)
+    texts = _item_texts(job.items or [], limits, (*path, "items"))
+    cut = Cut(job.chunk_size or DEFAULT_CHUNK_SIZE, job.max_chunk_bytes)
+    return list(chunks(([text] for text in texts), cut, limits, path))
 
 
 def chunks(
-    items: Iterable[Sequence[bytes]], cut: Cut, limits: IntakeSettings
+    items: Iterable[Sequence[bytes]], cut: Cut, limits: IntakeSettings, path: Path = ()
 ) -> Iterator[NewChunk]:
     """The chunks of these items, which come a few at a time; raises InvalidJob."""
     item_count = 0
-    for count, group in enumerate(_groups(items, cut), start=1):
+    for count, group in enumerate(_groups(items, cut, path), start=1):
         item_count += len(group)
-        if item_count > limits.max_items:
-            refuse_limit(ITEMS, "items", limits.max_items, "FANFOLD_MAX_ITEMS")
-        if count > limits.max_chunks:
-            place = pointer("chunk_size")
-            refuse_limit(place, "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
+        check_items(item_count, limits, (*path, "items"))
+        check_chunks(count, limits, (*path, "chunk_size"))
         yield chunk(group)
+
+
+def check_items(count: int, limits: IntakeSettings, path: Path) -> None:
+    """Raises InvalidJob where the job, with what is at this place, has too many items."""
+    if count > limits.max_items:
+        refuse_limit(pointer(*path), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
+
+
+def check_chunks(count: int, limits: IntakeSettings, path: Path) -> None:
+    """Raises InvalidJob where the job, with what is at this place, has too many chunks."""
+    if count > limits.max_chunks:
+        refuse_limit(pointer(*path), "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
 
 
 def chunk(texts: Sequence[bytes]) -> NewChunk:
@@ -56,7 +65,7 @@ def chunk(texts: Sequence[bytes]) -> NewChunk:
     return NewChunk(item_count=len(texts), body=b"[" + b",".join(texts) + b"]")
 
 
-def _groups(items: Iterable[Sequence[bytes]], cut: Cut) -> Iterator[list[bytes]]:
+def _groups(items: Iterable[Sequence[bytes]], cut: Cut, path: Path) -> Iterator[list[bytes]]:
     """Items in order, cut by count and, where given, by the bytes of the chunk's JSON text."""
     most = cut.max_chunk_bytes or cut.refused_above_bytes
     group: list[bytes] = []
@@ -82,7 +91,7 @@ def _groups(items: Iterable[Sequence[bytes]], cut: Cut) -> Iterator[list[bytes]]
                 yield group
                 group, group_bytes = [], 1
             if group_bytes + added > most:
-                _refuse_item(index, cut)
+                _refuse_item(index, cut, path)
             group.append(text)
             group_bytes += added
             index += 1
@@ -97,7 +106,7 @@ def _bytes_of(texts: Sequence[bytes]) -> int:
     return sum(map(len, texts)) + len(texts)
 
 
-def _refuse_item(index: int, cut: Cut) -> None:
+def _refuse_item(index: int, cut: Cut, path: Path) -> None:
     if cut.max_chunk_bytes is not None:
         message = f"the item alone is larger than max_chunk_bytes ({cut.max_chunk_bytes})"
     else:
@@ -105,28 +114,25 @@ def _refuse_item(index: int, cut: Cut) -> None:
             f"with this item the chunk has more than {cut.refused_above_bytes} bytes "
             "(FANFOLD_MAX_BODY_BYTES); choose a smaller chunk_size, or max_chunk_bytes"
         )
-    refuse("limit_exceeded", item(index), message)
+    refuse("limit_exceeded", pointer(*path, "items", index), message)
 
 
-def _given_chunks(given: Sequence[list[Any]], limits: IntakeSettings) -> list[NewChunk]:
-    if len(given) > limits.max_chunks:
-        refuse_limit(pointer("chunks"), "chunks", limits.max_chunks, "FANFOLD_MAX_CHUNKS")
-    if sum(map(len, given)) > limits.max_items:
-        refuse_limit(pointer("chunks"), "items", limits.max_items, "FANFOLD_MAX_ITEMS")
+def _given_chunks(given: Sequence[list[Any]], limits: IntakeSettings, path: Path) -> list[NewChunk]:
+    place = (*path, "chunks")
+    check_chunks(len(given), limits, place)
+    check_items(sum(map(len, given)), limits, place)
     made: list[NewChunk] = []
     for index, items in enumerate(given):
-        made.append(chunk(list(_item_texts(items, limits, ("chunks", index)))))
+        made.append(chunk(list(_item_texts(items, limits, (*place, index)))))
     return made
 
 
-def _item_texts(
-    items: Sequence[Any], limits: IntakeSettings, path: tuple[str | int, ...]
-) -> Iterator[bytes]:
+def _item_texts(items: Sequence[Any], limits: IntakeSettings, path: Path) -> Iterator[bytes]:
     for index, value in enumerate(items):
         yield item_text(value, limits, (*path, index))
 
 
-def item_text(value: Any, limits: IntakeSettings, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401
+def item_text(value: Any, limits: IntakeSettings, path: Path) -> bytes:  # noqa: ANN401
     """The JSON text of the item at this place; raises InvalidJob where it is over a limit."""
     check_nesting(value, limits.max_nesting_depth, path)
     text = encode(value, path)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+Path = tuple[str | int, ...]
+"""The way to a place in a document: names of fields, and positions in arrays."""
+
 MESSAGES_SHOWN: Final = 3
 """As many faults are told in one sentence; all of them are in the list of errors."""
 _LONGEST_NAME: Final = 200
@@ -36,7 +39,9 @@ def pointer(*path: str | int) -> str:
 
 def shown(name: str) -> str:
     """A name as an answer shows it, which is not to grow with what was sent."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    # A lone surrogate cannot be sent back.
+    return name.encode(errors="replace").decode()
 
 
 ITEMS: Final = pointer("items")

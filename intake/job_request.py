@@ -1,106 +1,33 @@
 """The job request, as the HTTP contract has it."""
 
-import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from fanfold.contract.job_spec import DEFAULT_MAX_JOBS, DEFAULT_PRIORITY
+from fanfold.intake import request_schema
+from fanfold.intake.fields import (
+    SUB_JOB_NAMES,
+    Concurrency,
+    Condition,
+    Hours,
+    Integral,
+    Items,
+    LabelName,
+    LabelValue,
+    Moment,
+    Name,
+    PerSecond,
+    Priority,
+    Seconds,
+    StrictModel,
+    SubJobName,
 )
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from fanfold.intake.request_schema import with_field
 
-from fanfold.contract.job_spec import DEFAULT_PRIORITY, MOST_CONCURRENT
-from fanfold.contract.wording import one_of
-
-_MOMENT: Final = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
-_MOST_A_SECOND: Final = 1_000_000.0
-# One in three hours: the time from one start to the next is to be a number to reckon with.
-_LEAST_A_SECOND: Final = 0.0001
-
-
-def _integral(value: object) -> object:
-    """As JSON schema has it, 1.0 is an integer: some languages write all numbers so."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _moment(value: object) -> object:
-    """The milliseconds since 1970-01-01 UTC of a time as RFC 3339 has it."""
-    if not isinstance(value, str):
-        raise PydanticKnownError("string_type")
-    message = "must be a date and time with its offset, such as 2026-01-31T12:00:00Z"
-    if not _MOMENT.fullmatch(value):
-        raise PydanticCustomError("not_a_moment", message)
-    try:
-        # Cut to the millisecond, as it is shown.
-        return (datetime.fromisoformat(value.upper()) - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
-        raise PydanticCustomError("no_such_moment", "there is no such date or time") from None
-
-
-# After the limits: before them, pydantic would not publish these.
-Integral: Final = BeforeValidator(_integral)
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600)]
-Items = Annotated[list[Any], Field(min_length=1)]
-Concurrency = Annotated[int, Field(ge=1, le=MOST_CONCURRENT), Integral]
-PerSecond = Annotated[float, Field(ge=_LEAST_A_SECOND, le=_MOST_A_SECOND)]
-Priority = Annotated[int, Field(ge=1, le=5), Integral]
-Hours = Annotated[float, Field(gt=0)]
-Moment = Annotated[
-    int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-"""A time in RFC 3339, as milliseconds since 1970-01-01 UTC."""
-LABEL_NAME_PATTERN: Final = r"[A-Za-z0-9_.\-/]{1,64}"
-LabelName = Annotated[str, Field(pattern=f"^{LABEL_NAME_PATTERN}$")]
-LabelValue = Annotated[str, Field(max_length=256)]
-
-
+MOST_JOBS_AT_A_TIME: Final = 500
 OPTIONS_OF_STAGES: Final = "options go with processor; stages have their own"
-
-
-# What the validators of the models below check, for the published schema.
-def _with(name: str, kind: str, *without: str) -> dict[str, Any]:
-    """The schema of objects that have the one field and none of the others."""
-    fields = {name: {"type": kind}} | {other: {"type": "null"} for other in without}
-    return {"required": [name], "properties": fields}
-
-
-_DATA: Final[dict[str, Any]] = {
-    "anyOf": [
-        _with("items", "array", "chunks", "source"),
-        _with("chunks", "array", "items", "source", "chunk_size", "max_chunk_bytes"),
-        _with("source", "string", "items", "chunks"),
-    ]
-}
-_HOLD: Final[dict[str, Any]] = {
-    "anyOf": [
-        {"properties": {"hold_timeout_seconds": {"type": "null"}}},
-        {"required": ["on_failure"], "properties": {"on_failure": {"const": "hold"}}},
-    ]
-}
-_WORK: Final[dict[str, Any]] = {
-    "anyOf": [
-        _with("processor", "string", "stages"),
-        _with("stages", "array", "processor", "options"),
-    ]
-}
-
-
-class StrictModel(BaseModel):
-    """A part of a body, in which nothing is unknown and nothing of another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
 class Retry(StrictModel):
@@ -130,6 +57,21 @@ class Stage(StrictModel):
     timeout_seconds: Seconds | None = Field(
         default=None, description="Limit of one attempt; by default chunk_timeout_seconds."
     )
+    when: Condition | None = Field(
+        default=None,
+        description="A JMESPath expression over the chunk as it reaches the stage, "
+        '`{"items", "first"}`: where it is not true, the chunk passes through unchanged.',
+    )
+
+
+class Compensate(StrictModel):
+    """What undoes a chunk that succeeded."""
+
+    processor: Name = Field(
+        description="Name of a processor, which gets the chunk's `items` and `result`."
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="The processor's options.")
+    retry: Retry | None = Field(default=None, description="By default the job's.")
 
 
 class ToleratedFailures(StrictModel):
@@ -138,9 +80,9 @@ class ToleratedFailures(StrictModel):
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
-                _with("count", "integer"),
-                _with("percent", "number"),
-                _with("consecutive", "integer"),
+                with_field("count", "integer"),
+                with_field("percent", "number"),
+                with_field("consecutive", "integer"),
             ]
         }
     )
@@ -169,18 +111,18 @@ class ToleratedFailures(StrictModel):
         return self
 
 
-class JobRequest(StrictModel):
-    """A job: data, what to do with each chunk of it, and how."""
+def _not_empty(jobs: "dict[str, SubJobRequest]") -> "dict[str, SubJobRequest]":
+    if not jobs:
+        raise PydanticCustomError("no_sub_jobs", "must have at least 1 sub-job")
+    return jobs
 
-    model_config = ConfigDict(json_schema_extra={"allOf": [_DATA, _WORK, _HOLD]})
+
+class JobBody(StrictModel):
+    """What a job and the jobs that it is made of may say."""
 
     name: Name | None = Field(default=None, description="For people; need not be unique.")
     items: Items | None = Field(
         default=None, description="Any JSON values, to be cut into chunks in order."
-    )
-    source: Literal["upload"] | None = Field(
-        default=None,
-        description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
     )
     chunk_size: Annotated[int, Field(ge=1), Integral] | None = Field(
         default=None, description="Items in a chunk; by default 100."
@@ -226,11 +168,6 @@ class JobRequest(StrictModel):
         default=DEFAULT_PRIORITY,
         description="From 1, whose chunks go first where workers are busy, to 5.",
     )
-    start_at: Moment | None = Field(
-        default=None,
-        description="The job stays `pending` until then: a date and time with its offset "
-        "(RFC 3339).",
-    )
     deadline_seconds: Seconds | None = Field(
         default=None,
         description="So long after its start the job fails with `DeadlineExceeded`.",
@@ -256,51 +193,66 @@ class JobRequest(StrictModel):
         description="For finding the job again: GET /jobs?label=name:value.",
         json_schema_extra={"additionalProperties": False},
     )
+    jobs: "SubJobs | None" = Field(
+        default=None,
+        description="The jobs that this one is made of, by name, in order: it has no chunks then. "
+        "What they do not say they have from it; its data goes to those that have none.",
+    )
+    order: Literal["parallel", "sequence"] | None = Field(
+        default=None,
+        description="`parallel`, the default, or `sequence`: one of `jobs` after another.",
+    )
+    max_jobs: Annotated[int, Field(ge=1, le=MOST_JOBS_AT_A_TIME), Integral] | None = Field(
+        default=None, description=f"Most of `jobs` at a time; by default {DEFAULT_MAX_JOBS}."
+    )
+    compensate: Compensate | None = Field(
+        default=None,
+        description="What undoes the chunks that succeeded, the last one first, where the job, a "
+        "later one of its sequence or the job above ends `failed` or `cancelled`.",
+    )
+
+
+class SubJobRequest(JobBody):
+    """A job that another one is made of. What it does not say it has from that one."""
+
+    model_config = ConfigDict(json_schema_extra=request_schema.describe_sub_job)
+
+    input: Literal["previous"] | None = Field(
+        default=None,
+        description="`previous`, in a sequence: its items are the result of the one before; an "
+        "array gives its elements, anything else is one item.",
+    )
+    when: Condition | None = Field(
+        default=None,
+        description="In a sequence, a JMESPath expression over `previous`, the one before "
+        '(`{"state", "result", "chunks", "items", "success_rate"}`), and `jobs`, all before it by '
+        "name: where it is not true, the job is `skipped`.",
+    )
+
+
+SubJobs = Annotated[
+    dict[SubJobName, SubJobRequest],
+    AfterValidator(_not_empty),
+    Field(json_schema_extra=SUB_JOB_NAMES),
+]
+
+
+class JobRequest(JobBody):
+    """A job: data, what to do with each chunk of it, and how; or the jobs that it is made of."""
+
+    model_config = ConfigDict(json_schema_extra=request_schema.OF_JOB)
+
+    source: Literal["upload"] | None = Field(
+        default=None,
+        description="`upload`: the items follow with PUT /jobs/{job_id}/items, and then /seal.",
+    )
+    start_at: Moment | None = Field(
+        default=None,
+        description="The job stays `pending` until then: a date and time with its offset "
+        "(RFC 3339).",
+    )
     retention_hours: Hours | None = Field(
         default=None,
         description="Delete the job so long after its end; at most, and by default, as long as "
         "the gateway keeps jobs (FANFOLD_RETENTION_HOURS).",
     )
-
-    @property
-    def steps(self) -> Sequence[Stage]:
-        """What every chunk runs through, also where that is one processor."""
-        if self.stages is not None:
-            return self.stages
-        # What is here has been validated.
-        options = self.options or {}
-        return [
-            Stage.model_construct(
-                processor=self.processor or "", options=options, retry=None, timeout_seconds=None
-            )
-        ]
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        faults = [
-            *_faults_of_one_of(items=self.items, chunks=self.chunks, source=self.source),
-            *_faults_of_one_of(processor=self.processor, stages=self.stages),
-        ]
-        if self.chunks is not None and (self.chunk_size or self.max_chunk_bytes):
-            faults.append("chunk_size and max_chunk_bytes go with items, not with chunks")
-        if self.stages is not None and self.options is not None:
-            faults.append(OPTIONS_OF_STAGES)
-        if self.hold_timeout_seconds is not None and self.on_failure != "hold":
-            faults.append('hold_timeout_seconds goes with "on_failure": "hold"')
-        raise_if_any(faults)
-        return self
-
-
-def raise_if_any(faults: Sequence[str]) -> None:
-    """Of fields that do not go together: tell pydantic."""
-    if faults:
-        raise PydanticCustomError("not_whole", "{faults}", {"faults": "; ".join(faults)})
-
-
-def _faults_of_one_of(**fields: object) -> Iterator[str]:
-    """What is wrong unless exactly one of the fields is given."""
-    given = [name for name, value in fields.items() if value is not None]
-    if not given:
-        yield f"give {one_of(fields)}: there is none of them"
-    if len(given) > 1:
-        yield f"give only one of {' and '.join(given)}: they do not go together"

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import jsonschema
+from jsonschema.protocols import Validator
 
 from fanfold.contract.wording import counted, kind_of, not_one_of, one_of, one_of_kinds, suggested
-from fanfold.intake.faults import Fault, pointer
-from fanfold.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX, validator_for
-from fanfold.ledger.catalog import CatalogEntry
+from fanfold.intake.faults import Fault, Path, pointer
+from fanfold.intake.schema_language import ASCENDING, LINEAR_REGEX, REGEX
 
 Error = jsonschema.ValidationError
-Path = tuple[str | int, ...]
 
 _KINDS: Final = {
     "array": "an array",
@@ -25,9 +24,9 @@ _KINDS: Final = {
 }
 
 
-def faults_in(options: Mapping[str, Any], entry: CatalogEntry, path: Path) -> Iterator[Fault]:
+def faults_in(options: Mapping[str, Any], by: Validator, path: Path) -> Iterator[Fault]:
     """What is wrong with the options of a processor, which stand at this place in the job."""
-    for error in each_once(validator_for(entry).iter_errors(options)):
+    for error in each_once(by.iter_errors(options)):
         for place, message in faults_of(error, what="option"):
             yield Fault(pointer(*path, *place), message)
 

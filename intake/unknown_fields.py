@@ -13,8 +13,12 @@ def fields_at(model: type[BaseModel], path: Sequence[int | str]) -> Iterable[str
     schema: dict[str, Any] = whole
     for step in path:
         schema = _resolved(schema, whole)
-        below = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {})
-        schema = below if isinstance(step, int) else below.get(step, {})
+        if isinstance(step, int):
+            schema = schema.get("items", {})
+        else:
+            # Of an object with names of the client's own, what they stand for.
+            others = schema.get("additionalProperties") or {}
+            schema = schema.get("properties", {}).get(step, others)
     return list(_resolved(schema, whole).get("properties", {}))
 
 

@@ -1,9 +1,7 @@
-"""Checks a job request: its form, the limits, the names and options that the workers know."""
+"""Checks the form of a body, and the limits of what stands beside a job's data."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from itertools import islice
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -11,28 +9,39 @@ from pydantic_core import ErrorDetails
 from fanfold.contract import json_values
 from fanfold.contract.pydantic_faults import message_of
 from fanfold.contract.settings import IntakeSettings
-from fanfold.contract.wording import did_you_mean, suggested
-from fanfold.intake.faults import Fault, pointer, refuse, refuse_all, refuse_limit
-from fanfold.intake.job_request import JobRequest, Stage
-from fanfold.intake.schema_faults import faults_in
+from fanfold.contract.wording import suggested
+from fanfold.intake.faults import Fault, Path, pointer, refuse, refuse_all, refuse_limit
+from fanfold.intake.job_request import JobRequest, Stage, SubJobRequest
+from fanfold.intake.rules import faults_of_tree
+from fanfold.intake.tree import Node, check_size, tree_of
 from fanfold.intake.unknown_fields import fields_at
-from fanfold.ledger.catalog import Published
 
 MAX_REPORTED_FAULTS: Final = 20
+_DATA: Final = frozenset({"items", "chunks"})
+_OF_THE_WHOLE: Final = JobRequest.model_fields.keys() - SubJobRequest.model_fields.keys()
+_OF_SUB_JOBS: Final = SubJobRequest.model_fields.keys() - JobRequest.model_fields.keys()
 
 Request = TypeVar("Request", bound=pydantic.BaseModel)
-Step = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
+Step = tuple[Path, str, Mapping[str, Any]]
 """Where in the body a processor stands, its name and its options."""
 
 
-def validate(document: Any, limits: IntakeSettings) -> JobRequest:  # noqa: ANN401 - any JSON
-    """The job request in this document; raises InvalidJob with a fault for each mistake."""
+def validate(document: Any, limits: IntakeSettings) -> list[Node]:  # noqa: ANN401 - any JSON value
+    """The job in this document and all below it, each before those it is made of.
+
+    Raises InvalidJob with a fault for each mistake.
+    """
+    check_size(document, limits)
     request = parsed(JobRequest, document)
-    check_labels(request.labels, limits)
+    nodes = tree_of(request)
+    if faults := faults_of_tree(nodes):
+        refuse_all("invalid_job", faults[:MAX_REPORTED_FAULTS])
     check_retention(request.retention_hours, limits)
-    check_steps(_steps(request), limits)
-    encode(request.model_dump(exclude={"items", "chunks"}), ())
-    return request
+    for node in nodes:
+        check_labels(node.asked.labels, limits, node.path)
+        check_steps(steps_in(node), limits)
+    encode(_without_data(document), ())
+    return nodes
 
 
 def parsed(model: type[Request], document: Any) -> Request:  # noqa: ANN401 - any JSON value
@@ -41,18 +50,18 @@ def parsed(model: type[Request], document: Any) -> Request:  # noqa: ANN401 - an
         return model.model_validate(document)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)[:MAX_REPORTED_FAULTS]
-        faults = [Fault(_place(fault["loc"]), _message(model, fault)) for fault in found]
+        faults = [Fault(_place(fault), _message(model, fault)) for fault in found]
         refuse_all("invalid_job", faults)
 
 
-def check_labels(labels: Mapping[str, str], limits: IntakeSettings) -> None:
+def check_labels(labels: Mapping[str, str], limits: IntakeSettings, path: Path = ()) -> None:
     """Raises InvalidJob where there are too many."""
     if len(labels) > limits.max_labels:
-        refuse_limit(pointer("labels"), "labels", limits.max_labels, "FANFOLD_MAX_LABELS")
+        refuse_limit(pointer(*path, "labels"), "labels", limits.max_labels, "FANFOLD_MAX_LABELS")
 
 
 def check_retention(hours: float | None, limits: IntakeSettings) -> None:
-    """Raises InvalidJob where the job asks to be kept longer than the gateway keeps jobs."""
+    """Raises InvalidJob where the job asks to be kept longer than jobs are kept."""
     if (hours or 0) > limits.retention_hours:
         refuse_limit(
             pointer("retention_hours"), "hours", limits.retention_hours, "FANFOLD_RETENTION_HOURS"
@@ -65,9 +74,12 @@ def check_steps(steps: Iterable[Step], limits: IntakeSettings) -> None:
         check_nesting(options, limits.max_nesting_depth, (*path, "options"))
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _place(fault: ErrorDetails) -> str:
     """The pointer to a fault; pydantic marks one about a key, not its value, with `[key]`."""
-    return pointer(*(location[:-1] if location[-1:] == ("[key]",) else location))
+    location = fault["loc"]
+    # A sub-job may be called so.
+    is_of_key = location[-1:] == ("[key]",) and isinstance(fault["input"], str)
+    return pointer(*(location[:-1] if is_of_key else location))
 
 
 def _message(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:
@@ -80,35 +92,22 @@ def _message(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:
     home = next((field for field in known if name in fields_at(model, [*above, field])), None)
     if home is not None:
         return f"unknown field here; it is a field of {home}"
+    if name in _OF_THE_WHOLE and set(known) == SubJobRequest.model_fields.keys():
+        return "unknown field here; it goes with the job as a whole: give it at the top"
+    if name in _OF_SUB_JOBS and set(known) == JobRequest.model_fields.keys():
+        return "unknown field here; it is for the jobs that a job is made of, below jobs"
     return f"unknown field{suggested(name, known, 'fields')}"
 
 
-def check_names(request: JobRequest, processors: Published, reducers: Published) -> None:
-    """Refuse names and options that the workers' published catalog does not know.
-
-    Before the first worker has published anything, nothing can be said; then the
-    workers decide. Raises InvalidJob.
-    """
-    check_processors(_steps(request), processors)
-    reducer = request.reducer
-    if reducers.is_known and reducer is not None and reducer not in reducers.entries:
-        _refuse_name("unknown_reducer", "reducer", pointer("reducer"), reducer, reducers)
+def _without_data(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a job without the items in it, and in the jobs that it is made of."""
+    rest = {name: value for name, value in job.items() if name not in _DATA}
+    if rest.get("jobs"):
+        rest["jobs"] = {name: _without_data(below) for name, below in rest["jobs"].items()}
+    return rest
 
 
-def check_processors(steps: Iterable[Step], processors: Published) -> None:
-    """Of `check_names`, what is about processors."""
-    if not processors.is_known:
-        return
-    for path, name, options in steps:
-        if name not in processors.entries:
-            place = pointer(*path, "processor")
-            _refuse_name("unknown_processor", "processor", place, name, processors)
-        found = faults_in(options, processors.entries[name], (*path, "options"))
-        if faults := list(dict.fromkeys(islice(found, MAX_REPORTED_FAULTS))):
-            refuse_all("invalid_options", faults)
-
-
-def encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - any JSON value
+def encode(value: Any, path: Path) -> bytes:  # noqa: ANN401 - any JSON value
     """The value as JSON text; raises InvalidJob where the ledger cannot store it exactly."""
     try:
         return json_values.encode(value)
@@ -116,7 +115,7 @@ def encode(value: Any, path: tuple[str | int, ...]) -> bytes:  # noqa: ANN401 - 
         refuse("invalid_value", pointer(*path, *error.path), f"the value {error}")
 
 
-def check_nesting(value: Any, limit: int, path: tuple[str | int, ...]) -> None:  # noqa: ANN401
+def check_nesting(value: Any, limit: int, path: Path) -> None:  # noqa: ANN401 - any JSON value
     """Raises InvalidJob where the value is nested too deep."""
     if json_values.nests_deeper_than(value, limit):
         refuse(
@@ -126,35 +125,19 @@ def check_nesting(value: Any, limit: int, path: tuple[str | int, ...]) -> None: 
         )
 
 
-def steps_of(stages: Sequence[Stage]) -> Iterator[Step]:
-    """The steps of stages, which stand at `/stages`."""
+def steps_of(stages: Sequence[Stage], path: Path = ()) -> Iterator[Step]:
+    """The steps of stages, which stand at `stages` below this place."""
     for index, stage in enumerate(stages):
-        yield ("stages", index), stage.processor, stage.options
+        yield (*path, "stages", index), stage.processor, stage.options
 
 
-def _steps(request: JobRequest) -> Iterator[Step]:
-    if request.stages is not None:
-        yield from steps_of(request.stages)
-        return
-    (step,) = request.steps
-    yield (), step.processor, step.options
-
-
-def _refuse_name(code: str, kind: str, place: str, name: str, known: Published) -> NoReturn:
-    if name in known.gone:
-        gone_for = _in_words(known.gone[name])
-        refuse(code, place, f"no worker has had this {kind} for {gone_for}; start one that has it")
-    near = did_you_mean(name, known.entries)
-    # After a question mark a new sentence begins.
-    see = f"GET /{kind}s lists those there are"
-    refuse(code, place, f"no worker has a {kind} of this name{near}{' ' if near else '; '}{see}")
-
-
-def _in_words(duration: timedelta) -> str:
-    """In the largest unit of which it has at least two."""
-    for unit in ("days", "hours"):
-        count = duration // timedelta(**{unit: 1})
-        if count > 1:
-            return f"{count} {unit}"
-    minutes = duration // timedelta(minutes=1)
-    return f"{minutes} minute{'s' * (minutes != 1)}"
+def steps_in(node: Node) -> Iterator[Step]:
+    """The processors and options that a job itself names; alone, options go with the one above."""
+    asked = node.asked
+    if asked.stages is not None:
+        yield from steps_of(asked.stages, node.path)
+    elif node.whole.processor is not None and (asked.processor, asked.options) != (None, None):
+        yield node.path, node.whole.processor, asked.options or {}
+    if asked.compensate is not None:
+        undo = asked.compensate
+        yield (*node.path, "compensate"), undo.processor, undo.options

@@ -4,7 +4,8 @@ from typing import Any
 
 from fanfold.contract.settings import IntakeSettings
 from fanfold.intake.faults import pointer, refuse
-from fanfold.intake.preparing import PreparedJob, PublishedCode, prepare
+from fanfold.intake.preparing import PreparedJob, prepare
+from fanfold.intake.published import PublishedCode
 
 
 def prepare_whole(document: Any, limits: IntakeSettings, code: PublishedCode) -> PreparedJob:  # noqa: ANN401 - any JSON value

@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from fanfold.contract.job_spec import Controls, Execution, JobSpec
+from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
+from fanfold.contract.plan import execution_of
 from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.database import Batch, Statement
@@ -22,7 +23,6 @@ COMPENSATION = "compensation"
 """The last part of its path."""
 
 _BATCH_BYTES = 4 * 1024 * 1024
-_AUTO_WORKFLOW_CHUNKS = 200
 _HAS_RESULT = in_states(WITH_RESULT)
 # Those of earlier runs were undone then, where there were any to undo.
 _TO_UNDO = (
@@ -90,10 +90,9 @@ class Compensating(OfTenant):
                 )
             )
             total += len(bodies)
-        is_small = total <= _AUTO_WORKFLOW_CHUNKS
         undoing = JobSpec(
             stages=(spec.compensate,),
-            execution=Execution.WORKFLOW if is_small else Execution.ACTIVITY,
+            execution=execution_of(total),
             chunk_size=None,
         )
         # One after another: what was done last is undone first.
@@ -110,8 +109,8 @@ class Compensating(OfTenant):
             Statement(
                 "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, "
                 "checked_at, claimed_until, parent_id, root_id, path, position, last_position, "
-                "compensates_run, total_chunks, total_items) "
-                f"VALUES (?, ?, '{RECORD.after}', 1, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "started_by_gateway, compensates_run, total_chunks, total_items) "
+                f"VALUES (?, ?, '{RECORD.after}', 1, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?) "
                 "ON CONFLICT (id) DO NOTHING",
                 (
                     *(new_id, self._tenant, undoing.to_json(controls)),

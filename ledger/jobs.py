@@ -1,7 +1,7 @@
 """Jobs in the ledger: found, listed, opened, cancelled."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fanfold.contract.failures import Failure
@@ -111,12 +111,18 @@ class Jobs(OfTenant):
         labels: Mapping[str, str],
         before: str | None,
         limit: int,
+        parent: JobId | None = None,
     ) -> list[JobRecord]:
         """At most `limit` jobs, newest first, that come after the job `before`.
 
-        Those that no other is made of.
+        Those that no other is made of; or, with a `parent`, those that this one is made of.
         """
-        where, parameters = ["jobs.tenant = ?", "jobs.parent_id IS NULL"], [str(self._tenant)]
+        where, parameters = ["jobs.tenant = ?"], [str(self._tenant)]
+        if parent is None:
+            where.append("jobs.parent_id IS NULL")
+        else:
+            where.append("jobs.parent_id = ?")
+            parameters.append(parent)
         if state is not None:
             where.append("jobs.state = ?")
             parameters.append(state)
@@ -137,27 +143,57 @@ class Jobs(OfTenant):
         return await self._records(rows)
 
     async def sub_jobs(
-        self, parent: JobId, *, state: JobState | None = None, after: int = -1, limit: int
+        self,
+        parent: JobId,
+        *,
+        state: JobState | None = None,
+        after: tuple[int, str] = (-1, ""),
+        limit: int,
     ) -> list[JobRecord]:
         """At most `limit` of the jobs that this one is made of, in order.
 
-        Those that come after the position `after`.
+        Those that come after a position and, of several that share it, after an id: the
+        compensations of a job's runs do.
         """
-        where, parameters = "parent_id = ? AND tenant = ? AND position > ?", [parent, self._tenant]
         of_state = () if state is None else (state,)
+        position, job_id = after
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE {where} {'AND state = ? ' * len(of_state)}"
-            "ORDER BY position LIMIT ?",
-            (*parameters, after, *of_state, limit),
+            f"SELECT {_COLUMNS} FROM jobs WHERE parent_id = ? AND tenant = ? AND position >= ? "
+            f"AND (position > ? OR id > ?) {'AND state = ? ' * len(of_state)}"
+            "ORDER BY position, id LIMIT ?",
+            (parent, self._tenant, position, position, job_id, *of_state, limit),
         )
         return await self._records(rows)
 
-    async def leaves(self, root: JobId) -> list[JobRecord]:
-        """The jobs below this one that have chunks, in order; without those that compensate."""
+    async def leaves(
+        self,
+        job: JobRecord,
+        *,
+        after: int = -1,
+        counted: Sequence[str] = (),
+        limit: int = 2**31 - 1,
+    ) -> list[JobRecord]:
+        """At most `limit` of the jobs below this one that have chunks, in order, without counts.
+
+        Those that come after the position `after`, and where `counted` names counts, those of
+        which one may be above 0. Without those that compensate.
+        """
+        place = job.place
+        is_counted = ""
+        if counted:
+            if_any = " OR ".join(f"{name} > 0" for name in counted)
+            is_counted = (
+                "AND EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
+                f"AND ({if_any})) "
+            )
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
-            "AND compensates_run = 0 ORDER BY position",
-            (root, self._tenant),
+            f"SELECT {_COLUMNS} FROM jobs WHERE root_id = ? AND position > ? AND position <= ? "
+            f"AND tenant = ? AND sub_jobs = 0 AND compensates_run = 0 {is_counted}"
+            "ORDER BY position LIMIT ?",
+            (
+                *(place.root or job.id, max(after, place.position), place.last_position),
+                *(self._tenant, limit),
+            ),
         )
         return [_record(row, ChunkCounts(), ()) for row in rows]
 

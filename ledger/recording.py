@@ -9,6 +9,7 @@ sub-jobs that get it say where it is.
 A job made of jobs is recorded with all of them, in one transaction.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,8 +78,14 @@ class Recording(OfTenant):
         Without data it receives. Raises KeyTaken where the idempotency key has a job
         already, and UploadGone.
         """
+        script = (
+            # Of some thousand jobs it takes a second, in which others want their polls answered.
+            await asyncio.to_thread(_script, job, self._tenant, data)
+            if job.jobs
+            else _script(job, self._tenant, data)
+        )
         try:
-            *_, last = await self._database.write(*_script(job, self._tenant, data))
+            *_, last = await self._database.write(*script)
         except UniqueViolation:
             if job.key is not None:
                 await raise_key_taken(self._database, self._tenant, job.key)
@@ -168,6 +175,8 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
         )
         script.append(claim)
     nodes = laid_out(job, data)
+    if data is None:  # what has arrived is counted, until it is sealed
+        nodes[0].chunks = nodes[0].items = 0
     totals = "?, ?"
     if upload:
         totals = "? + ? * chunk_count, ? + ? * item_count"
@@ -175,9 +184,9 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
         Batch(
             "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
             "keep_ms, claimed_until, parent_id, root_id, path, position, last_position, sub_jobs, "
-            "has_compensation, total_chunks, total_items) "
+            "has_compensation, started_by_gateway, total_chunks, total_items) "
             "SELECT ?, ?, ?, 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
-            f"CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, {totals} {source}",
+            f"CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, {totals} {source}",
             [
                 (
                     *(node.id, tenant, move.after if node.parent is None else RECORD.after),
@@ -185,7 +194,7 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
                     *(now, now, job.keep_ms, _unclaimed_until(job, now) if not node.parent else 0),
                     *(node.parent, job.id if node.parent else None, node.path),
                     *(node.position, node.last_position, node.sub_jobs),
-                    int(node.spec.compensate is not None),
+                    *(int(node.spec.compensate is not None), int(node.parent is None)),
                     *node.totals(has_upload=bool(upload)),
                     *upload,
                 )
@@ -213,11 +222,14 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             ],
         )
     )
+    script += _chunks_of_rows(nodes, tenant)
     if isinstance(data, Upload):
         script += _chunks_of_uploads(
-            IS_OPEN, *upload, owners=[node.id for node in nodes if node.source == job.id]
+            IS_OPEN,
+            *upload,
+            owners=[node.id for node in nodes if node.source == job.id and not node.sub_jobs],
         )
-    return [*script, *_chunks_of_rows(nodes, tenant)]
+    return script
 
 
 def _unclaimed_until(job: NewJob, now: int) -> int:

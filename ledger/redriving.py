@@ -5,10 +5,8 @@ its cost grows with them and not with the job. What they have given so far is pu
 job's last end goes to `job_runs`. All of it is one transaction.
 """
 
-import json
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
@@ -19,31 +17,35 @@ from fanfold.ledger.database import (
     Row,
     Statement,
     UniqueViolation,
-    Value,
     placeholders,
 )
 from fanfold.ledger.idempotency import raise_key_taken
-from fanfold.ledger.pacing import pace_of
-from fanfold.ledger.records import NO_ERRORS, IdempotencyKey, JobRecord, item_errors_of, now_ms
-from fanfold.ledger.steering import CHANGED
-from fanfold.ledger.tenancy import OfTenant
+from fanfold.ledger.records import (
+    NO_ERRORS,
+    IdempotencyKey,
+    JobRecord,
+    item_errors_of,
+)
+from fanfold.ledger.reopening import reopen, reopened
+from fanfold.ledger.run_again import (
+    CHUNKS_A_STATEMENT,
+    JobToRunAgain,
+    Redrive,
+    Selected,
+    batches,
+    claim_key,
+    script_of,
+)
+from fanfold.ledger.tenancy import BELOW, OfTenant
 from fanfold.ledger.transitions import (
-    GO_ON,
     JUDGED_CHUNK,
-    REDRIVE,
     RUN_AGAIN,
     UNSUCCESSFUL,
     UNSUCCESSFUL_CHUNK,
     in_states,
 )
 
-One = TypeVar("One")
-
 _CHUNKS_A_QUERY = 10_000
-_CHUNKS_A_STATEMENT = 500
-_WITH_ITEMS_THAT_STAY = (ChunkState.PARTIALLY_SUCCEEDED, ChunkState.FAILED, ChunkState.HELD)
-"""Of these, items that succeeded keep what they gave. What a cancelled one has is of the stage
-that it had reached, and no result of its items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +59,18 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """A chunk that is to run again."""
+class Below:
+    """Chunks of the jobs below one, that are to run again."""
 
-    index: int
-    state: ChunkState
-    items_again: tuple[int, ...] | None = None
-    """The positions of the items that run again; None for those that did not succeed."""
+    of: Sequence[tuple[JobToRunAgain, Sequence[Selected]]]
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return sum(len(chunks) for _, chunks in self.of)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redrive:
-    """What is to run again, and how."""
-
-    spec: JobSpec
-    controls: Controls
-    selected: Sequence[Selected]
-    corrected: Mapping[int, bytes] = field(default_factory=dict)
-    """The items of corrected chunks, as JSON arrays, by index."""
-    is_resumed: bool = True
-    """Whether items that succeeded keep what they gave. Chunks that succeeded run as a whole."""
-    key: IdempotencyKey | None = None
+_SELECT = "SELECT id, state, run, revision, total_chunks, spec, controls FROM jobs"
 
 
 class Redriving(OfTenant):
@@ -105,14 +98,77 @@ class Redriving(OfTenant):
 
         Of a job that has ended it is its next run, of one that waits the same. Raises KeyTaken.
         """
-        script = self._script(job, redrive, await self._missing_counts(job.id))
+        script = script_of(job, redrive, self._tenant, await self._missing_counts(job.id))
+        if job.place.root is not None and not job.place.compensates_run:
+            script = [*script[:1], *await self._opened_with(job.place.root, [job.id]), *script[1:]]
+        return await self._write(script, redrive.key)
+
+    async def select_below(self, job: JobRecord, selection: Selection) -> "Below":
+        """The chunks that are meant of all jobs below this one, by the job that has them."""
+        states = RUN_AGAIN.before if selection.states is None else selection.states
+        which = ""
+        if all(state in UNSUCCESSFUL_CHUNK for state in states):
+            which = (
+                "AND EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
+                "AND (items_failed > 0 OR cancelled > 0 OR held > 0))"
+            )
+        rows = await self._database.read(
+            f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
+            # Those that were skipped get their turn with what is before them.
+            f"AND compensates_run = 0 AND state <> '{JobState.SKIPPED}' {which} ORDER BY position",
+            (job.id, self._tenant),
+        )
+        return Below(
+            [
+                (_job(row), chunks)
+                for row in rows
+                if (chunks := await self.select(row["id"], selection))
+            ]
+        )
+
+    async def redrive_below(
+        self, job: JobRecord, below: "Below", key: IdempotencyKey | None
+    ) -> bool:
+        """Let the selected chunks of jobs below this one run again, all in one transaction.
+
+        Of each it is the next run, as of all jobs above them. False where the job is not as it
+        was found any more. Raises KeyTaken.
+        """
+        script = claim_key(job, key, self._tenant)
+        script += await self._opened_with(job.place.root or job.id, [one.id for one, _ in below.of])
+        for one, chunks in below.of:
+            again = Redrive(spec=one.spec, controls=one.controls, selected=chunks)
+            script += script_of(one, again, self._tenant)
+        script.append(
+            Statement(
+                "SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND run > ?",
+                (job.id, self._tenant, job.run),
+            )
+        )
+        return await self._write(script, key)
+
+    async def _write(self, script: Sequence[Statement | Batch], key: IdempotencyKey | None) -> bool:
         try:
             *_, moved = await self._database.write(*script)
         except UniqueViolation:
-            if redrive.key is not None:
-                await raise_key_taken(self._database, self._tenant, redrive.key)
+            if key is not None:
+                await raise_key_taken(self._database, self._tenant, key)
             raise
         return bool(moved)
+
+    async def _opened_with(self, root: JobId, selected: Sequence[JobId]) -> list[Statement | Batch]:
+        """Opens what is opened again with these jobs: those above, and in sequences after them."""
+        also = await reopened(self._database, self._tenant, root, selected)
+        script: list[Statement | Batch] = []
+        for some in batches(also.unbegun):
+            rows = await self._database.read(
+                f"{_SELECT} WHERE id IN ({placeholders(len(some))})", some
+            )
+            for job in map(_job, rows):
+                chunks = [Selected(at, ChunkState.CANCELLED) for at in range(job.total_chunks)]
+                again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
+                script += script_of(job, again, self._tenant)
+        return [*script, *reopen(also.parents, self._tenant)]
 
     # --- selecting ------------------------------------------------------------------------
 
@@ -126,11 +182,11 @@ class Redriving(OfTenant):
                 ", item_count, items_failed, error_type, (SELECT item_errors FROM results "
                 "WHERE results.job_id = chunks.job_id AND results.idx = chunks.idx) AS item_errors"
             )
-            most = _CHUNKS_A_STATEMENT
+            most = CHUNKS_A_STATEMENT
         reading = f"SELECT {columns} FROM chunks WHERE job_id = ? AND tenant = ?"
         this = (job_id, self._tenant)
         if selection.indexes is not None:
-            for some in _batches(sorted(set(selection.indexes))):
+            for some in batches(sorted(set(selection.indexes))):
                 yield await self._database.read(
                     f"{reading} AND idx IN ({placeholders(len(some))}) AND {in_states(states)}",
                     (*this, *some),
@@ -174,145 +230,6 @@ class Redriving(OfTenant):
 
     # --- writing --------------------------------------------------------------------------
 
-    def _script(
-        self, job: JobRecord, redrive: Redrive, missing_counts: list[Statement]
-    ) -> list[Statement | Batch]:
-        is_next_run = job.state is not JobState.WAITING
-        before = REDRIVE.before if is_next_run else GO_ON.before
-        may = f"id = ? AND tenant = ? AND revision = ? AND {in_states(before)}"
-        this: tuple[Value, ...] = (job.id, self._tenant, job.revision)
-        script: list[Statement | Batch] = []
-        if redrive.key is not None:
-            # First, so that of two racing requests the second waits and then fails here.
-            script.append(
-                Statement(
-                    "INSERT INTO idempotency_keys (tenant, name, body_hash, job_id, created_at) "
-                    f"SELECT tenant, ?, ?, id, ? FROM jobs WHERE {may}",
-                    (redrive.key.key, redrive.key.body_hash, now_ms(), *this),
-                )
-            )
-        # Nobody else changes the job between here and the end of the transaction.
-        script.append(Statement(f"UPDATE jobs SET checked_at = checked_at WHERE {may}", this))
-        script += missing_counts
-        if is_next_run:
-            script.append(
-                Statement(
-                    "INSERT INTO job_runs (job_id, run, tenant, state, spec, controls, summary, "
-                    "started_at, finished_at) SELECT id, run, tenant, state, spec, controls, "
-                    f"summary, started_at, finished_at FROM jobs WHERE {may} "
-                    "ON CONFLICT (job_id, run) DO NOTHING",
-                    this,
-                )
-            )
-        is_ours = f"EXISTS (SELECT 1 FROM jobs WHERE {may})"
-        run = job.run + 1 if is_next_run else job.run
-        for some in _batches(redrive.selected):
-            script += self._run_again(job.id, redrive, some, run, is_ours, this)
-        script += [
-            Batch(
-                "INSERT INTO inputs (job_id, idx, stage, tenant, body) "
-                "SELECT job_id, COALESCE(input_at, idx), 0, tenant, ? FROM chunks "
-                f"WHERE job_id = ? AND idx = ? AND {is_ours} "
-                "ON CONFLICT (job_id, idx, stage) DO UPDATE SET body = excluded.body",
-                [(body, job.id, index, *this) for index, body in redrive.corrected.items()],
-            ),
-            # What it shares with other jobs stays as it is for these.
-            Batch(
-                f"UPDATE chunks SET inputs_of = NULL WHERE job_id = ? AND idx = ? AND {is_ours}",
-                [(job.id, index, *this) for index in redrive.corrected],
-            ),
-            *(
-                Statement(f"DELETE FROM {table} WHERE job_id = ? AND {is_ours}", (job.id, *this))
-                for table in ("job_results", "job_streaks", "block_lanes")
-            ),
-            *pace_of(job.id, redrive.controls, is_ours, this),
-        ]
-        changes = (
-            "spec = ?, controls = ?, waiting_since = NULL, stop_rule = NULL, stop_index = NULL"
-        )
-        if is_next_run:
-            changes += (
-                f", {REDRIVE.change}, run = run + 1, started_at = NULL, finished_at = NULL, "
-                "summary = NULL, expires_at = NULL, workflow_started_at = NULL, "
-                "claimed_until = 0, is_draining = 0"
-            )
-        else:
-            changes += f", {GO_ON.change}, {CHANGED}"
-        spec, controls = redrive.spec, redrive.controls
-        script.append(
-            Statement(
-                f"UPDATE jobs SET {changes} WHERE {may} RETURNING id",
-                (spec.to_json(controls), controls.to_json(spec), *this),
-            )
-        )
-        return script
-
-    def _run_again(
-        self,
-        job_id: JobId,
-        redrive: Redrive,
-        selected: Sequence[Selected],
-        run: int,
-        is_ours: str,
-        job: tuple[Value, ...],
-    ) -> Iterator[Statement | Batch]:
-        indexes = [one.index for one in selected]
-        these = f"idx IN ({placeholders(len(indexes))})"
-        resumed = f"{in_states(_WITH_ITEMS_THAT_STAY)} AND ? = 1"
-        yield Statement(
-            f"DELETE FROM kept_outputs WHERE job_id = ? AND {these} AND {is_ours}",
-            (job_id, *indexes, *job),
-        )
-        yield Statement(
-            "INSERT INTO kept_outputs (job_id, idx, run, body, item_errors, by_item, "
-            "result_bytes, stage, stage_attempts, started_at, finished_at, resolved_by, "
-            "kept_at, is_resumed) SELECT chunks.job_id, chunks.idx, chunks.run, results.body, "
-            "results.item_errors, by_item, result_bytes, stage, stage_attempts, started_at, "
-            f"finished_at, resolved_by, CAST(? AS BIGINT), CASE WHEN {resumed} THEN 1 ELSE 0 END "
-            "FROM chunks LEFT JOIN results ON results.job_id = chunks.job_id "
-            "AND results.idx = chunks.idx "
-            f"WHERE chunks.job_id = ? AND chunks.{these} AND {is_ours}",
-            (now_ms(), int(redrive.is_resumed), job_id, *indexes, *job),
-        )
-        yield Batch(
-            "UPDATE kept_outputs SET items_again = ?, is_resumed = 1 "
-            f"WHERE job_id = ? AND idx = ? AND by_item = 1 AND {is_ours}",
-            [
-                (json.dumps(one.items_again), job_id, one.index, *job)
-                for one in selected
-                if one.items_again is not None
-                and redrive.is_resumed
-                and one.state is not ChunkState.CANCELLED
-            ],
-        )
-        # They are put aside; an attempt takes what is there for its own checkpoint.
-        yield Statement(
-            f"DELETE FROM results WHERE job_id = ? AND {these} AND {is_ours}",
-            (job_id, *indexes, *job),
-        )
-        yield Statement(
-            "DELETE FROM inputs WHERE job_id = ? AND stage > 0 AND idx IN (SELECT "
-            "COALESCE(chunks.input_at, chunks.idx) FROM chunks WHERE chunks.job_id = ? "
-            f"AND chunks.{these}) AND {is_ours}",
-            (job_id, job_id, *indexes, *job),
-        )
-        yield Statement(
-            f"DELETE FROM child_cancels WHERE job_id = ? AND {these} AND {is_ours}",
-            (job_id, *indexes, *job),
-        )
-        yield Statement(
-            f"UPDATE chunks SET {RUN_AGAIN.change}, kept_from = state, run = ?, stage = 0, "
-            "stage_attempts = 0, due_at = NULL, token = NULL, block = NULL, fence = fence + 1, "
-            "started_at = NULL, finished_at = NULL, resolved_by = NULL "
-            f"WHERE job_id = ? AND {these} AND {RUN_AGAIN.condition} AND {is_ours}",
-            (run, job_id, *indexes, *job),
-        )
-
-
-def _batches(values: Sequence[One]) -> Iterator[Sequence[One]]:
-    for start in range(0, len(values), _CHUNKS_A_STATEMENT):
-        yield values[start : start + _CHUNKS_A_STATEMENT]
-
 
 def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[Selected]:
     """Those of these chunks of which items failed with such an error, and which items these are."""
@@ -332,3 +249,15 @@ def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[
             # Of one that succeeded, all items would run.
             is_all = len(again) == row["items_failed"] and state is not ChunkState.SUCCEEDED
             yield Selected(index, state, None if is_all else tuple(sorted(again)))
+
+
+def _job(row: Row) -> JobToRunAgain:
+    return JobToRunAgain(
+        id=row["id"],
+        state=JobState.read(row["state"]),
+        run=row["run"],
+        revision=row["revision"],
+        total_chunks=row["total_chunks"],
+        spec=JobSpec.from_json(row["spec"], row["controls"]),
+        controls=Controls.from_json(row["controls"]),
+    )

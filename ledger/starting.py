@@ -32,7 +32,7 @@ CLAIM_MS = 10_000
 _EVER = 2**62
 
 # Those that another job is made of are started by its workflow.
-_TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL AND parent_id IS NULL"
+_TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL AND started_by_gateway = 1"
 # One that was paused meanwhile is to be started too, once it is resumed.
 _NEVER_BEGAN = f"{in_states((*OPEN.before, *RESUME.before))} AND started_at IS NULL"
 # In the words of the index that holds just these.
@@ -41,7 +41,7 @@ _UNDER_WAY = (
     f"COUNT(CASE WHEN total_chunks > {LARGE_JOB_CHUNKS} THEN 1 END) AS large "
     "FROM jobs WHERE workflow_started_at IS NOT NULL AND finished_at IS NULL "
     # One that rests holds no place: it may do so for weeks.
-    "AND state NOT IN ('paused', 'waiting') AND parent_id IS NULL"
+    "AND state NOT IN ('paused', 'waiting') AND started_by_gateway = 1"
 )
 
 
@@ -241,7 +241,7 @@ class Starting:
                 f"SELECT id FROM jobs WHERE {in_states(UNFINISHED)} "
                 # Those that another job is made of are its workflow's to look after; here they
                 # are only told of a change.
-                "AND (parent_id IS NULL OR checked_at = 0) AND checked_at < ? "
+                "AND (started_by_gateway = 1 OR checked_at = 0) AND checked_at < ? "
                 "AND claimed_until < ? "
                 f"AND (workflow_started_at IS NOT NULL OR state = '{CANCEL.after}') "
                 f"ORDER BY checked_at LIMIT ? {self._database.skip_locked}) "

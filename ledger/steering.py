@@ -5,11 +5,12 @@ rises, and the gateways' loop tells it until it has been told (`Starting.to_chec
 these, written twice, is written once.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId
-from fanfold.contract.states import ChunkState
+from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.database import Batch, Statement, Value
 from fanfold.ledger.pacing import pace_of
 from fanfold.ledger.records import NO_ERRORS, now_ms
@@ -26,6 +27,7 @@ from fanfold.ledger.transitions import (
     RESUME,
     RESUME_UNBEGUN,
     UNSUCCESSFUL,
+    in_states,
 )
 
 CHANGED = "changes = changes + 1, checked_at = 0"
@@ -75,7 +77,7 @@ class Steering(OfTenant):
 
         Whether it was this call that did so.
         """
-        return await self._move(job_id, PAUSE.change, PAUSE.condition)
+        return await self._move(job_id, PAUSE.change, PAUSE.condition, (PAUSE.after,))
 
     async def resume(self, job_id: JobId) -> bool:
         """Let a paused job go on, and those it is made of; whether it was this call that did so."""
@@ -83,7 +85,8 @@ class Steering(OfTenant):
             f"state = CASE WHEN started_at IS NULL THEN '{RESUME_UNBEGUN.after}' "
             f"ELSE '{RESUME.after}' END"
         )
-        return await self._move(job_id, state, RESUME.condition, is_told=True)
+        after = (RESUME.after, RESUME_UNBEGUN.after)
+        return await self._move(job_id, state, RESUME.condition, after, is_told=True)
 
     async def prioritize_below(self, job_id: JobId, priority: int) -> None:
         """Give all unfinished jobs below this one a priority."""
@@ -231,19 +234,33 @@ class Steering(OfTenant):
         return bool(resolved)
 
     async def _move(
-        self, job_id: JobId, change: str, condition: str, *, is_told: bool = False
+        self,
+        job_id: JobId,
+        change: str,
+        condition: str,
+        after: Sequence[JobState],
+        *,
+        is_told: bool = False,
     ) -> bool:
-        """Move the job and those below it; whether it was this call that moved the job itself."""
+        """Move the job, and if it is in one of these states after that, those below it.
+
+        Whether it was this call that moved the job itself.
+        """
         this, below = (CHANGED, _CHANGED_BELOW) if is_told else ("", "")
+        is_moved = (
+            f"EXISTS (SELECT 1 FROM jobs AS above WHERE above.id = ? AND above.{in_states(after)})"
+        )
         rows, _ = await self._database.write(
-            *(
-                Statement(
-                    f"UPDATE jobs SET {', '.join(filter(None, (change, told)))} "
-                    f"WHERE id {which} AND tenant = ? AND {condition} RETURNING id",
-                    (job_id, self._tenant),
-                )
-                for which, told in (("= ?", this), (f"IN {BELOW}", below))
-            )
+            Statement(
+                f"UPDATE jobs SET {', '.join(filter(None, (change, this)))} "
+                f"WHERE id = ? AND tenant = ? AND {condition} RETURNING id",
+                (job_id, self._tenant),
+            ),
+            Statement(
+                f"UPDATE jobs SET {', '.join(filter(None, (change, below)))} "
+                f"WHERE id IN {BELOW} AND tenant = ? AND {condition} AND {is_moved}",
+                (job_id, self._tenant, job_id),
+            ),
         )
         return bool(rows)
 

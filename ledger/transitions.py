@@ -124,6 +124,12 @@ SKIP = Move(
     by=(By.WORKER,),
     what="a sub-job whose condition is not met",
 )
+STOP_WITH_PARENT = Move(
+    before=_BEFORE_CANCEL,
+    after=JobState.CANCELLED,
+    by=(By.WORKER, By.GATEWAY),
+    what="its workflow was cancelled outside Fanfold, or the job above it is stopped",
+)
 CLOSE_CANCELLED = Move(
     before=(JobState.CANCELLING,),
     after=JobState.CANCELLED,
@@ -177,12 +183,7 @@ JOB_MOVES: tuple[Move[JobState], ...] = (
         by=(By.GATEWAY, By.WORKER),
         what="its workflow was closed outside Fanfold",
     ),
-    Move(
-        before=_BEFORE_CANCEL,
-        after=JobState.CANCELLED,
-        by=(By.WORKER, By.GATEWAY),
-        what="its workflow was cancelled outside Fanfold, or the job above it is stopped",
-    ),
+    STOP_WITH_PARENT,
 )
 
 OPEN_CHUNK = (ChunkState.PENDING, ChunkState.RUNNING)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.transitions import CLOSE_CANCELLED, SETTLE, SKIP, UNFINISHED, in_states
+from fanfold.ledger.transitions import SETTLE, SKIP, STOP_WITH_PARENT, UNFINISHED, in_states
 
 # Of those that a redrive has reset, chunks may have to be restored: these are ended one by one.
 NEVER_BEGAN = f"{in_states(UNFINISHED)} AND started_at IS NULL AND run = 1"
@@ -28,7 +28,7 @@ def end_unbegun(which: str, parameters: Sequence[Value], tenant: str) -> list[St
             (now, *parameters, tenant),
         ),
         Statement(
-            f"UPDATE jobs SET state = '{CLOSE_CANCELLED.after}', finished_at = ?, "
+            f"UPDATE jobs SET {STOP_WITH_PARENT.change}, finished_at = ?, "
             f"summary = {UNBEGUN_SUMMARY} WHERE ({which}) AND tenant = ? AND {NEVER_BEGAN}",
             (now, *parameters, tenant),
         ),

@@ -31,13 +31,17 @@ class Watch(OfTenant):
     """Operations of those who watch over running chunks. Every one raises LedgerUnavailable."""
 
     async def narrow_blocks(self, job_id: JobId, lanes: Mapping[int, int]) -> None:
-        """Let each of these blocks have so many lanes from now on."""
+        """Let each of these blocks have so many lanes from now on, or fewer.
+
+        They never get more: what says so was written late, and has been overtaken.
+        """
         await self._database.write(
             Batch(
                 "INSERT INTO block_lanes (job_id, block, lanes) "
                 "SELECT id, ?, CAST(? AS INTEGER) FROM jobs "
                 "WHERE id = ? AND tenant = ? AND finished_at IS NULL "
-                "ON CONFLICT (job_id, block) DO UPDATE SET lanes = excluded.lanes",
+                "ON CONFLICT (job_id, block) DO UPDATE SET lanes = excluded.lanes "
+                "WHERE excluded.lanes < block_lanes.lanes",
                 [(str(block), count, job_id, self._tenant) for block, count in lanes.items()],
             )
         )

@@ -3,11 +3,13 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
@@ -16,6 +18,7 @@ from fanfold.contract.job_spec import (
     Execution,
     JobSpec,
     OnFailure,
+    Order,
     StageSpec,
     ToleranceSpec,
 )
@@ -24,6 +27,7 @@ from fanfold.contract.names import (
     CHUNK_WORKFLOW,
     DEFAULT_TENANT,
     JOB_WORKFLOW,
+    LOOK_AT_JOB,
     SHARD_WORKFLOW,
     JobId,
     chunk_workflow_id,
@@ -35,7 +39,8 @@ from fanfold.contract.plan import Tuning
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, TenantLedger
-from fanfold.ledger.recording import NewJob
+from fanfold.ledger.jobs import Terms
+from fanfold.ledger.recording import NewJob, NewSubJob
 from fanfold.ledger.records import JobRecord, NewChunk
 from scripts.history_files import write
 
@@ -65,6 +70,14 @@ class Scenario:
     max_per_second: float | None = None
     deadline_seconds: float | None = None
     quick_streak: int = 0
+    jobs: Sequence["Scenario"] = ()
+    """What the job is made of, each by its name."""
+    order: Order = Order.PARALLEL
+    has_previous_input: bool = False
+    when: str | None = None
+    compensate: StageSpec | None = None
+    looks_late: bool = False
+    """Whether the job is told of a change at its start, and has seen it a while after that."""
     disturb: Callable[["Recorder", JobId], Awaitable[None]] | None = None
 
 
@@ -92,14 +105,19 @@ class Recorder:
         for event in (self.is_waiting, self.may_go_on, self.has_passed):
             event.clear()
         job = await self._record_job(scenario)
-        handle = await self.client.start_workflow(
-            JOB_WORKFLOW, job, id=job.job.id, task_queue=job_task_queue(self.ledger.id)
-        )
-        if scenario.disturb is not None:
-            if scenario.on_failure is OnFailure.RECORD:
-                await self.is_waiting.wait()
-            await scenario.disturb(self, job.job.id)
-        await _until_closed(handle)
+        with self._looking_late() if scenario.looks_late else nullcontext():
+            handle = await self.client.start_workflow(
+                JOB_WORKFLOW,
+                job,
+                id=job.job.id,
+                task_queue=job_task_queue(self.ledger.id),
+                start_signal=CHANGED if scenario.looks_late else None,
+            )
+            if scenario.disturb is not None:
+                if scenario.on_failure is OnFailure.RECORD:
+                    await self.is_waiting.wait()
+                await scenario.disturb(self, job.job.id)
+            await _until_closed(handle)
         await self._write(handle.id, f"{JOB_WORKFLOW}__{scenario.name}")
         if scenario.shard is not None:
             shard_id = shard_workflow_id(job.job.id, scenario.shard)
@@ -173,9 +191,31 @@ class Recorder:
                 break
         self.may_go_on.set()
 
+    async def terminate_first_job(self, job_id: JobId) -> None:
+        """The same, to a sub-job."""
+        first, *_ = await self._ours.jobs.sub_jobs(job_id, limit=1)
+        await self.client.get_workflow_handle(first.id).terminate("by hand")
+
     async def terminate_first_child(self, job_id: JobId) -> None:
         """Do what somebody could do in Temporal's own UI."""
         await self.client.get_workflow_handle(chunk_workflow_id(job_id, 0)).terminate("by hand")
+
+    @contextmanager
+    def _looking_late(self) -> Iterator[None]:
+        """Have a job's look at the ledger take longer than all else of its first step."""
+        jobs = self._ours.jobs
+        read = jobs.terms
+
+        async def read_late(job_id: JobId) -> Terms | None:
+            if activity.info().activity_type == LOOK_AT_JOB:
+                await asyncio.sleep(0.5)
+            return await read(job_id)
+
+        jobs.terms = read_late  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            jobs.terms = read  # type: ignore[method-assign]
 
     @property
     def _ours(self) -> TenantLedger:
@@ -196,23 +236,19 @@ class Recorder:
         await self.client.get_workflow_handle(job_id).signal(CHANGED)
 
     async def _record_job(self, scenario: Scenario) -> JobInput:
-        spec = JobSpec(
-            stages=scenario.stages,
-            is_staged=len(scenario.stages) > 1,
-            reducer=scenario.reducer,
-            execution=scenario.execution,
-            on_failure=scenario.on_failure,
-        )
-        controls = Controls(
-            max_concurrency=scenario.max_concurrency,
-            tolerated_failures=scenario.tolerated_failures,
-            max_per_second=scenario.max_per_second,
-            deadline_seconds=scenario.deadline_seconds,
-        )
+        spec, controls, chunks = _spec(scenario), _controls(scenario), _chunks(scenario)
         job_id = new_job_id()
-        items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
-        chunks = [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
-        job = NewJob(id=job_id, spec=spec, controls=controls)
+        jobs = [
+            NewSubJob(
+                id=new_job_id(),
+                name=each.name,
+                spec=_spec(each),
+                controls=_controls(each),
+                data=_chunks(each) or None,
+            )
+            for each in scenario.jobs
+        ]
+        job = NewJob(id=job_id, spec=spec, controls=controls, jobs=jobs)
         await self.ledger.of(DEFAULT_TENANT).recording.record(job, chunks)
         ref = JobRef(id=job_id, tenant=DEFAULT_TENANT, ledger=self.ledger.id)
         return dataclasses.replace(
@@ -225,6 +261,34 @@ class Recorder:
         """Write the history of the workflow; of a chunk that was tried again, the last one."""
         history = await self.client.get_workflow_handle(workflow_id).fetch_history()
         write(HISTORIES / f"{name}.json", json.loads(history.to_json()))
+
+
+def _spec(scenario: Scenario) -> JobSpec:
+    return JobSpec(
+        stages=scenario.stages,
+        is_staged=len(scenario.stages) > 1,
+        reducer=scenario.reducer,
+        execution=scenario.execution,
+        on_failure=scenario.on_failure,
+        order=scenario.order if scenario.jobs else None,
+        has_previous_input=scenario.has_previous_input,
+        when=scenario.when,
+        compensate=scenario.compensate,
+    )
+
+
+def _controls(scenario: Scenario) -> Controls:
+    return Controls(
+        max_concurrency=scenario.max_concurrency,
+        tolerated_failures=scenario.tolerated_failures,
+        max_per_second=scenario.max_per_second,
+        deadline_seconds=scenario.deadline_seconds,
+    )
+
+
+def _chunks(scenario: Scenario) -> list[NewChunk]:
+    items = [[one] if isinstance(one, int) else list(one) for one in scenario.values]
+    return [NewChunk(item_count=len(of), body=json.dumps(of).encode()) for of in items]
 
 
 async def _until_closed(handle: WorkflowHandle[Any, Any]) -> None:

@@ -15,9 +15,16 @@ from functools import partial
 
 from temporalio.testing import WorkflowEnvironment
 
-from fanfold.contract.job_spec import Execution, OnFailure, RetrySpec, StageSpec, ToleranceSpec
+from fanfold.contract.job_spec import (
+    Execution,
+    OnFailure,
+    Order,
+    RetrySpec,
+    StageSpec,
+    ToleranceSpec,
+)
 from fanfold.contract.names import CHUNK_WORKFLOW
-from fanfold.contract.plan import Tuning
+from fanfold.contract.plan import TUNING, Tuning
 from fanfold.contract.settings import WorkerSettings
 from fanfold.devstack import temporal_server
 from fanfold.ledger.connect import connect
@@ -53,8 +60,10 @@ WAIT_LONG = StageSpec(
     retry=RetrySpec(max_attempts=2, initial_interval_seconds=1.0),
 )
 WAIT_AT_ZERO = StageSpec(processor="wait_at_zero")
+UNDO = StageSpec(processor="validate", retry=ONCE)
 
 
+of_jobs = partial(Scenario, values=[], stages=())
 in_shards = partial(Scenario, shard=0, tuning=SHARDS_OF_TWO)
 in_blocks = partial(
     Scenario, shard=0, execution=Execution.ACTIVITY, tuning=Tuning(block_chunks_without_shards=0)
@@ -231,6 +240,9 @@ SCENARIOS = [
         tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=4),
         disturb=Recorder.narrow_and_widen,
     ),
+    in_shards(
+        name="shards_changed_at_start", values=[1, 2, 3, 4], stages=(DOUBLE,), looks_late=True
+    ),
     in_shards(name="shards_paced", values=[1] * 4, stages=(DOUBLE,), max_per_second=4),
     in_blocks(
         name="blocks_narrowed",
@@ -266,6 +278,69 @@ SCENARIOS = [
         values=[0, 1, 0, 1],
         stages=(WAIT_AT_ZERO,),
         disturb=Recorder.drain,
+    ),
+    of_jobs(
+        name="sub_jobs",
+        jobs=[
+            Scenario(name="good", values=[1, 2], stages=(DOUBLE,)),
+            Scenario(name="bad", values=[2], stages=(ODD_SUCCEED,)),
+            Scenario(name="scattered", values=[], stages=(DOUBLE,)),
+        ],
+        values=[5],
+    ),
+    of_jobs(
+        name="sub_jobs_in_sequence",
+        order=Order.SEQUENCE,
+        jobs=[
+            Scenario(name="first", values=[1, 2], stages=(DOUBLE,), reducer="merge"),
+            Scenario(name="second", values=[], stages=(DOUBLE,), has_previous_input=True),
+            Scenario(name="third", values=[3], stages=(DOUBLE,), when="previous.state == 'failed'"),
+        ],
+    ),
+    of_jobs(
+        name="sub_jobs_compensated",
+        order=Order.SEQUENCE,
+        jobs=[
+            Scenario(name="good", values=[1, 2], stages=(DOUBLE,), compensate=UNDO),
+            Scenario(name="bad", values=[2], stages=(ODD_SUCCEED,)),
+            Scenario(name="never", values=[3], stages=(DOUBLE,)),
+        ],
+    ),
+    Scenario(
+        name="compensated",
+        values=[1, 0],
+        stages=(WAIT_AT_ZERO,),
+        max_concurrency=1,
+        compensate=UNDO,
+        disturb=Recorder.cancel,
+    ),
+    of_jobs(
+        name="sub_jobs_cancelled",
+        jobs=[
+            Scenario(name="waits", values=[0], stages=(WAIT_AT_ZERO,)),
+            Scenario(name="waits_too", values=[0, 1], stages=(WAIT_AT_ZERO,)),
+        ],
+        disturb=Recorder.cancel,
+    ),
+    of_jobs(
+        name="sub_job_terminated",
+        jobs=[
+            Scenario(name="waits", values=[0], stages=(WAIT_AT_ZERO,)),
+            Scenario(name="good", values=[1], stages=(DOUBLE,)),
+        ],
+        disturb=Recorder.terminate_first_job,
+    ),
+    of_jobs(
+        name="sub_jobs_full",
+        jobs=[Scenario(name=f"job{n}", values=[n], stages=(DOUBLE,)) for n in range(12)],
+        tuning=Tuning(max_events=FEW_EVENTS),
+    ),
+    Scenario(
+        name="folded_locally",
+        values=[1, 2],
+        stages=(DOUBLE,),
+        execution=Execution.ACTIVITY,
+        tuning=TUNING,
     ),
 ]
 

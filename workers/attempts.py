@@ -29,6 +29,7 @@ from fanfold.workers import logs
 from fanfold.workers.execution import End, Outcome, execute, not_executed
 from fanfold.workers.item_run import Task
 from fanfold.workers.processor import Processor
+from fanfold.workers.stage_conditions import outcome_without_running
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
@@ -110,15 +111,18 @@ class Attempts:
     async def run(self, attempt: Attempt, terms: Terms) -> Ending:
         """Run the attempt to its ending, which is not recorded yet. Raises CancelledError only."""
         stage = terms.spec.stages[attempt.stage]
-        if attempt.number > stage.retry.max_attempts:
-            attempt = replace(attempt, is_one_too_many=True)
         with logs.running(
             attempt.job_id, chunk=attempt.index, stage=attempt.stage, attempt=attempt.number
         ):
             started = time.monotonic()
-            outcome = await self._outcome(attempt, stage, terms)
-            is_last_stage = terms.spec.is_last_stage(attempt.stage)
-            ending = _ending(attempt, stage, outcome, terms, is_last_stage=is_last_stage)
+            task = await self._task(attempt, stage, terms)
+            processor = self._processors.get(stage.processor)
+            outcome = await outcome_without_running(task, processor)
+            if outcome is None:
+                if attempt.number > stage.retry.max_attempts:
+                    attempt = replace(attempt, is_one_too_many=True)
+                outcome = await _outcome(attempt, task, processor)
+            ending = _ending(attempt, stage, outcome, terms, is_last_stage=task.is_last_stage)
             ending.seconds = time.monotonic() - started
             if outcome.failed_here is not None:
                 _log.warning("%s", _in_words(attempt, stage, outcome, ending))
@@ -162,8 +166,11 @@ class Attempts:
             await ledger.closing.stop(job.id, Stop(rule, index))
         return rule is not None
 
-    async def _outcome(self, attempt: Attempt, stage: StageSpec, terms: Terms) -> Outcome:
-        task = Task(
+    async def _task(self, attempt: Attempt, stage: StageSpec, terms: Terms) -> Task:
+        if attempt.is_derived:
+            # What was kept is of the items that were submitted.
+            attempt = replace(attempt, kept=None)
+        return Task(
             attempt=attempt,
             stage=stage,
             is_last_stage=terms.spec.is_last_stage(attempt.stage),
@@ -172,26 +179,6 @@ class Attempts:
             max_result_bytes=self._max_result_bytes,
             keeps_tracebacks=self._keeps_tracebacks,
         )
-        processor = self._processors.get(stage.processor)
-        if attempt.is_one_too_many:
-            # The last one that was allowed ended without a word; its worker died.
-            limit = stage.retry.max_attempts
-            message = f"the worker was lost in attempt {limit} of {limit}"
-            failure = Failure(type=FailureType.WORKER_LOST, message=message)
-            return not_executed(task, failure, processor)
-        if processor is None:
-            message = (
-                f"this worker knows no processor '{stage.processor}'; "
-                "FANFOLD_PROCESSORS must name it for every worker"
-            )
-            failure = Failure(type=FailureType.UNKNOWN_PROCESSOR, message=message)
-            return not_executed(task, failure)
-        try:
-            options = processor.check_options(stage.options)
-        except ValidationError as error:
-            failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
-            return not_executed(task, failure, processor)
-        return await execute(processor, options, task)
 
     async def _keys(self, attempt: Attempt, item_key: str | None) -> list[Any] | None:
         """The keys of the chunk's items, as they were submitted, by the field of this name.
@@ -207,6 +194,29 @@ class Attempts:
         if submitted is None:
             return None
         return [key_of(item, item_key) for item in json_values.decode(submitted)]
+
+
+async def _outcome(attempt: Attempt, task: Task, processor: Processor | None) -> Outcome:
+    stage = task.stage
+    if attempt.is_one_too_many:
+        # The last one that was allowed ended without a word; its worker died.
+        limit = stage.retry.max_attempts
+        message = f"the worker was lost in attempt {limit} of {limit}"
+        failure = Failure(type=FailureType.WORKER_LOST, message=message)
+        return not_executed(task, failure, processor)
+    if processor is None:
+        message = (
+            f"this worker knows no processor '{stage.processor}'; "
+            "FANFOLD_PROCESSORS must name it for every worker"
+        )
+        failure = Failure(type=FailureType.UNKNOWN_PROCESSOR, message=message)
+        return not_executed(task, failure)
+    try:
+        options = processor.check_options(stage.options)
+    except ValidationError as error:
+        failure = Failure(type=FailureType.INVALID_OPTIONS, message=str(error))
+        return not_executed(task, failure, processor)
+    return await execute(processor, options, task)
 
 
 def _ending(

@@ -15,7 +15,7 @@ from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import StageSpec
 from fanfold.ledger.records import ChunkOutput, ItemError, placed
 from fanfold.processing import ProcessorContext
-from fanfold.workers.item_run import ItemRun, Task
+from fanfold.workers.item_run import ItemRun, Settled, Task
 from fanfold.workers.processor import Processor
 from fanfold.workers.results import Unusable, encode
 from fanfold.workers.threads import OutOfTime, run_in_thread, within
@@ -53,6 +53,9 @@ async def execute(processor: Processor, options: dict[str, Any], task: Task) -> 
     """Run the attempt; every way it can fail is an Outcome. Raises CancelledError only."""
     value = json_values.decode(task.attempt.input)
     if not processor.takes_items:
+        if task.attempt.stage == 0:
+            # All its items run: a redrive kept what they gave without this stage.
+            task = replace(task, attempt=replace(task.attempt, kept=None))
         return await _execute_chunk(processor, value, options, task)
     if not isinstance(value, list):
         message = f"'{processor.name}' takes items, but the stage before gave no array"
@@ -73,12 +76,34 @@ def not_executed(task: Task, failure: Failure, processor: Processor | None = Non
     return _items_outcome(run, task)
 
 
+def passed_through(task: Task) -> Outcome:
+    """The outcome where the stage is not for the chunk, which goes on as it came."""
+    attempt = task.attempt
+    errors, is_derived = attempt.earlier_errors, attempt.is_derived
+    has_places = any(not each.is_dropped for each in placed(errors, is_derived=is_derived))
+    if attempt.kept is None and not (task.is_last_stage and has_places):
+        output = ChunkOutput(body=attempt.input, item_errors=errors, by_item=not is_derived)
+        if task.is_last_stage:
+            return _outcome(End.DONE, output, task)
+        return Outcome(End.DONE, output, failure=_first_failure(errors))
+    # It is to hold other items too: those that failed before, or do not run again.
+    run = ItemRun.resumed(json_values.decode(attempt.input), task)
+    run.results, run.errors = dict(enumerate(run.values)), {}
+    if task.is_last_stage:
+        return _items_outcome(run, task)
+    body = _array(json_values.encode(value) for value in run.values)
+    output = ChunkOutput(body=body, item_errors=errors, by_item=True)
+    return Outcome(End.DONE, output, failure=_first_failure(errors))
+
+
 def failed_whole(
     task: Task, failure: Failure, *, by_item: bool = False, retry_seconds: float | None = None
 ) -> Outcome:
     """The outcome of an attempt that failed for all items at once."""
-    end = End.AGAIN if failure.retryable and not task.is_last_attempt else End.FAILED
-    output = ChunkOutput(item_errors=task.attempt.earlier_errors, by_item=by_item)
+    end, errors = End.FAILED, _errors_before(task)
+    if failure.retryable and not task.is_last_attempt:
+        end, errors = End.AGAIN, task.attempt.earlier_errors
+    output = ChunkOutput(item_errors=errors, by_item=by_item)
     return Outcome(end, output, failure=failure, retry_seconds=retry_seconds, failed_here=failure)
 
 
@@ -112,7 +137,7 @@ async def _execute_chunk(
         return failed_whole(task, failure, retry_seconds=wait_asked_for(error))
     errors = tuple(
         replace(error, is_remade=True) if error.is_derived else error
-        for error in task.attempt.earlier_errors
+        for error in _errors_before(task)
     )
     output = ChunkOutput(body=body, item_errors=errors, by_item=False)
     return _outcome(End.DONE, output, task)
@@ -203,6 +228,11 @@ def _outcome(end: End, output: ChunkOutput, task: Task) -> Outcome:
         failure = _too_large(len(output.body), task.max_result_bytes)
         return failed_whole(task, failure, by_item=bool(output.by_item))
     return Outcome(end, output, failure=_first_failure(output.item_errors))
+
+
+def _errors_before(task: Task) -> tuple[ItemError, ...]:
+    """Of the items that have not reached the stage: also of those that do not run again."""
+    return (*task.attempt.earlier_errors, *Settled.of(task.attempt).errors.values())
 
 
 def _first_failure(errors: Sequence[ItemError]) -> Failure | None:

@@ -57,7 +57,7 @@ def build_workers(
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
-    sub_job_activities = SubJobActivities(ledger)
+    sub_job_activities = SubJobActivities(ledger, given)
     submission_activities = SubmissionActivities(
         ledger,
         DEFAULT_TENANT,  # there is one tenant yet

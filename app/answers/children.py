@@ -6,9 +6,10 @@ from pydantic import ConfigDict, Field
 
 from fanfold.answers.rendering import failure_view, moment, with_fields
 from fanfold.answers.views import FailureView, Moment, View
+from fanfold.app.answers.tree import Leaf
 from fanfold.contract.plan import workflow_id_of
 from fanfold.contract.states import WITH_RESULT, ChunkState
-from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError, JobRecord
+from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 
 
 class ItemErrorView(View):
@@ -30,6 +31,10 @@ class ItemErrorView(View):
 class ChildHead(View):
     """A child's fields but for those that hold data."""
 
+    job: str | None = Field(
+        default=None, description="Where a job made of jobs was asked for: the one that it is of."
+    )
+    path: str | None = Field(default=None, description="And the path of that.")
     index: int
     state: ChunkState
     item_count: int
@@ -72,14 +77,16 @@ class ChildPageView(View):
     next_cursor: str | None = Field(default=None, description="Absent on the last page.")
 
 
-def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
+def child_json(leaf: Leaf, chunk: ChunkRecord, output: ChunkOutput) -> bytes:
     """The JSON text of a ChildView."""
+    job = leaf.job
     duration_ms = (
         chunk.finished_at - chunk.started_at
         if chunk.finished_at is not None and chunk.started_at is not None
         else None
     )
     head = ChildHead(
+        **leaf.origin,
         index=chunk.index,
         state=chunk.state,
         item_count=chunk.item_count,
@@ -95,7 +102,7 @@ def child_json(job: JobRecord, chunk: ChunkRecord, output: ChunkOutput) -> bytes
         duration_seconds=duration_ms / 1000 if duration_ms is not None else None,
     )
     result = output.body if chunk.state in WITH_RESULT else None
-    return with_fields(head.model_dump_json().encode(), {"result": result})
+    return with_fields(head.model_dump_json(exclude_unset=True).encode(), {"result": result})
 
 
 def _item_error(error: ItemError) -> ItemErrorView:

@@ -10,41 +10,42 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from fanfold.app.answers.csv_table import NOTHING, Kind, Row, cell, csv_text
+from fanfold.app.answers.csv_table import KEY, NOTHING, Kind, Row, cell, csv_text, head_of
 from fanfold.app.answers.item_outcomes import ChunkResult, failure_of, item_outcomes, result_of
+from fanfold.app.answers.tree import Leaf, LeafChunk
 from fanfold.contract.failures import Failure
 from fanfold.contract.states import ItemState
 from fanfold.ledger.chunks import ChunkData
-from fanfold.ledger.records import key_of, placed
-
-_HEAD = ("index", "item", "state", "error")
-_HEAD_WITH_KEY = ("index", "item", "key", "state", "error")
+from fanfold.ledger.records import JobRecord, placed
 
 
 def csv_rows(
-    chunks: AsyncIterator[ChunkData], columns: Sequence[str] | None, *, item_key: str | None
+    chunks: AsyncIterator[LeafChunk], columns: Sequence[str] | None, *, of: JobRecord
 ) -> AsyncIterator[bytes]:
     """The results of chunks as CSV text.
 
-    With an `item_key`, chunks come with their items, and the items' keys are a column.
+    Chunks of a job with an `item_key` come with their items, whose keys are in a column.
     """
-    head = _HEAD if item_key is None else _HEAD_WITH_KEY
-    return csv_text(Kind(head, "result", partial(_rows, item_key=item_key)), chunks, columns)
+    head = head_of(of, "state", "error")
+    return csv_text(Kind(head, "result", partial(_rows, has_keys=KEY in head)), chunks, columns)
 
 
-def _rows(chunk: ChunkData, *, item_key: str | None) -> Iterator[Row]:
+def _rows(leaf: Leaf, chunk: ChunkData, *, has_keys: bool) -> Iterator[Row]:
     result = result_of(chunk.record, chunk.output)
     keys: list[Any] | None = None
-    if item_key is not None:
-        keys = [key_of(value, item_key) for value in json.loads(chunk.items)]
-    of = _Rows(chunk, keys)
+    if leaf.item_key is not None:
+        keys = [leaf.key_of(value) for value in json.loads(chunk.items)]
+    elif has_keys:
+        keys = [None] * chunk.record.item_count
+    of = _Rows(leaf, chunk, keys)
     return of.items(result) if result.is_by_item else of.elements(result.value)
 
 
 class _Rows:
-    """The rows of a chunk, whose items have these keys, if any."""
+    """The rows of a chunk, whose items have these keys, where there is a column for them."""
 
-    def __init__(self, chunk: ChunkData, keys: list[Any] | None) -> None:
+    def __init__(self, leaf: Leaf, chunk: ChunkData, keys: list[Any] | None) -> None:
+        self._leaf = leaf
         self._chunk = chunk
         self._keys = keys
 
@@ -88,4 +89,5 @@ class _Rows:
         if self._keys is not None:
             key = [cell(self._keys[key_of_item]) if key_of_item is not None else None]
         why = f"{error.type}: {error.message}" if error else None
-        return (self._chunk.record.index, item, *key, str(state), why), value
+        where = (*self._leaf.origin.values(), self._chunk.record.index, item)
+        return (*where, *key, str(state), why), value

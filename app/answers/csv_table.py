@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from fanfold.app.answers.tree import Leaf, LeafChunk
 from fanfold.app.http.streaming import made_apart
 from fanfold.ledger.chunks import ChunkData
+from fanfold.ledger.records import JobRecord
 
+KEY = "key"
 MORE = "more"
 VALUE = "value"
 MAX_COLUMNS = 1000
@@ -40,45 +43,56 @@ class Kind:
     values_are: str
     """What the values are: a field that is named like a column that is there already is shown
     as this, a dot and its name."""
-    rows: Callable[[ChunkData], Iterator[Row]]
+    rows: Callable[[Leaf, ChunkData], Iterator[Row]]
     """The rows of a chunk."""
 
 
+def head_of(job: JobRecord, *others: str) -> Sequence[str]:
+    """The names of the first columns of a table over a job's items.
+
+    Each job that another is made of may name a field of its own for keys: there the column is
+    always.
+    """
+    origin = ("job", "path") if job.is_parent else ()
+    key = (KEY,) if job.is_parent or job.spec.item_key is not None else ()
+    return (*origin, "index", "item", *key, *others)
+
+
 async def csv_text(
-    kind: Kind, chunks: AsyncIterator[ChunkData], columns: Sequence[str] | None = None
+    kind: Kind, chunks: AsyncIterator[LeafChunk], columns: Sequence[str] | None = None
 ) -> AsyncIterator[bytes]:
     """The CSV text, header first. `columns` names fields; None takes those of the first chunks."""
-    first: list[ChunkData] = []
+    first: list[LeafChunk] = []
     if columns is None:
         sampled_bytes = 0
-        async for chunk in chunks:
-            first.append(chunk)
-            sampled_bytes += chunk.size_bytes
+        async for each in chunks:
+            first.append(each)
+            sampled_bytes += each[1].size_bytes
             if sampled_bytes >= SAMPLE_BYTES or len(first) >= SAMPLE_CHUNKS:
                 break
         table = _Table(kind, await asyncio.to_thread(_fields, kind, first), has_more=True)
     else:
         table = _Table(kind, columns, has_more=False)
     yield table.header()
-    async for chunk in _chained(first, chunks):
-        async for lines in made_apart(table.lines(chunk), source_bytes=chunk.size_bytes):
+    async for leaf, chunk in _chained(first, chunks):
+        async for lines in made_apart(table.lines(leaf, chunk), source_bytes=chunk.size_bytes):
             yield lines
 
 
 async def _chained(
-    first: Iterable[ChunkData], others: AsyncIterator[ChunkData]
-) -> AsyncIterator[ChunkData]:
-    for chunk in first:
-        yield chunk
-    async for chunk in others:
-        yield chunk
+    first: Iterable[LeafChunk], others: AsyncIterator[LeafChunk]
+) -> AsyncIterator[LeafChunk]:
+    for each in first:
+        yield each
+    async for each in others:
+        yield each
 
 
-def _fields(kind: Kind, chunks: Iterable[ChunkData]) -> list[str]:
+def _fields(kind: Kind, chunks: Iterable[LeafChunk]) -> list[str]:
     """The fields of these chunks' values, in order of appearance."""
     found: dict[str, None] = {}
-    for chunk in chunks:
-        for _, value in kind.rows(chunk):
+    for leaf, chunk in chunks:
+        for _, value in kind.rows(leaf, chunk):
             if value is NOTHING:
                 continue
             for name in value if isinstance(value, dict) else (VALUE,):
@@ -111,9 +125,9 @@ class _Table:
         self._writer.writerow([*self._kind.head, *names, *([MORE] if self._has_more else [])])
         return self._taken()
 
-    def lines(self, chunk: ChunkData) -> Iterator[bytes]:
+    def lines(self, leaf: Leaf, chunk: ChunkData) -> Iterator[bytes]:
         """The chunk's lines, some hundreds at a time."""
-        rows = self._kind.rows(chunk)
+        rows = self._kind.rows(leaf, chunk)
         while some := list(islice(rows, ROWS_AT_ONCE)):
             self._writer.writerows((*head, *self._cells(value)) for head, value in some)
             yield self._taken()

@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field
 
 from fanfold.answers.views import FailureView, View
 from fanfold.app.answers.item_outcomes import item_outcomes, result_of
+from fanfold.app.answers.tree import Leaf
 from fanfold.contract import json_values
 from fanfold.contract.states import ItemState
 from fanfold.ledger.chunks import ChunkData
-from fanfold.ledger.records import key_of
 
 
 class ItemView(View):
@@ -19,6 +19,10 @@ class ItemView(View):
 
     model_config = ConfigDict(title="Item")
 
+    job: str | None = Field(
+        default=None, description="Where a job made of jobs was asked for: the one that it is of."
+    )
+    path: str | None = Field(default=None, description="And the path of that.")
     index: int = Field(description="The chunk it is in.")
     item: int = Field(description="Its position in the chunk.")
     key: Any = Field(description="Its own key, where the job names a field for it.")
@@ -32,7 +36,7 @@ class ItemView(View):
 
 
 class ItemPageView(View):
-    """A page of items, ordered by chunk and position."""
+    """A page of items, ordered by chunk and position, and by job before that."""
 
     model_config = ConfigDict(title="ItemPage")
 
@@ -41,7 +45,7 @@ class ItemPageView(View):
 
 
 def item_lines(
-    chunk: ChunkData, *, item_key: str | None, state: ItemState | None, after: int
+    leaf: Leaf, chunk: ChunkData, *, state: ItemState | None, after: int
 ) -> Iterator[tuple[int, bytes]]:
     """The items of a chunk in this state, or all, as JSON, each with its position.
 
@@ -55,9 +59,10 @@ def item_lines(
             continue
         value = values[outcome.item]
         shown = {
+            **leaf.origin,
             "index": chunk.record.index,
             "item": outcome.item,
-            "key": key_of(value, item_key) if item_key is not None else None,
+            "key": leaf.key_of(value),
             "state": outcome.state,
             "value": value,
             "result": outcome.result,

@@ -1,6 +1,6 @@
 """A cache of rendered jobs: rendering one costs several times as much as sending it.
 
-A finished job stays as it is at its revision. A running one may be shown as it was some
+A job that is settled stays as it is at its revision. Any other may be shown as it was some
 milliseconds ago.
 """
 
@@ -12,8 +12,8 @@ from fanfold.contract.states import JobState
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_BYTES_OF_ONE = 256 * 1024
-RUNNING_SECONDS = 0.025
-"""How long the answer for a running job is used again."""
+UNSETTLED_SECONDS = 0.025
+"""How long the answer for a job that is not settled is used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class RenderedJob:
     etag: str
     state: JobState
     revision: int
+    is_settled: bool
+    """Whether all of it stays as it is at this revision."""
     rendered_at: float = field(default_factory=time.monotonic)
 
 
@@ -44,7 +46,7 @@ class RenderedJobs:
         job = self._jobs.get(job_id)
         if job is None:
             return None
-        if not job.state.is_terminal and time.monotonic() > job.rendered_at + RUNNING_SECONDS:
+        if not job.is_settled and time.monotonic() > job.rendered_at + UNSETTLED_SECONDS:
             self._forget(job_id)
             return None
         self._jobs.move_to_end(job_id)

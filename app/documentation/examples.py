@@ -5,91 +5,6 @@ from typing import Any
 
 from fanfold.app.http.accept import CSV, NDJSON
 
-REQUESTS: dict[str, Any] = {
-    "lab5": {
-        "summary": "Five chunks, of which the even ones fail",
-        "value": {
-            "name": "lab 5",
-            "chunks": [[1], [2], [3], [4], [5]],
-            "processor": "double",
-            "options": {"fail_if_divisible_by": 2},
-            "retry": {"max_attempts": 1},
-            "reducer": "collect",
-        },
-    },
-    "count": {
-        "summary": "Map-reduce: count items by a field",
-        "value": {
-            "name": "airports by country",
-            "items": [
-                {"iata": "HEL", "country": "FI"},
-                {"iata": "ARN", "country": "SE"},
-                {"iata": "OUL", "country": "FI"},
-            ],
-            "chunk_size": 2,
-            "processor": "count_by",
-            "options": {"field": "country"},
-            "reducer": "merge_counts",
-            "labels": {"team": "data"},
-        },
-    },
-    "stages": {
-        "summary": "Two stages: drop what is invalid, then transform",
-        "value": {
-            "items": [" ada ", "", "grace"],
-            "chunk_size": 3,
-            "stages": [
-                {
-                    "processor": "validate",
-                    "options": {"rules": [{"required": True}], "on_invalid": "drop"},
-                },
-                {"processor": "transform", "options": {"strip": True, "upper": True}},
-            ],
-            "reducer": "merge",
-        },
-    },
-}
-
-REQUESTS["checked"] = {
-    "summary": "With its items checked before anything is recorded",
-    "value": {
-        "items": ["to be or not to be", "that is the question"],
-        "check_items": True,
-        "processor": "word_count",
-        "options": {"min_length": 3},
-        "reducer": "merge_counts",
-    },
-}
-
-REQUESTS["upload"] = {
-    "summary": "Without data, which follows with PUT /jobs/{job_id}/items",
-    "value": {
-        "name": "flights by airline",
-        "source": "upload",
-        "chunk_size": 1000,
-        "processor": "count_by",
-        "options": {"field": "airline"},
-        "reducer": "merge_counts",
-    },
-}
-
-REQUESTS["held"] = {
-    "summary": "Paced, and kept for a person where an item fails",
-    "value": {
-        "name": "five, one of which needs a person",
-        "chunks": [[1], [2], [3], [5], [7]],
-        "processor": "double",
-        "options": {"fail_if_divisible_by": 5},
-        "retry": {"max_attempts": 1},
-        "reducer": "sum",
-        "max_per_second": 10,
-        "priority": 2,
-        "deadline_seconds": 3600,
-        "on_failure": "hold",
-        "hold_timeout_seconds": 600,
-    },
-}
-
 PATCHES: dict[str, Any] = {
     "labels": {
         "summary": "Another name, and a label more",
@@ -127,6 +42,7 @@ EXTENT: dict[str, Any] = {
     "items": 5,
     "execution": "workflow",
     "largest_chunk_bytes": 3,
+    "jobs": None,
 }
 
 _FORM_JOB = {
@@ -168,6 +84,8 @@ _ID = "job_01m805bra8c0bf3epyhcw67j48"
 JOB_SUMMARY: dict[str, Any] = {
     "id": _ID,
     "name": "lab 5",
+    "parent": None,
+    "path": None,
     "state": "partially_succeeded",
     "run": 1,
     "execution": "workflow",
@@ -175,6 +93,11 @@ JOB_SUMMARY: dict[str, Any] = {
     "options": {"fail_if_divisible_by": 2},
     "stages": None,
     "reducer": "collect",
+    "order": None,
+    "max_jobs": None,
+    "input": None,
+    "when": None,
+    "compensate": None,
     "chunk_size": None,
     "item_key": None,
     "max_concurrency": 50,
@@ -194,6 +117,7 @@ JOB_SUMMARY: dict[str, Any] = {
     "on_failure": "record",
     "hold_timeout_seconds": None,
     "retention_hours": None,
+    "jobs": None,
     "chunks": {
         "total": 5,
         "pending": 0,
@@ -214,6 +138,7 @@ JOB_SUMMARY: dict[str, Any] = {
             "count": 1,
             "first_index": 1,
             "first_item": 0,
+            "first_job": None,
         },
         {
             "type": "ApplicationError",
@@ -221,6 +146,7 @@ JOB_SUMMARY: dict[str, Any] = {
             "count": 1,
             "first_index": 3,
             "first_item": 0,
+            "first_job": None,
         },
     ],
     "error": None,
@@ -232,6 +158,7 @@ JOB_SUMMARY: dict[str, Any] = {
         "self": f"/jobs/{_ID}",
         "children": f"/jobs/{_ID}/children",
         "results": f"/jobs/{_ID}/results",
+        "jobs": None,
         "temporal_ui": f"http://localhost:8233/namespaces/default/workflows/{_ID}",
     },
 }
@@ -246,6 +173,41 @@ JOB: dict[str, Any] = {
 }
 
 JOB_PAGE: dict[str, Any] = {"jobs": [JOB_SUMMARY]}
+
+
+def _sub_job(job_id: str, name: str, items: int) -> dict[str, Any]:
+    address = f"/jobs/{job_id}"
+    return {
+        **JOB_SUMMARY,
+        "id": job_id,
+        "name": name,
+        "parent": _ID,
+        "path": name,
+        "state": "succeeded",
+        "processor": "count_by",
+        "options": {"field": "sku"},
+        "reducer": "merge_counts",
+        "chunk_size": 100,
+        "chunks": {**JOB_SUMMARY["chunks"], "total": 1, "succeeded": 1, "failed": 0},
+        "items": {"total": items, "succeeded": items, "failed": 0},
+        "success_rate": 1.0,
+        "errors": [],
+        "links": {
+            "self": address,
+            "children": f"{address}/children",
+            "results": f"{address}/results",
+            "jobs": None,
+            "temporal_ui": f"http://localhost:8233/namespaces/default/workflows/{job_id}",
+        },
+    }
+
+
+SUB_JOB_PAGE: dict[str, Any] = {
+    "jobs": [
+        _sub_job("job_01m805bra8c0bf3epyhcw67j49", "EU", 3),
+        _sub_job("job_01m805bra8c0bf3epyhcw67j4a", "US", 2),
+    ]
+}
 
 CHILD: dict[str, Any] = {
     "index": 1,

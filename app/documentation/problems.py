@@ -49,6 +49,16 @@ _NO_JSON: Final = errors.MalformedRequest(
 _IN_GZIP: Final = errors.UnsupportedMediaType(
     "unsupported_content_encoding", "Send the body uncompressed."
 )
+_NO_CHUNKS: Final = errors.NotOfThisJob(
+    "job_has_no_chunks",
+    "The job is made of jobs, and has no children itself: ask one of these. "
+    "GET /jobs/job_01m805bra8c0bf3epyhcw67j48/jobs lists them.",
+)
+_ROOT_RECEIVES: Final = errors.NotInThisState(
+    "job_receiving",
+    "The job is a part of job_01m805bra8c0bf3epyhcw67j48, which still receives its data: seal or "
+    "cancel that first.",
+)
 _READING: Final = (_NO_JOB, _LEDGER, _STOPPING)
 _LISTING: Final = (_PARAMETER, _CURSOR, _LEDGER, _STOPPING)
 
@@ -113,7 +123,8 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         _LEDGER,
         _STOPPING,
     ),
-    "list_jobs": _LISTING,
+    "list_jobs": (*_LISTING, _NO_JOB),
+    "list_sub_jobs": (*_LISTING, _NO_JOB),
     "get_job": (
         *_READING,
         errors.NotFound("run_not_found", "The job has had no such run: they go from 1 to 2."),
@@ -167,6 +178,22 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
             "job_already_finished",
             "The job has finished as succeeded: priority cannot be changed any more, only labels, "
             "name, retention_hours. A redrive can bring other limits.",
+        ),
+        errors.NotOfThisJob(
+            "job_has_no_chunks",
+            "The job is made of jobs, and has no chunks itself: change max_per_second of these. "
+            "GET /jobs/job_01m805bra8c0bf3epyhcw67j48/jobs lists them.",
+            (
+                Fault(
+                    "/max_per_second",
+                    "goes with chunks, which only its sub-jobs have: give it to them",
+                ),
+            ),
+        ),
+        errors.NotOfThisJob(
+            "job_is_part_of_another",
+            "The job is a part of job_01m805bra8c0bf3epyhcw67j48: change how long to keep that "
+            "job as a whole.",
         ),
         errors.JobChanged(
             "job_changed",
@@ -224,6 +251,8 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         ),
         *_READING,
         _NO_CHILD,
+        _NO_CHUNKS,
+        _ROOT_RECEIVES,
     ),
     "resolve_child": (
         errors.NotInThisState(
@@ -245,6 +274,7 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
         _IN_GZIP,
         *_READING,
         _NO_CHILD,
+        _NO_CHUNKS,
     ),
     "cancel_job": (
         invalid_parameter("purge", "must be true or false"),
@@ -253,6 +283,11 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
             "job_not_finished",
             "Only a finished job can be removed; cancel it, and wait for its end.",
         ),
+        errors.NotOfThisJob(
+            "job_is_part_of_another",
+            "The job is a part of job_01m805bra8c0bf3epyhcw67j48: purge that job as a whole.",
+        ),
+        _ROOT_RECEIVES,
         *_READING,
     ),
     "send_items": (
@@ -297,8 +332,8 @@ _OF_OPERATION: Final[dict[str, _Examples]] = {
     ),
     "list_children": (*_LISTING, _NO_JOB),
     "list_items": (*_LISTING, _NO_JOB),
-    "get_child": (*_READING, _NO_CHILD),
-    "list_attempts": (*_READING, _NO_CHILD),
+    "get_child": (*_READING, _NO_CHILD, _NO_CHUNKS),
+    "list_attempts": (*_READING, _NO_CHILD, _NO_CHUNKS),
     "stream_results": (
         invalid_parameter("columns", "goes with format=csv: add that, or leave it out"),
         *_READING,

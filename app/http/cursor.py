@@ -11,7 +11,10 @@ from fanfold.app.http.errors import MalformedRequest
 _DIGEST_BYTES = 8
 
 
-def encode(position: str | int | tuple[int, int], filters: list[Any]) -> str:
+Position = str | int | tuple[int | str, ...]
+
+
+def encode(position: Position, filters: list[Any]) -> str:
     """The cursor for the page after `position` of the listing with these filters."""
     text = json.dumps(position).encode()
     return base64.urlsafe_b64encode(_digest(text, filters) + text).decode().rstrip("=")

@@ -10,6 +10,7 @@
     ├── JobNotFinished          409
     ├── JobNotReceiving         409
     ├── NotInThisState          409  job_cancelling, job_not_paused, child_not_held, ...
+    ├── NotOfThisJob            409  job_has_no_chunks, job_is_part_of_another
     ├── ScheduleExists          409
     ├── ScheduleRunning         409
     ├── JobChanged              412
@@ -58,6 +59,8 @@ CODES: dict[str, str] = {
     "job_not_waiting": "The job does not wait for a person",
     "child_already_finished": "The child has finished already",
     "child_not_held": "The child is not held",
+    "job_has_no_chunks": "The job is made of jobs, and has no chunks itself",
+    "job_is_part_of_another": "The job is a part of another one",
     "schedule_exists": "There is such a schedule already",
     "schedule_running": "The job before has not finished",
     "job_changed": "The job has changed meanwhile",
@@ -159,6 +162,12 @@ class ScheduleExists(Problem):
 
 class ScheduleRunning(Problem):
     """The job that the schedule has submitted before has not finished."""
+
+    status = 409
+
+
+class NotOfThisJob(Problem):
+    """The job is made of jobs, or a part of one that is: this is asked of another one of these."""
 
     status = 409
 

@@ -1,9 +1,9 @@
 """The parameters of a query: those that an operation has, each once, and each valid."""
 
 import re
-from typing import Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
@@ -25,6 +25,15 @@ def _digits(text: object) -> object:
 
 IN_DIGITS: Final = BeforeValidator(_digits)
 """Of an integer in a query or a path; after the limits, which pydantic would not publish else."""
+
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 1000
+PageLimit = Annotated[
+    int, Query(ge=1, description="Most on a page; more than 1,000 are taken as 1,000."), IN_DIGITS
+]
+PageCursor = Annotated[
+    str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
+]
 
 _LONGEST_SHOWN: Final = 50
 """As much of the name of an unknown parameter is repeated."""

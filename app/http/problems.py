@@ -78,14 +78,17 @@ def responses(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
 
     Their examples are in `fanfold.app.documentation.problems`.
     """
+    described: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        described.setdefault(kind.status, []).append((kind.__doc__ or "").strip())
     return {
-        kind.status: {
-            "description": (kind.__doc__ or "").strip(),
+        status: {
+            "description": " Or: ".join(texts),
             "content": {
                 MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}},
             },
         }
-        for kind in kinds
+        for status, texts in described.items()
     }
 
 

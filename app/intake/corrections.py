@@ -16,7 +16,7 @@ from fanfold.intake.item_schema import ItemSchema
 from fanfold.intake.validation import MAX_REPORTED_FAULTS
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import JobRecord
-from fanfold.ledger.redriving import Selected
+from fanfold.ledger.run_again import Selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,18 @@ def read_corrections(given: Sequence[Correction], limits: GatewaySettings) -> Co
         text = item_text(one.value, limits, ("corrections", place, "value"))
         found[one.index][one.item] = _New(text, place)
     return dict(found)
+
+
+def check_of(job: JobRecord, given: Sequence[Correction]) -> None:
+    """Raises InvalidJob where a correction says that it is of another job."""
+    _refuse_if_any(
+        Fault(
+            pointer("corrections", place, "job"),
+            f"the item is of another job: this one is {job.id}",
+        )
+        for place, one in enumerate(given)
+        if one.job is not None and one.job != job.id
+    )
 
 
 def check_by(schema: ItemSchema, given: Sequence[Correction]) -> None:

@@ -16,13 +16,8 @@ from fanfold.app.intake.multipart import boundary_of
 from fanfold.app.intake.uploads import Uploads
 from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.settings import GatewaySettings
-from fanfold.intake.preparing import (
-    Extent,
-    PreparedJob,
-    PublishedCode,
-    prepare,
-    published_code,
-)
+from fanfold.intake.preparing import Extent, PreparedJob, prepare
+from fanfold.intake.published import PublishedCode, published_code
 from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.connect import TenantLedger
 from fanfold.ledger.database import LedgerUnavailable
@@ -69,7 +64,7 @@ async def dry_run(
         code = await published_code(catalog)
     except LedgerUnavailable as error:
         raise Unavailable("ledger_unavailable", NOTHING_RECORDED) from error
-    return (await asyncio.to_thread(_prepare, body, limits, code)).extent()
+    return (await asyncio.to_thread(_prepare, body, limits, code)).extent
 
 
 def _prepare(body: bytes, limits: GatewaySettings, code: PublishedCode) -> PreparedJob:

@@ -17,6 +17,7 @@ from fanfold.app.intake.changes import changed
 from fanfold.app.intake.corrections import (
     Corrections,
     check_by,
+    check_of,
     check_selected,
     corrected,
     no_such_child,
@@ -27,13 +28,14 @@ from fanfold.contract.job_spec import JobSpec, StageSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.settings import GatewaySettings
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.intake.conditions import faults_of_stages
 from fanfold.intake.faults import Fault, pointer, refuse, refuse_all
 from fanfold.intake.item_schema import ItemSchema
+from fanfold.intake.published import check_processors
 from fanfold.intake.spec import to_retry, to_stages
 from fanfold.intake.validation import (
     MAX_REPORTED_FAULTS,
     Step,
-    check_processors,
     check_steps,
     encode,
     parsed,
@@ -43,7 +45,8 @@ from fanfold.ledger.catalog import Kind, Published
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.idempotency import KeyTaken, raise_key_taken
 from fanfold.ledger.records import IdempotencyKey, JobRecord
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Below, Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import GO_ON, REDRIVE
 
 _BODY: Final = BodyKind(
@@ -94,8 +97,13 @@ async def record_redrive(
         try:
             if key is not None:
                 await raise_key_taken(ledger.database, tenant.tenant, key)
-            redrive = await _prepared(ledger, tenant, limits, job, body)
-            is_done = await _recorded(tenant, find, job, replace(redrive, key=key))
+            if job.is_parent:
+                below = await _selected_below(tenant, limits, job, body)
+                write = tenant.redriving.redrive_below(job, below, key)
+            else:
+                redrive = await _prepared(ledger, tenant, limits, job, body)
+                write = tenant.redriving.redrive(job, replace(redrive, key=key))
+            is_done = await _recorded(find, job, write)
         except KeyTaken as taken:
             earlier_job(taken, key)
             return True
@@ -105,10 +113,7 @@ async def record_redrive(
 
 
 async def _recorded(
-    tenant: TenantLedger,
-    find: Callable[[], Awaitable[JobRecord]],
-    job: JobRecord,
-    redrive: Redrive,
+    find: Callable[[], Awaitable[JobRecord]], job: JobRecord, write: Awaitable[bool]
 ) -> bool:
     """Whether the redrive is recorded; False where the job is not as it was any more."""
 
@@ -116,7 +121,6 @@ async def _recorded(
         now = await find()
         return now.run > job.run or (job.state in GO_ON.before and now.state not in GO_ON.before)
 
-    write = tenant.redriving.redrive(job, redrive)
     if_unknown = _IF_UNKNOWN.format(job_id=job.id)
     done = await with_certainty(write, is_written, if_unknown=if_unknown)
     return True if done is None else done
@@ -125,14 +129,10 @@ async def _recorded(
 async def _prepared(
     ledger: Ledger, tenant: TenantLedger, limits: GatewaySettings, job: JobRecord, body: bytes
 ) -> Redrive:
-    if job.state not in {*REDRIVE.before, *GO_ON.before}:
-        detail = (
-            f"The job is {job.state}: its chunks run again once it has finished, or waits for a "
-            "person."
-        )
-        raise JobNotFinished("job_not_finished", detail)
+    _refuse_unless_ended(job)
     # In a thread: a large body takes a second.
     request, corrections = await asyncio.to_thread(_read, body, limits)
+    check_of(job, request.corrections)
     spec = redriven_spec(job.spec, request)
     if corrections or any(_steps(request, job.spec)):
         processors = await ledger.catalog.published(Kind.PROCESSOR)
@@ -154,6 +154,33 @@ async def _prepared(
         corrected=bodies,
         is_resumed=is_resumed,
     )
+
+
+async def _selected_below(
+    tenant: TenantLedger, limits: GatewaySettings, job: JobRecord, body: bytes
+) -> Below:
+    """What runs again of the jobs that this one is made of: with what they were asked to do."""
+    _refuse_unless_ended(job)
+    request, _ = await asyncio.to_thread(_read, body, limits)
+    places: list[tuple[str, ...]] = [(name,) for name in request.model_fields_set - {"select"}]
+    if request.select.indexes is not None:
+        places.append(("select", "indexes"))
+    if places:
+        what = "the job is made of jobs: give it to the one of these that is to run again"
+        refuse_all("invalid_job", [Fault(pointer(*place), what) for place in sorted(places)])
+    below = await tenant.redriving.select_below(job, _selection(request.select, job))
+    if not below.chunks:
+        raise NothingSelected("nothing_selected", _states_there_are(job, request.select))
+    return below
+
+
+def _refuse_unless_ended(job: JobRecord) -> None:
+    if job.state not in {*REDRIVE.before, *GO_ON.before}:
+        detail = (
+            f"The job is {job.state}: its chunks run again once it has finished, or waits for a "
+            "person."
+        )
+        raise JobNotFinished("job_not_finished", detail)
 
 
 def redriven_spec(spec: JobSpec, request: RedriveRequest) -> JobSpec:
@@ -200,7 +227,10 @@ def does_the_same(spec: JobSpec, before: JobSpec) -> bool:
     """Whether the same is done with every item: if not, nothing that was given before counts."""
     # As text: to Python true is 1.
     work, work_before = (
-        [(stage.processor, json.dumps(stage.options, sort_keys=True)) for stage in one.stages]
+        [
+            (stage.processor, json.dumps(stage.options, sort_keys=True), stage.when)
+            for stage in one.stages
+        ]
         for one in (spec, before)
     )
     return work == work_before
@@ -209,6 +239,8 @@ def does_the_same(spec: JobSpec, before: JobSpec) -> bool:
 def _read(body: bytes, limits: GatewaySettings) -> tuple[RedriveRequest, Corrections]:
     document: Any = decode_body(body, kind=_BODY) if body.strip() else {}
     request = parsed(RedriveRequest, document)
+    if faults := list(faults_of_stages(request.stages or ())):
+        refuse_all("invalid_job", faults)
     check_steps(_steps(request, None), limits)
     encode(request.model_dump(exclude={"corrections"}), ())
     return request, read_corrections(request.corrections, limits)
@@ -253,4 +285,5 @@ def _states_there_are(job: JobRecord, select: Select) -> str:
     if select.error_types is not None and job.errors:
         types = ", ".join(dict.fromkeys(group.type for group in job.errors))
         detail += f" Their errors are of the types {types}."
-    return f"{detail} Name others in select.states or select.indexes."
+    others = "select.states" if job.is_parent else "select.states or select.indexes"
+    return f"{detail} Name others in {others}."

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fanfold.intake.job_request import (
-    OPTIONS_OF_STAGES,
+from fanfold.intake.fields import (
     Concurrency,
     Hours,
     Integral,
@@ -14,13 +13,11 @@ from fanfold.intake.job_request import (
     Name,
     PerSecond,
     Priority,
-    Retry,
     Seconds,
-    Stage,
     StrictModel,
-    ToleratedFailures,
     raise_if_any,
 )
+from fanfold.intake.job_request import OPTIONS_OF_STAGES, Retry, Stage, ToleratedFailures
 
 Index = Annotated[int, Field(ge=0, le=2**31 - 1), Integral]
 """Of a child, or of an item in it."""
@@ -91,6 +88,10 @@ class Correction(StrictModel):
     index: Index = Field(description="The child that the item is in.")
     item: Index = Field(description="Its position there.")
     value: Any = Field(description="The item from now on: any JSON value.")
+    job: str | None = Field(
+        default=None, description="As a line of a job made of jobs has it: has to be this job."
+    )
+    path: Any = Field(default=None, description="Not read.")
     key: Any = Field(default=None, description="Not read.")
     error: Any = Field(default=None, description="Not read.")
 

@@ -16,13 +16,16 @@ from fanfold.app.intake.items.formats import Encoded, recognise
 from fanfold.app.intake.items.parsing import chunks_of
 from fanfold.app.intake.multipart import Form
 from fanfold.app.intake.pipeline import Store, store_chunks
+from fanfold.app.intake.receivers import receivers_of
 from fanfold.contract.names import JobId, new_job_id
-from fanfold.contract.settings import GatewaySettings
+from fanfold.contract.settings import GatewaySettings, IntakeSettings
 from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE, Cut
 from fanfold.intake.faults import ITEMS, pointer, refuse, refuse_limit
-from fanfold.intake.item_schema import ItemSchema
-from fanfold.intake.preparing import Extent, PreparedJob, PublishedCode, prepare
+from fanfold.intake.item_schema import remembered
+from fanfold.intake.preparing import Extent, PreparedJob, prepare
+from fanfold.intake.published import PublishedCode
 from fanfold.intake.spec import resolve_execution
+from fanfold.ledger.catalog import Catalog
 from fanfold.ledger.connect import TenantLedger
 from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.idempotency import KeyTaken
@@ -82,12 +85,15 @@ class Uploads:
         part: int,
         encoded: Encoded,
         pieces: AsyncIterator[bytes],
-        schema: ItemSchema | None,
+        catalog: Catalog,
     ) -> tuple[int, int]:
         """Store one part of a receiving job's data; how many chunks and items it has.
 
-        With a schema, the items have to fit it. Raises a Problem, having changed nothing.
+        Where the job wants that, the items have to fit the schemas in the catalog. Raises a
+        Problem or InvalidJob, having changed nothing.
         """
+        receivers = await receivers_of(job, tenant)
+        schema = await remembered(job.spec, receivers.specs, catalog)
         cut = self._cut(job.spec.chunk_size, job.spec.max_chunk_bytes)
 
         def make(blocks: Iterator[bytes]) -> Iterator[NewChunk]:
@@ -102,7 +108,7 @@ class Uploads:
                 return await tenant.uploads.complete(
                     upload,
                     part,
-                    max_chunks=self._limits.max_chunks,
+                    max_chunks=receivers.most_sent(self._limits.max_chunks),
                     max_items=self._limits.max_items,
                 )
             except BaseException:
@@ -137,7 +143,7 @@ class Uploads:
         key: IdempotencyKey | None = None
         try:
             stored = await self._store(tenant, upload, pieces, make)
-            prepared = _complete(whole, stored)
+            prepared = _complete(whole, stored, self._limits)
             if key_name is not None:
                 key = IdempotencyKey(key=key_name, body_hash=whole.body_hash())
             write = tenant.recording.record(prepared.new_job(upload.job_id, key), upload)
@@ -167,20 +173,20 @@ class Uploads:
             extent.add(batch)
 
         await self._parse(pieces, make, count)
-        extent.execution = _complete(whole, extent).spec.execution
-        return extent
+        return _complete(whole, extent, self._limits).extent
 
     async def seal(self, tenant: TenantLedger, job: JobRecord) -> bool:
         """Seal a receiving job, so that it starts with the data it has; whether this call did so.
 
-        Raises InvalidJob if it has none.
+        Raises InvalidJob if it has none, or too much for the jobs that it is made of.
         """
         if job.state not in SEAL.before:
             return False
         if not job.total_chunks:
             message = "there are no items: send some with PUT /jobs/{job_id}/items, and seal then"
             refuse("invalid_job", ITEMS, message)
-        execution = resolve_execution(job.spec.execution, job.total_chunks)
+        receivers = await receivers_of(job, tenant)
+        execution = resolve_execution(job.spec.execution, receivers.chunk_count(job.total_chunks))
         spec = replace(job.spec, execution=execution)
         write = tenant.recording.seal(job.id, spec, job.controls, job.revision)
 
@@ -283,11 +289,11 @@ def _check_count(chunks: int) -> None:
         refuse_limit(ITEMS, "chunks in one upload", MAX_CHUNKS_AN_UPLOAD, "fixed")
 
 
-def _complete(whole: _Whole, extent: Extent) -> PreparedJob:
+def _complete(whole: _Whole, extent: Extent, limits: IntakeSettings) -> PreparedJob:
     """The job of a form that has been read to its end."""
     if whole.job is None or not extent.chunks:
         refuse("invalid_job", ITEMS, "there are no items")
-    return whole.job.with_data(extent.chunks)
+    return whole.job.with_upload(extent, limits)
 
 
 def _without_data(text: bytes) -> Any:  # noqa: ANN401 - any JSON value

@@ -105,6 +105,7 @@ class JobChecks:
     async def _close(self, job: UnfinishedJob, why: str) -> None:
         """Close a job that has no workflow to do it."""
         closing = self._ledger.of(job.tenant).closing
+        await closing.settle_below(job.id)
         await closing.settle(job.id, job.run)
         if job.state is JobState.CANCELLING:
             await closing.close(job.id, JobState.CANCELLED, error=None, run=job.run)

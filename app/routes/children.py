@@ -8,13 +8,21 @@ from fastapi.responses import StreamingResponse
 
 from fanfold.app.answers.children import child_json
 from fanfold.app.answers.csv_results import csv_rows
+from fanfold.app.answers.tree import Leaf, LeafChunk, counts_of, leaves
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
 from fanfold.app.http.accept import Accept, AcceptEncoding, Format, wants_csv
-from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
+from fanfold.app.http.parameters import (
+    DEFAULT_PAGE,
+    IN_DIGITS,
+    MAX_PAGE,
+    PageCursor,
+    PageLimit,
+    invalid_parameter,
+)
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import in_pieces, streamed
-from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
+from fanfold.app.routes.trees import refuse_without_chunks
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState
@@ -56,32 +64,43 @@ async def list_children(
     job_id: JobId,
     services: ServicesOf,
     state: Annotated[ChunkState | None, Query(description="Only children in this state.")] = None,
-    limit: Annotated[
-        int,
-        Query(ge=1, description="Most children on a page; more than 1,000 are 1,000."),
-        IN_DIGITS,
-    ] = DEFAULT_PAGE,
-    cursor_text: Annotated[
-        str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
-    ] = None,
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor_text: PageCursor = None,
 ) -> Response:
-    """One page; it is streamed, so large results cost neither side memory."""
+    """One page; it is streamed, so large results cost neither side memory.
+
+    Of a job made of jobs those of all of these, each with the `job` it is of and its `path`.
+    """
     job = await services.job(job_id)
     filters: list[Any] = ["children", job_id, state]
     limit = min(limit, MAX_PAGE)
-    after = cursor.decode(cursor_text, filters) if cursor_text is not None else -1
-    chunks = services.tenant.chunks
-    found = await chunks.page(job_id, states=_states(state), after=after, limit=limit + 1)
-    shown = found[:limit]
+    position, index = job.place.position, -1
+    if cursor_text is not None:
+        at = cursor.decode(cursor_text, filters)
+        position, index = at if job.is_parent else (position, at)
+    states, chunks = _states(state), services.tenant.chunks
+    found: list[tuple[Leaf, list[ChunkRecord]]] = []
+    left = limit + 1
+    async for leaf in leaves(services.tenant.jobs, job, first=position, counted=counts_of(states)):
+        after = index if leaf.job.place.position == position else -1
+        some = await chunks.page(leaf.job.id, states=states, after=after, limit=left)
+        found.append((leaf, some))
+        left -= len(some)
+        if not left:
+            some.pop()  # it only tells that there are more
+            break
 
     async def page() -> AsyncIterator[bytes]:
         separator = b'{"children":['
-        async for chunk, output in _whole(job_id, chunks.outputs(job_id, shown)):
-            yield separator + child_json(job, chunk, output)
-            separator = b","
-        end = b"]" if shown else b'{"children":[]'
-        if len(found) > limit:
-            end += b',"next_cursor":"%b"' % cursor.encode(shown[-1].index, filters).encode()
+        last: cursor.Position = -1
+        for leaf, shown in found:
+            async for chunk, output in _whole(leaf.job.id, chunks.outputs(leaf.job.id, shown)):
+                yield separator + child_json(leaf, chunk, output)
+                separator = b","
+                last = (leaf.job.place.position, chunk.index) if job.is_parent else chunk.index
+        end = b"]" if separator == b"," else separator + b"]"
+        if not left:
+            end += b',"next_cursor":"%b"' % cursor.encode(last, filters).encode()
         yield end + b"}"
 
     return StreamingResponse(in_pieces(page()), media_type="application/json")
@@ -97,7 +116,7 @@ async def list_children(
             "description": "The child.",
             "content": examples.answer("Child", examples.CHILD),
         },
-        **responses(errors.NotFound, errors.Unavailable),
+        **responses(errors.NotFound, errors.NotOfThisJob, errors.Unavailable),
     },
 )
 async def get_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> Response:
@@ -107,7 +126,8 @@ async def get_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> R
 
 
 async def find_child(services: Services, job: JobRecord, index: int) -> ChunkRecord:
-    """The job's child of this index; raises NotFound."""
+    """The job's child of this index; raises NotFound, and NotOfThisJob where it is made of jobs."""
+    refuse_without_chunks(job)
     chunk = await services.tenant.chunks.find(job.id, index)
     if chunk is None:
         raise no_such_child(job)
@@ -119,7 +139,9 @@ async def child_answer(
 ) -> Response:
     """The child with its result."""
     async for record, output in services.tenant.chunks.outputs(job.id, [chunk]):
-        return Response(child_json(job, record, output), status, media_type="application/json")
+        return Response(
+            child_json(Leaf(job), record, output), status, media_type="application/json"
+        )
     raise AssertionError("outputs gives back every record it was given")
 
 
@@ -152,7 +174,11 @@ async def stream_results(
     accept: Accept = None,
     accept_encoding: AcceptEncoding = None,
 ) -> Response:
-    """Works while the job runs and after it was cancelled; memory stays flat at both ends."""
+    """Works while the job runs and after it was cancelled; memory stays flat at both ends.
+
+    Of a job made of jobs the children of all of these, each with the `job` it is of and its
+    `path`.
+    """
     is_csv = wants_csv(format_, accept)
     if columns is not None and not is_csv:
         raise invalid_parameter("columns", "goes with format=csv: add that, or leave it out")
@@ -161,9 +187,9 @@ async def stream_results(
     if is_csv:
         # Each once: a second one would have to go by another name.
         named = list(dict.fromkeys(columns.split(","))) if columns else None
-        parts = csv_rows(_with_items(services, job, states), named, item_key=job.spec.item_key)
+        parts = csv_rows(_with_items(services, job, states), named, of=job)
     else:
-        parts = _lines(job, _children(services, job_id, states))
+        parts = _lines(services, job, states)
     return streamed(parts, is_csv=is_csv, accept_encoding=accept_encoding)
 
 
@@ -173,26 +199,20 @@ def no_such_child(job: JobRecord) -> errors.NotFound:
     return errors.NotFound("child_not_found", f"The job has no child of this index: {extent}.")
 
 
-async def _children(
-    services: Services, job_id: JobId, states: Sequence[ChunkState]
-) -> AsyncIterator[Child]:
-    stream = services.tenant.chunks.stream(job_id, states=states)
-    async for child in _whole(job_id, stream):
-        yield child
-    await check_is_there(services, job_id)
-
-
 async def _with_items(
     services: Services, job: JobRecord, states: Sequence[ChunkState]
-) -> AsyncIterator[ChunkData]:
-    """The children with their items, where the job has keys, which are in these."""
-    if job.spec.item_key is None:
-        async for chunk, output in _children(services, job.id, states):
-            yield ChunkData(chunk, b"", output)
-        return
-    data = services.tenant.chunks.data(job.id, states=states, items_wanted=MANY_ITEMS)
-    async for found in data:
-        yield found
+) -> AsyncIterator[LeafChunk]:
+    """The children, with their items where these have keys."""
+    chunks = services.tenant.chunks
+    async for leaf in leaves(services.tenant.jobs, job, counted=counts_of(states)):
+        if leaf.item_key is None:
+            stream = chunks.stream(leaf.job.id, states=states)
+            async for chunk, output in _whole(leaf.job.id, stream):
+                yield leaf, ChunkData(chunk, b"", output)
+            continue
+        data = chunks.data(leaf.job.id, states=states, items_wanted=MANY_ITEMS)
+        async for found in data:
+            yield leaf, found
     await check_is_there(services, job.id)
 
 
@@ -209,9 +229,14 @@ async def _whole(job_id: JobId, children: AsyncIterator[Child]) -> AsyncIterator
         yield chunk, output
 
 
-async def _lines(job: JobRecord, children: AsyncIterator[Child]) -> AsyncIterator[bytes]:
-    async for chunk, output in children:
-        yield child_json(job, chunk, output) + b"\n"
+async def _lines(
+    services: Services, job: JobRecord, states: Sequence[ChunkState]
+) -> AsyncIterator[bytes]:
+    async for leaf in leaves(services.tenant.jobs, job, counted=counts_of(states)):
+        stream = services.tenant.chunks.stream(leaf.job.id, states=states)
+        async for chunk, output in _whole(leaf.job.id, stream):
+            yield child_json(leaf, chunk, output) + b"\n"
+    await check_is_there(services, job.id)
 
 
 def _states(state: ChunkState | None) -> tuple[ChunkState, ...]:

@@ -10,19 +10,19 @@ from fastapi.responses import StreamingResponse
 
 from fanfold.answers import rendering, views
 from fanfold.app.answers.items import item_lines
+from fanfold.app.answers.tree import WITH_FAILED_ITEMS, LeafChunk, counts_of, leaves
 from fanfold.app.documentation import examples
 from fanfold.app.http import cursor, errors
-from fanfold.app.http.parameters import IN_DIGITS
+from fanfold.app.http.parameters import DEFAULT_PAGE, IN_DIGITS, MAX_PAGE, PageCursor, PageLimit
 from fanfold.app.http.problems import responses
 from fanfold.app.http.streaming import LARGE_BYTES, in_pieces
 from fanfold.app.intake.items import formats
 from fanfold.app.intake.uploads import not_an_upload, not_receiving
 from fanfold.app.routes.children import check_is_there
-from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE
-from fanfold.app.services import ServicesOf
+from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import WITH_RESULT, ChunkState, ItemState
-from fanfold.intake import item_schema
+from fanfold.ledger.records import JobRecord
 from fanfold.ledger.transitions import SEAL
 
 MAX_PARTS = 100_000
@@ -67,48 +67,66 @@ async def list_items(
     job_id: JobId,
     services: ServicesOf,
     state: Annotated[ItemState | None, Query(description="Only items in this state.")] = None,
-    limit: Annotated[
-        int, Query(ge=1, description="Most items on a page; more than 1,000 are 1,000."), IN_DIGITS
-    ] = DEFAULT_PAGE,
-    cursor_text: Annotated[
-        str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
-    ] = None,
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor_text: PageCursor = None,
 ) -> Response:
     """Each item as it was submitted, with what became of it.
 
-    One page; it is streamed, so large items cost neither side memory.
+    Of a job made of jobs those of all of these, each with the `job` it is of and its `path`. One
+    page; it is streamed, so large items cost neither side memory.
     """
     job = await services.job(job_id)
     filters: list[Any] = ["items", job_id, state]
     limit = min(limit, MAX_PAGE)
-    index, item = cursor.decode(cursor_text, filters) if cursor_text is not None else (0, -1)
-    chunks = services.tenant.chunks.data(
-        job_id,
-        states=_CHUNKS_WITH_ITEMS.get(state, ()),
-        with_failed_items=state is ItemState.FAILED,
-        after=index - 1,
-        items_wanted=limit + 1,
-    )
+    start = (job.place.position, 0, -1)
+    if cursor_text is not None:
+        at = cursor.decode(cursor_text, filters)
+        start = tuple(at) if job.is_parent else (job.place.position, *at)
 
     async def page() -> AsyncIterator[bytes]:
-        separator, shown, last = b'{"items":[', 0, (index, item)
-        async for chunk in chunks:
-            at = chunk.record.index
-            after = item if at == index else -1
-            lines = item_lines(chunk, item_key=job.spec.item_key, state=state, after=after)
+        separator, shown, last = b'{"items":[', 0, start
+        async for leaf, chunk in _chunks(services, job, state, start, limit + 1):
+            at = (leaf.job.place.position, chunk.record.index)
+            after = start[2] if at == start[:2] else -1
+            lines = item_lines(leaf, chunk, state=state, after=after)
             if chunk.size_bytes > LARGE_BYTES:
                 lines = await asyncio.to_thread(_first, lines, limit - shown + 1)
-            for position, line in lines:
+            for item, line in lines:
                 if shown == limit:
                     await check_is_there(services, job_id)
-                    yield b'],"next_cursor":"%b"}' % cursor.encode(last, filters).encode()
+                    place = last if job.is_parent else last[1:]
+                    yield b'],"next_cursor":"%b"}' % cursor.encode(place, filters).encode()
                     return
                 yield separator + line
-                separator, shown, last = b",", shown + 1, (at, position)
+                separator, shown, last = b",", shown + 1, (*at, item)
         await check_is_there(services, job_id)
         yield b"]}" if shown else b'{"items":[]}'
 
     return StreamingResponse(in_pieces(page()), media_type="application/json")
+
+
+async def _chunks(
+    services: Services,
+    job: JobRecord,
+    state: ItemState | None,
+    start: tuple[int, int, int],
+    items_wanted: int,
+) -> AsyncIterator[LeafChunk]:
+    """The chunks that have items in this state, with their data, from that of `start` on."""
+    states = _CHUNKS_WITH_ITEMS.get(state, ())
+    is_failed = state is ItemState.FAILED
+    counted = WITH_FAILED_ITEMS if is_failed else counts_of(states)
+    position, index, _ = start
+    async for leaf in leaves(services.tenant.jobs, job, first=position, counted=counted):
+        chunks = services.tenant.chunks.data(
+            leaf.job.id,
+            states=states,
+            with_failed_items=is_failed,
+            after=index - 1 if leaf.job.place.position == position else -1,
+            items_wanted=items_wanted,
+        )
+        async for chunk in chunks:
+            yield leaf, chunk
 
 
 def _first(lines: Iterator[tuple[int, bytes]], count: int) -> Iterator[tuple[int, bytes]]:
@@ -163,9 +181,8 @@ async def send_items(
     encoded = formats.recognise(
         request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     )
-    schema = await item_schema.remembered(job.spec, services.ledger.catalog)
     chunks, items = await services.uploads.store_part(
-        services.tenant, job, part, encoded, request.stream(), schema
+        services.tenant, job, part, encoded, request.stream(), services.ledger.catalog
     )
     return views.PartView(part=part, items=items, chunks=chunks)
 

@@ -1,29 +1,24 @@
-"""/jobs: submits, lists, shows, cancels and removes jobs."""
+"""/jobs: submits, shows, cancels and removes jobs."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import Field
 
 from fanfold.answers import rendering, views
 from fanfold.app.answers.rendered import RenderedJob
-from fanfold.app.documentation import examples
-from fanfold.app.http import cursor, errors, idempotency, prefer
+from fanfold.app.documentation import examples, job_examples
+from fanfold.app.http import errors, idempotency, prefer
 from fanfold.app.http.parameters import IN_DIGITS, invalid_parameter
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.recording import dry_run, record
+from fanfold.app.routes.trees import refuse_part, refuse_while_receiving
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
-from fanfold.intake.job_request import LABEL_NAME_PATTERN
 from fanfold.ledger.database import LedgerUnavailable
 from fanfold.ledger.records import JobRecord
-
-DEFAULT_PAGE = 100
-MAX_PAGE = 1000
 
 router = APIRouter(tags=["jobs"])
 
@@ -43,7 +38,6 @@ PreferHeader = Annotated[
         json_schema_extra={"pattern": prefer.WAIT_PATTERN},
     ),
 ]
-_Label = Annotated[str, Field(json_schema_extra={"pattern": rf"^{LABEL_NAME_PATTERN}:[^\u0000]*$"})]
 
 JOB_HEADERS: dict[str, Any] = {
     "Retry-After": {
@@ -98,7 +92,7 @@ JOB_HEADERS: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/JobRequest"},
-                    "examples": examples.REQUESTS,
+                    "examples": job_examples.REQUESTS,
                 },
                 "multipart/form-data": examples.FORM,
             },
@@ -147,51 +141,6 @@ async def submit(
             f"be shown. GET /jobs/{job_id} in a moment."
         )
         raise errors.Unavailable("ledger_unavailable", detail) from error
-
-
-@router.get(
-    "/jobs",
-    operation_id="list_jobs",
-    summary="List jobs, newest first",
-    response_model=views.JobPageView,
-    response_model_exclude_unset=True,
-    responses={
-        200: {
-            "description": "A page of jobs.",
-            "content": {"application/json": {"example": examples.JOB_PAGE}},
-        },
-        **responses(errors.MalformedRequest, errors.Unavailable),
-    },
-)
-async def list_jobs(
-    services: ServicesOf,
-    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
-    label: Annotated[
-        list[_Label] | None, Query(description="Only jobs with this label, as `name:value`.")
-    ] = None,
-    limit: Annotated[
-        int,
-        Query(ge=1, description="Most jobs on a page; more than 1,000 are taken as 1,000."),
-        IN_DIGITS,
-    ] = DEFAULT_PAGE,
-    cursor_text: Annotated[
-        str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
-    ] = None,
-) -> views.JobPageView:
-    """Jobs without their results: those are at each job's own address."""
-    labels = _labels(label or [])
-    filters = ["jobs", state, labels]
-    limit = min(limit, MAX_PAGE)
-    found = await services.tenant.jobs.page(
-        state=state,
-        labels=labels,
-        before=cursor.decode(cursor_text, filters) if cursor_text is not None else None,
-        limit=limit + 1,
-    )
-    jobs = [rendering.job_summary(job, services.workflows_url) for job in found[:limit]]
-    if len(found) > limit:
-        return views.JobPageView(jobs=jobs, next_cursor=cursor.encode(jobs[-1].id, filters))
-    return views.JobPageView(jobs=jobs)
 
 
 @router.get(
@@ -273,6 +222,9 @@ async def _earlier(services: Services, job: JobRecord, run: int) -> Response:
             errors.MalformedRequest,
             errors.NotFound,
             errors.JobAlreadyFinished,
+            errors.JobNotFinished,
+            errors.NotInThisState,
+            errors.NotOfThisJob,
             errors.Unavailable,
         ),
     },
@@ -285,12 +237,16 @@ async def cancel_job(
     ] = False,
     drain: Annotated[bool, Query(description="Let what is in flight finish, and count.")] = False,
 ) -> Response:
-    """Stop a job. What has finished stays; what runs is stopped; what waits never starts."""
+    """Stop a job. What has finished stays; what runs is stopped; what waits never starts.
+
+    With all that it is made of; a job that is a part of another is stopped alone.
+    """
     if purge and drain:
         what = "does not go with purge=true: a job that has finished has nothing in flight"
         raise invalid_parameter("drain", what)
     if purge:
         return await _purge(services, job_id)
+    await refuse_while_receiving(services, await services.job(job_id))
     if await services.tenant.closing.discard(job_id):
         services.housekeeping.kick()
     else:
@@ -318,7 +274,7 @@ def already_finished(job: JobRecord) -> errors.JobAlreadyFinished:
 
 async def _purge(services: Services, job_id: JobId) -> Response:
     if not await services.tenant.jobs.purge(job_id):
-        await services.job(job_id)
+        refuse_part(await services.job(job_id), "purge")
         detail = "Only a finished job can be removed; cancel it, and wait for its end."
         raise errors.JobNotFinished("job_not_finished", detail)
     services.housekeeping.kick()
@@ -367,6 +323,8 @@ async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
         etag=rendering.etag(job),
         state=job.state,
         revision=job.revision,
+        # What compensates a job comes after its end.
+        is_settled=job.state.is_terminal and not job.place.has_compensation,
     )
     if job.state.is_terminal or job.state is JobState.RUNNING:
         services.rendered.remember(job_id, rendered)
@@ -376,17 +334,3 @@ async def _rendered(services: Services, job_id: JobId) -> RenderedJob:
 def _matches(if_none_match: str, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag.removeprefix("W/") in tags
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in texts:
-        name, colon, value = text.partition(":")
-        if not (name and colon) or "\x00" in text:
-            raise invalid_parameter("label", "must be a name, a colon and a value: label=team:data")
-        if not re.fullmatch(LABEL_NAME_PATTERN, name):
-            what = "no label has this name: names are 1 to 64 of A-Z a-z 0-9 _ . - /"
-            raise invalid_parameter("label", what)
-        if labels.setdefault(name, value) != value:
-            raise invalid_parameter("label", "no job has two values of the same label")
-    return labels

@@ -20,6 +20,11 @@ from fanfold.app.intake.given_results import RESULT, SETTING, read_result
 from fanfold.app.intake.steering_request import JobPatch
 from fanfold.app.routes.children import ChildIndex, child_answer, find_child
 from fanfold.app.routes.jobs import JOB_HEADERS, already_finished, job_answer
+from fanfold.app.routes.trees import (
+    refuse_limits_of_chunks,
+    refuse_part,
+    refuse_while_receiving,
+)
 from fanfold.app.services import Services, ServicesOf
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
@@ -61,6 +66,7 @@ async def _surely(
 )
 async def pause_job(job_id: JobId, services: ServicesOf) -> Response:
     """Let no attempt begin from now on. What is in flight finishes, and counts."""
+    await refuse_while_receiving(services, await services.job(job_id))
 
     async def is_paused() -> bool:
         return await services.tenant.jobs.state(job_id) is JobState.PAUSED
@@ -135,6 +141,7 @@ async def resume_job(job_id: JobId, services: ServicesOf) -> Response:
             errors.NotFound,
             errors.RequestTimeout,
             errors.JobAlreadyFinished,
+            errors.NotOfThisJob,
             errors.JobChanged,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
@@ -167,12 +174,16 @@ async def change_job(
     """Change what may change while a job runs; it is in force within two seconds.
 
     What is left out stays as it is, and null takes a limit away (RFC 7396). Of a job that has
-    finished, `name`, `labels` and `retention_hours` can be changed.
+    finished, `name`, `labels` and `retention_hours` can be changed. The `priority` of a job made
+    of jobs becomes that of all of these; what else is changed is of the job alone.
     """
     body = await read_body(request, services.settings, PATCH)
     patch = read_patch(decode_body(body, kind=PATCH), services.settings)
-    while not await _changed(services, await services.job(job_id), patch, if_match):
+    while not await _changed(services, job := await services.job(job_id), patch, if_match):
         pass  # somebody else has changed the job since it was read
+    if "priority" in patch.model_fields_set and job.place.may_have_jobs:
+        priority = changed(job.controls, patch, services.settings).priority
+        await services.tenant.steering.prioritize_below(job_id, priority)
     services.orchestration.kick_cancel()
     return await job_answer(services, job_id, 200)
 
@@ -184,6 +195,9 @@ async def _changed(
     if if_match is not None and not _is_at(job.revision, if_match):
         detail = "The job has changed since this ETag was given: GET it, and decide anew."
         raise errors.JobChanged("job_changed", detail)
+    refuse_limits_of_chunks(job, patch.model_fields_set)
+    if "retention_hours" in patch.model_fields_set:
+        refuse_part(job, "change how long to keep")
     late = sorted(patch.model_fields_set - OF_FINISHED_JOBS)
     if job.state.is_terminal and late:
         detail = (
@@ -259,13 +273,16 @@ async def release_job(job_id: JobId, services: ServicesOf) -> Response:
             "description": "The child is cancelled, or told to stop where it runs.",
             "content": _CHILD,
         },
-        **responses(errors.NotFound, errors.NotInThisState, errors.Unavailable),
+        **responses(
+            errors.NotFound, errors.NotInThisState, errors.NotOfThisJob, errors.Unavailable
+        ),
     },
 )
 async def cancel_child(job_id: JobId, index: ChildIndex, services: ServicesOf) -> Response:
     """Cancel this chunk alone; the others go on. One that is redriven is what it was before."""
     job = await services.job(job_id)
     before = await find_child(services, job, index)
+    await refuse_while_receiving(services, job)
     _refuse_if_finished(before)
     if not before.state.is_terminal:
         # LedgerUnavailable is answered with a word on repeating it, which is safe.
@@ -299,6 +316,7 @@ def _refuse_if_finished(child: ChunkRecord) -> None:
             errors.NotFound,
             errors.RequestTimeout,
             errors.NotInThisState,
+            errors.NotOfThisJob,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
             errors.InvalidJob,

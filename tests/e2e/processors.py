@@ -19,6 +19,17 @@ def gated(item: int, *, directory: str, context: ProcessorContext) -> int:
     return item * 2
 
 
+def undone(item: dict[str, Any], *, directory: str, context: ProcessorContext) -> list[Any]:
+    """Undo what a chunk did: note that it has begun, wait for `open`, note that it is done."""
+    place, name = Path(directory), "-".join(map(str, item["result"]))
+    (place / f"undoing-{name}-{context.attempt}").touch()
+    while not (place / "open").exists():
+        time.sleep(0.01)
+    with (place / "undone").open("a") as log:
+        log.write(f"{name}\n")
+    return list(item["items"])
+
+
 def endless(item: int) -> int:
     """Never end, and never wait for anything either."""
     while True:
@@ -52,5 +63,5 @@ def flattened(chunk: list[list[Any]]) -> list[Any]:
 
 
 NAMES = ",".join(
-    f"{__name__}:{name}" for name in ("gated", "endless", "deadly", "picky", "flattened")
+    f"{__name__}:{name}" for name in ("gated", "undone", "endless", "deadly", "picky", "flattened")
 )

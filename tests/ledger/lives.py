@@ -10,7 +10,7 @@ from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, ChunkRecord, ItemError, JobRecord
-from fanfold.ledger.redriving import Redrive, Selected
+from fanfold.ledger.run_again import Redrive, Selected
 from fanfold.ledger.transitions import CANCEL, OPEN_CHUNK
 from tests.ledger.jobs_recorded import BROKEN, a_spec, found, new_token, ours, running
 

@@ -9,7 +9,7 @@ from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import Attempt, ChunkOutput, ChunkRecord, ItemError
-from fanfold.ledger.redriving import Redrive, Selected
+from fanfold.ledger.run_again import Redrive, Selected
 from tests.ledger.jobs_recorded import (
     BROKEN,
     begun,

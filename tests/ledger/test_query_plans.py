@@ -22,7 +22,8 @@ from fanfold.ledger.error_groups import RunningErrorGroups, error_groups
 from fanfold.ledger.migrate import migrate
 from fanfold.ledger.outcomes import Script
 from fanfold.ledger.records import Attempt, BlockRun, ChunkOutput, IdempotencyKey
-from fanfold.ledger.redriving import Redrive, Redriving, Selected, Selection
+from fanfold.ledger.redriving import Redriving, Selection
+from fanfold.ledger.run_again import Redrive, Selected
 from fanfold.ledger.steering import Steering
 from fanfold.ledger.transitions import UNSUCCESSFUL
 from fanfold.ledger.work import Work

@@ -7,7 +7,8 @@ import pytest
 from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.connect import Ledger, TenantLedger
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from tests.ledger.jobs_recorded import found, hold, ours, running
 from tests.ledger.steered import bodies, chunk_states, state_of
 

@@ -9,7 +9,8 @@ from fanfold.contract.states import ChunkState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import ChunkOutput, ItemError
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import RUN_AGAIN
 from tests.ledger.jobs_recorded import BROKEN, begun, closed, fail, found, ours, record, running
 from tests.ledger.raw_sql import rows

@@ -11,7 +11,7 @@ from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import Attempt, ChunkOutput, ItemError, KeptOutput
-from fanfold.ledger.redriving import Selected
+from fanfold.ledger.run_again import Selected
 from tests.ledger.jobs_recorded import BROKEN, NOTHING, a_spec, begun, found, ours, running
 from tests.ledger.raw_sql import rows
 from tests.ledger.redriven import (

@@ -10,7 +10,8 @@ from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger import outcomes
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import ChunkOutput, ItemError, now_ms
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.starting import Places
 from tests.ledger.jobs_recorded import (
     BROKEN,
@@ -177,3 +178,13 @@ async def test_what_a_cancelled_chunk_had_given_at_a_stage_is_no_result_of_its_i
         await ours(ledger).jobs.request_cancel(job_id)
         await ours(ledger).closing.settle(job_id, job.run + 1)
         assert await ours(ledger).closing.close(job_id, JobState.CANCELLED, error=None)
+
+
+async def test_a_block_that_was_narrowed_stays_so_whichever_write_comes_last(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    job_id = await running(ledger, (1, 1))
+    for lanes in ({1: 3, 2: 1}, {1: 1, 2: 2}, {1: 2}):
+        await ours(ledger).watch.narrow_blocks(job_id, lanes)
+    narrowed = rows(ledger_url, "SELECT block, lanes FROM block_lanes ORDER BY block")
+    assert [(int(block), lanes) for block, lanes in narrowed] == [(1, 1), (2, 1)]

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from fanfold.app.answers import csv_table
 from fanfold.app.answers.csv_results import csv_rows
+from fanfold.app.answers.tree import Leaf
 from fanfold.contract.failures import Failure
 from fanfold.contract.json_values import encode
 from fanfold.contract.states import ChunkState
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 from tests.unit.any_json import storable_text, values
+from tests.unit.leaves import ROOT, a_job, a_part, chunks_of
 
 BROKEN = Failure(type="Broken", message='it "broke", badly', retryable=True)
 
@@ -64,12 +66,12 @@ def text_of(
     columns: Sequence[str] | None = None,
     item_key: str | None = None,
 ) -> str:
-    async def given_children() -> AsyncIterator[ChunkData]:
-        for each in children:
-            yield each
+    job = a_job(item_key=item_key)
+    return text(csv_rows(chunks_of((Leaf(job), children)), columns, of=job))
 
+
+def text(parts: AsyncIterator[bytes]) -> str:
     async def collect() -> bytes:
-        parts = csv_rows(given_children(), columns, item_key=item_key)
         return b"".join([part async for part in parts])
 
     return asyncio.run(collect()).decode()
@@ -216,6 +218,18 @@ def test_without_a_child_there_is_the_header_alone() -> None:
     assert text_of([]) == "index,item,state,error,more\r\n"
 
 
+def test_of_a_job_made_of_jobs_each_row_says_where_it_is_from_and_has_the_key_of_its_job() -> None:
+    chunks = chunks_of(
+        (a_part("EU"), [child(0, [1])]),
+        (a_part("US", item_key="sku"), [child(0, [2], items=[{"sku": "a1"}])]),
+    )
+    assert text(csv_rows(chunks, None, of=ROOT)).splitlines() == [
+        "job,path,index,item,key,state,error,value,more",
+        "job_EU,EU,0,0,,succeeded,,1,",
+        "job_US,US,0,0,a1,succeeded,,2,",
+    ]
+
+
 def test_text_that_looks_like_a_formula_is_given_as_it_is() -> None:
     assert rows_of([child(0, ["=1+1", "-5", -5])])[1:] == [
         ["0", "0", "succeeded", "", "=1+1", ""],
@@ -225,11 +239,11 @@ def test_text_that_looks_like_a_formula_is_given_as_it_is() -> None:
 
 
 def test_a_large_result_comes_in_parts() -> None:
-    async def given_child() -> AsyncIterator[ChunkData]:
-        yield child(0, list(range(5000)))
+    job = a_job()
 
     async def sizes() -> list[int]:
-        parts = csv_rows(given_child(), ["value"], item_key=None)
+        chunks = chunks_of((Leaf(job), [child(0, list(range(5000)))]))
+        parts = csv_rows(chunks, ["value"], of=job)
         return [part.count(b"\r\n") async for part in parts]
 
     assert asyncio.run(sizes()) == [1] + [csv_table.ROWS_AT_ONCE] * 10

@@ -25,7 +25,8 @@ def limits(**changed: int) -> GatewaySettings:
 
 
 def split_up(document: dict[str, Any], within: GatewaySettings = LIMITS) -> list[NewChunk]:
-    return split(validate({"processor": "any", **document}, within), within)
+    root, *_ = validate({"processor": "any", **document}, within)
+    return split(root.whole, within)
 
 
 def items_in(chunks: Sequence[NewChunk]) -> list[list[Any]]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fanfold.app.answers import csv_table
 from fanfold.app.answers.failures import csv_failures, ndjson_failures
+from fanfold.app.answers.tree import Leaf, LeafChunk
 from fanfold.app.http.streaming import LARGE_BYTES, PIECE_BYTES
 from fanfold.contract.failures import Failure
 from fanfold.contract.json_values import encode
@@ -20,10 +21,11 @@ from fanfold.contract.states import ChunkState
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
 from tests.unit.any_json import exactly, storable_text, values
+from tests.unit.leaves import ROOT, a_job, a_part, chunks_of
 
 BROKEN = Failure(type="Broken", message='it "broke", badly', retryable=True, traceback="in f")
 SHOWN = {"type": "Broken", "message": 'it "broke", badly', "retryable": True}
-Writer = Callable[..., AsyncIterator[bytes]]
+Writer = Callable[[Sequence[ChunkData]], list[bytes]]
 
 
 def chunk(
@@ -54,27 +56,30 @@ def chunk(
     return ChunkData(record, encode(items), ChunkOutput(item_errors=errors, by_item=True))
 
 
-def parts_of(
-    writer: Writer, chunks: Sequence[ChunkData], item_key: str | None = None
-) -> list[bytes]:
-    async def given_chunks() -> AsyncIterator[ChunkData]:
-        for each in chunks:
-            yield each
-
+def parts_of(parts: AsyncIterator[bytes]) -> list[bytes]:
     async def collect() -> list[bytes]:
-        return [part async for part in writer(given_chunks(), item_key=item_key)]
+        return [part async for part in parts]
 
     return asyncio.run(collect())
 
 
+def ndjson(chunks: Sequence[ChunkData], item_key: str | None = None) -> list[bytes]:
+    return parts_of(ndjson_failures(chunks_of((Leaf(a_job(item_key=item_key)), chunks))))
+
+
+def csv_parts(chunks: Sequence[ChunkData], item_key: str | None = None) -> list[bytes]:
+    job = a_job(item_key=item_key)
+    return parts_of(csv_failures(chunks_of((Leaf(job), chunks)), of=job))
+
+
 def lines_of(chunks: Sequence[ChunkData], item_key: str | None = None) -> list[dict[str, Any]]:
-    text = b"".join(parts_of(ndjson_failures, chunks, item_key))
+    text = b"".join(ndjson(chunks, item_key))
     assert text.endswith(b"\n") or not text
     return [json.loads(line) for line in text.splitlines()]
 
 
 def table_of(chunks: Sequence[ChunkData], item_key: str | None = None) -> list[list[str]]:
-    text = b"".join(parts_of(csv_failures, chunks, item_key)).decode()
+    text = b"".join(csv_parts(chunks, item_key)).decode()
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
@@ -167,11 +172,31 @@ def test_without_a_failure_there_is_nothing_but_the_header() -> None:
     assert table_of([]) == [["index", "item", "error_type", "error_message", "more"]]
 
 
-@pytest.mark.parametrize("writer", [ndjson_failures, csv_failures])
+def test_of_a_job_made_of_jobs_each_failure_says_where_it_is_from() -> None:
+    def chunks() -> AsyncIterator[LeafChunk]:
+        return chunks_of(
+            (a_part("EU"), [chunk([1], broken(0))]),
+            (a_part("US", item_key="sku"), [chunk([{"sku": "a1"}], broken(0))]),
+        )
+
+    lines = [json.loads(line) for line in parts_of(ndjson_failures(chunks()))]
+    assert [(line["job"], line["path"], line.get("key", "none")) for line in lines] == [
+        ("job_EU", "EU", "none"),
+        ("job_US", "US", "a1"),
+    ]
+    table = b"".join(parts_of(csv_failures(chunks(), of=ROOT))).decode().splitlines()
+    assert table == [
+        "job,path,index,item,key,error_type,error_message,value,sku,more",
+        "job_EU,EU,0,0,,T,m0,1,,",
+        "job_US,US,0,0,a1,T,m0,,a1,",
+    ]
+
+
+@pytest.mark.parametrize("writer", [ndjson, csv_parts])
 def test_of_a_large_chunk_no_more_than_a_piece_is_made_at_a_time(writer: Writer) -> None:
     large = chunk(["x" * 10] * 20_000, state=ChunkState.FAILED, items_failed=20_000)
     assert large.size_bytes > LARGE_BYTES
-    parts = parts_of(writer, [large])
+    parts = writer([large])
     assert sum(part.count(b"\n") for part in parts) >= len(parts) > 10
     assert max(map(len, parts)) < 2 * PIECE_BYTES
 

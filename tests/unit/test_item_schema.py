@@ -16,6 +16,7 @@ from fanfold.intake.cutting import Cut
 from fanfold.intake.faults import Fault, InvalidJob
 from fanfold.intake.item_schema import ItemSchema, asked_for
 from fanfold.intake.job_request import JobRequest
+from fanfold.intake.tree import tree_of
 from fanfold.ledger.catalog import CatalogEntry, Published
 from fanfold.workers.processor import Processor
 from tests.unit.intake import LIMITS, read
@@ -77,6 +78,11 @@ def refused(job: dict[str, Any], by: ItemSchema = ORDERS) -> tuple[Fault, ...]:
         by.check(JobRequest.model_validate({"processor": "ship", **job}))
     assert refusal.value.code == "item_schema_mismatch"
     return refusal.value.errors
+
+
+def schema_asked_for(job: dict[str, Any], known: Published = KNOWN) -> ItemSchema | None:
+    root, *_ = tree_of(JobRequest.model_validate({**job, "items": [1]}))
+    return asked_for(root, [root], known)
 
 
 def fits(item: Any, annotation: Any) -> bool:
@@ -212,13 +218,13 @@ def test_what_is_too_deep_to_be_checked_is_refused() -> None:
 
 
 def test_a_job_that_does_not_ask_is_not_checked() -> None:
-    assert asked_for(JobRequest.model_validate({"items": [1], "processor": "ship"}), KNOWN) is None
+    assert schema_asked_for({"processor": "ship"}) is None
 
 
 @pytest.mark.parametrize("processor", ["ship", "weigh"])
 def test_the_first_stage_says_what_items_are(processor: str) -> None:
     job = {"stages": [{"processor": processor}, {"processor": "anything"}], "check_items": True}
-    schema = asked_for(JobRequest.model_validate({**job, "items": [1]}), KNOWN)
+    schema = schema_asked_for(job)
     assert schema is not None
     assert places(refused({"items": [GOOD, 5]}, schema)) == ["/items/1"]
 
@@ -233,8 +239,8 @@ def test_the_first_stage_says_what_items_are(processor: str) -> None:
 def test_where_nothing_can_be_checked_the_job_is_refused(
     processor: str, known: Published, what: str
 ) -> None:
-    job = {"items": [1], "processor": processor, "check_items": True}
+    job = {"processor": processor, "check_items": True}
     with pytest.raises(InvalidJob, match=what) as refusal:
-        asked_for(JobRequest.model_validate(job), known)
+        schema_asked_for(job, known)
     assert refusal.value.code == "item_schema_unknown"
     assert places(refusal.value.errors) == ["/check_items"]

@@ -12,21 +12,26 @@ from fanfold.contract.job_spec import (
     StageSpec,
     ToleranceSpec,
 )
+from fanfold.contract.plan import AUTO_WORKFLOW_CHUNKS
 from fanfold.contract.settings import GatewaySettings
 from fanfold.intake.faults import InvalidJob
 from fanfold.intake.spec import (
-    AUTO_WORKFLOW_CHUNKS,
     keep_ms,
     resolve_execution,
     to_controls,
     to_spec,
 )
+from fanfold.intake.tree import Node
 from fanfold.intake.validation import validate
 
 LIMITS = GatewaySettings()
-NO_DATA = "give items, chunks or source: there is none of them"
+NO_DATA = "give items, chunks, source or jobs: there is none of them"
 NO_MOMENT = "must be a date and time with its offset, such as 2026-01-31T12:00:00Z"
 JOB: dict[str, Any] = {"items": [1], "processor": "double"}
+
+
+def root_of(document: Any, limits: GatewaySettings = LIMITS) -> Node:
+    return validate(document, limits)[0]
 
 
 def faults(document: Any, limits: GatewaySettings = LIMITS) -> dict[str, str]:
@@ -38,7 +43,7 @@ def faults(document: Any, limits: GatewaySettings = LIMITS) -> dict[str, str]:
 
 
 def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> None:
-    request = validate(
+    root = root_of(
         {
             "name": "airports by country",
             "items": [{"iata": "HEL", "country": "FI"}],
@@ -61,7 +66,7 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
         },
         LIMITS,
     )
-    spec = to_spec(request, Execution.WORKFLOW)
+    spec = to_spec(root, Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=4,
         initial_interval_seconds=1.0,
@@ -75,7 +80,7 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
         ),
     )
     assert (spec.reducer, spec.execution, spec.is_staged) == ("merge_counts", "workflow", False)
-    assert to_controls(request) == Controls(
+    assert to_controls(root) == Controls(
         name="airports by country",
         labels={"team": "data"},
         max_concurrency=50,
@@ -84,8 +89,8 @@ def test_the_documented_example_is_a_job_with_every_value_where_it_belongs() -> 
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
-    request = validate(JOB, LIMITS)
-    spec = to_spec(request, Execution.WORKFLOW)
+    root = root_of(JOB, LIMITS)
+    spec = to_spec(root, Execution.WORKFLOW)
     retry = RetrySpec(
         max_attempts=3,
         initial_interval_seconds=1.0,
@@ -97,13 +102,13 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
         StageSpec(processor="double", options={}, retry=retry, timeout_seconds=300.0),
     )
     assert spec.reducer is None
-    assert to_controls(request) == Controls(
+    assert to_controls(root) == Controls(
         name=None, labels={}, max_concurrency=50, tolerated_failures=None
     )
 
 
 def test_what_steers_a_job_is_where_it_belongs() -> None:
-    request = validate(
+    root = root_of(
         {
             **JOB,
             "max_per_second": 5,
@@ -118,7 +123,7 @@ def test_what_steers_a_job_is_where_it_belongs() -> None:
         },
         LIMITS,
     )
-    assert to_controls(request) == Controls(
+    assert to_controls(root) == Controls(
         max_per_second=5.0,
         priority=1,
         start_at=1_795_297_920_123,
@@ -126,19 +131,19 @@ def test_what_steers_a_job_is_where_it_belongs() -> None:
         tolerated_failures=ToleranceSpec(consecutive=0),
         retention_hours=1.5,
     )
-    assert keep_ms(to_controls(request)) == 5_400_000
-    spec = to_spec(request, Execution.WORKFLOW)
+    assert keep_ms(to_controls(root)) == 5_400_000
+    spec = to_spec(root, Execution.WORKFLOW)
     assert (spec.on_failure, spec.hold_timeout_seconds) == (OnFailure.HOLD, 3600.0)
     assert spec.check_items
 
 
 @pytest.mark.parametrize("text", ["2026-11-21T21:52:00Z", "2026-11-21t21:52:00z"])
 def test_a_time_may_be_in_utc_and_in_either_case(text: str) -> None:
-    assert validate({**JOB, "start_at": text}, LIMITS).start_at == 1_795_297_920_000
+    assert to_controls(root_of({**JOB, "start_at": text})).start_at == 1_795_297_920_000
 
 
 def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> None:
-    request = validate(
+    root = root_of(
         {
             "items": [1],
             "stages": [
@@ -151,7 +156,7 @@ def test_a_stage_has_the_jobs_retry_and_timeout_unless_it_brings_its_own() -> No
         },
         LIMITS,
     )
-    spec = to_spec(request, Execution.WORKFLOW)
+    spec = to_spec(root, Execution.WORKFLOW)
     told = [(s.processor, s.options, s.retry.max_attempts, s.timeout_seconds) for s in spec.stages]
     assert told == [("first", {}, 9, 7.0), ("second", {"a": 1}, 9, 5.0), ("third", {}, 1, 7.0)]
     assert spec.is_staged
@@ -303,24 +308,24 @@ def test_a_labels_name_has_few_kinds_of_letters(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["team", "A.b_c-d/e", "x" * 64])
 def test_such_a_name_is_kept(name: str) -> None:
-    request = validate({**JOB, "labels": {name: "x y:z"}}, LIMITS)
-    assert to_controls(request).labels == {name: "x y:z"}
+    root = root_of({**JOB, "labels": {name: "x y:z"}}, LIMITS)
+    assert to_controls(root).labels == {name: "x y:z"}
 
 
 def test_there_is_a_limit_to_labels() -> None:
     limits = LIMITS.model_copy(update={"max_labels": 2})
-    assert len(validate({**JOB, "labels": {"a": "", "b": ""}}, limits).labels) == 2
+    assert len(root_of({**JOB, "labels": {"a": "", "b": ""}}, limits).asked.labels) == 2
     with pytest.raises(InvalidJob, match="at most 2 labels") as refused:
-        validate({**JOB, "labels": {"a": "", "b": "", "c": ""}}, limits)
+        root_of({**JOB, "labels": {"a": "", "b": "", "c": ""}}, limits)
     assert (refused.value.code, refused.value.errors[0].pointer) == ("limit_exceeded", "/labels")
 
 
 @pytest.mark.parametrize("chunk_count", [1, AUTO_WORKFLOW_CHUNKS, AUTO_WORKFLOW_CHUNKS + 1])
 @pytest.mark.parametrize("asked", ["workflow", "activity"])
 def test_an_execution_that_is_asked_for_is_given(asked: str, chunk_count: int) -> None:
-    request = validate({**JOB, "execution": asked}, LIMITS)
-    execution = resolve_execution(request.execution, chunk_count)
-    assert to_spec(request, execution).execution == asked
+    root = root_of({**JOB, "execution": asked}, LIMITS)
+    execution = resolve_execution(root.asked.execution, chunk_count)
+    assert to_spec(root, execution).execution == asked
 
 
 @pytest.mark.parametrize(
@@ -335,8 +340,8 @@ def test_an_execution_that_is_asked_for_is_given(asked: str, chunk_count: int) -
 def test_by_default_the_number_of_chunks_decides_the_execution(
     asked: dict[str, str], chunk_count: int, execution: Execution
 ) -> None:
-    request = validate({**JOB, **asked}, LIMITS)
-    assert resolve_execution(request.execution, chunk_count) is execution
+    root = root_of({**JOB, **asked}, LIMITS)
+    assert resolve_execution(root.asked.execution, chunk_count) is execution
 
 
 @pytest.mark.parametrize(
@@ -351,7 +356,7 @@ def test_by_default_the_number_of_chunks_decides_the_execution(
 )
 def test_text_beside_the_data_has_to_be_storable_too(changed: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidJob) as refused:
-        validate({**JOB, **changed}, LIMITS)
+        root_of({**JOB, **changed}, LIMITS)
     assert refused.value.code == "invalid_value"
     assert [fault.pointer for fault in refused.value.errors] == [place]
 
@@ -359,5 +364,5 @@ def test_text_beside_the_data_has_to_be_storable_too(changed: dict[str, Any], pl
 def test_what_the_client_sent_is_not_repeated() -> None:
     secret = "hunter2hunter2"
     with pytest.raises(InvalidJob) as refused:
-        validate({**JOB, "max_concurrency": secret, "labels": {"a": [secret]}}, LIMITS)
+        root_of({**JOB, "max_concurrency": secret, "labels": {"a": [secret]}}, LIMITS)
     assert secret not in refused.value.detail + repr(refused.value.errors)

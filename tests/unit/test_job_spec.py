@@ -35,6 +35,7 @@ stages = st.builds(
     options=st.dictionaries(storable_text, values, max_size=3),
     retry=retries,
     timeout_seconds=seconds,
+    when=st.none() | storable_text,
 )
 tolerances = st.builds(
     ToleranceSpec,
@@ -213,9 +214,12 @@ def test_what_release_0_1_0_would_fail_on_is_not_where_it_looks() -> None:
         *("item_key", "retry", "chunk_timeout_seconds", "check_items", "is_upload"),
         *("on_failure", "hold_timeout_seconds", "max_per_second", "priority", "start_at"),
         *("deadline_seconds", "retention_hours"),
+        *("order", "max_jobs", "has_previous_input", "when", "compensate"),
     }
     written = json.loads(spec.to_json(CONTROLS))
     assert written.keys() == known - since
+    for stage in written["stages"]:
+        assert stage.keys() == {"processor", "options", "retry", "timeout_seconds"}
     assert written["tolerated_failures"].keys() == {"count", "percent", "min_sample"}
 
 

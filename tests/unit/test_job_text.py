@@ -56,6 +56,13 @@ def test_a_field_that_is_there_twice_is_refused(text: bytes, place: str, message
     assert [(f.pointer, f.message) for f in refused.value.errors] == [(place, message)]
 
 
+def test_a_name_that_is_no_text_is_told_as_far_as_it_can_be_sent_back() -> None:
+    with pytest.raises(InvalidJob) as refused:
+        decode_body(rb'{"a\ud800": 1, "a\ud800": 2}')
+    assert [fault.pointer for fault in refused.value.errors] == ["/a?"]
+    assert refused.value.detail == "/a?: is given more than once"
+
+
 @pytest.mark.parametrize("name", ["items", "chunks"])
 def test_items_are_the_clients_own(name: str) -> None:
     text = f'{{"{name}": [{{"a": 1, "a": 2}}]}}'.encode()

@@ -7,8 +7,9 @@ import pytest
 
 from fanfold.contract.settings import GatewaySettings
 from fanfold.intake.faults import InvalidJob
-from fanfold.intake.job_request import JobRequest
-from fanfold.intake.validation import check_names, validate
+from fanfold.intake.published import PublishedCode, check_names
+from fanfold.intake.tree import Node
+from fanfold.intake.validation import validate
 from fanfold.ledger.catalog import CatalogEntry, Kind, Published
 from fanfold.workers.registry import Registry
 
@@ -18,20 +19,20 @@ PROCESSORS = Published({entry.name: entry for entry in _ENTRIES[Kind.PROCESSOR]}
 REDUCERS = Published({entry.name: entry for entry in _ENTRIES[Kind.REDUCER]})
 
 
-def request(**changed: Any) -> JobRequest:
+def request(**changed: Any) -> list[Node]:
     return validate({"items": [1], **changed}, LIMITS)
 
 
-def refused(given: JobRequest) -> tuple[str, dict[str, str]]:
+def refused(given: list[Node]) -> tuple[str, dict[str, str]]:
     """The code, and message by pointer."""
     with pytest.raises(InvalidJob) as refusal:
-        check_names(given, PROCESSORS, REDUCERS)
+        check_names(given, PublishedCode(PROCESSORS, REDUCERS))
     return refusal.value.code, {fault.pointer: fault.message for fault in refusal.value.errors}
 
 
 @pytest.mark.parametrize("entry", [*PROCESSORS.entries.values(), *REDUCERS.entries.values()])
 def test_every_published_example_is_a_job(entry: CatalogEntry) -> None:
-    check_names(validate(entry.example, LIMITS), PROCESSORS, REDUCERS)
+    check_names(validate(entry.example, LIMITS), PublishedCode(PROCESSORS, REDUCERS))
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,15 @@ def test_a_name_that_workers_had_is_refused_with_the_time_since(
         (request(processor="old"), "unknown_processor"),
         (request(processor="double", reducer="old"), "unknown_reducer"),
     ):
-        is_processor = given.processor == "old"
+        is_processor = given[0].asked.processor == "old"
         with pytest.raises(InvalidJob, match=words) as refusal:
-            check_names(given, gone if is_processor else PROCESSORS, gone)
+            check_names(given, PublishedCode(gone if is_processor else PROCESSORS, gone))
         assert refusal.value.code == code
 
 
 def test_before_any_worker_has_published_nothing_can_be_said() -> None:
-    check_names(request(processor="anything", reducer="whatever"), Published(), Published())
+    code = PublishedCode(Published(), Published())
+    check_names(request(processor="anything", reducer="whatever"), code)
 
 
 @pytest.mark.parametrize(
@@ -123,21 +125,22 @@ def test_a_missing_option_is_told() -> None:
         options_schema={"type": "object", "required": ["key"], "properties": {"key": {}}},
         example={},
     )
+    code = PublishedCode(Published({"needy": needy}), Published())
     with pytest.raises(InvalidJob, match="/options/key: is required: the option is missing"):
-        check_names(request(processor="needy"), Published({"needy": needy}), Published())
+        check_names(request(processor="needy"), code)
 
 
 def test_a_renewed_schema_is_the_one_that_counts() -> None:
-    def published(kind: str) -> Published:
+    def published(kind: str) -> PublishedCode:
         schema = {"type": "object", "properties": {"a": {"type": kind}}}
         entry = CatalogEntry(name="x", description="", options_schema=schema, example={})
-        return Published({"x": entry})
+        return PublishedCode(Published({"x": entry}), Published())
 
     given = request(processor="x", options={"a": 1})
-    check_names(given, published("integer"), Published())
+    check_names(given, published("integer"))
     with pytest.raises(InvalidJob):
-        check_names(given, published("string"), Published())
-    check_names(given, published("integer"), Published())
+        check_names(given, published("string"))
+    check_names(given, published("integer"))
 
 
 def test_the_values_of_wrong_options_are_not_repeated() -> None:

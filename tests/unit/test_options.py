@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fanfold.intake.faults import Fault
 from fanfold.intake.schema_faults import faults_in
+from fanfold.intake.schema_language import validator_for
 from fanfold.ledger.catalog import CatalogEntry
 from fanfold.workers.processor import Processor
 from fanfold.workers.processors.double import double
@@ -50,7 +51,7 @@ VALIDATE = published("validate", Processor(validate).options_schema)
 
 def told(options: dict[str, Any], of: CatalogEntry) -> dict[str, str]:
     """Message by pointer."""
-    faults = list(faults_in(options, of, ()))
+    faults = list(faults_in(options, validator_for(of), ()))
     return {fault.pointer: fault.message for fault in faults}
 
 
@@ -172,7 +173,7 @@ def test_any_schema_has_words(schema: dict[str, Any], value: Any, message: str |
 
 @given(st.dictionaries(st.sampled_from(["country", "weight", "code", "to", "size", "key"]), values))
 def test_what_is_taken_is_taken_by_pydantic_too(options: dict[str, Any]) -> None:
-    faults: list[Fault] = list(faults_in(options, DELIVER, ()))
+    faults: list[Fault] = list(faults_in(options, validator_for(DELIVER), ()))
     if not faults:
         Delivery.model_validate(options)
     assert all(fault.message and "breaks the rule" not in fault.message for fault in faults)

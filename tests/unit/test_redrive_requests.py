@@ -18,7 +18,7 @@ from fanfold.intake.faults import InvalidJob
 from fanfold.intake.validation import parsed
 from fanfold.ledger.chunks import ChunkData
 from fanfold.ledger.records import ChunkOutput, ChunkRecord, ItemError
-from fanfold.ledger.redriving import Selected
+from fanfold.ledger.run_again import Selected
 
 STATES = "must be succeeded, partially_succeeded, failed, cancelled or held"
 LIMITS = GatewaySettings()

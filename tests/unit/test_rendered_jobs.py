@@ -8,7 +8,9 @@ from fanfold.contract.states import JobState
 
 
 def rendered(size: int, state: JobState = JobState.SUCCEEDED) -> RenderedJob:
-    return RenderedJob(body=b"x" * size, etag="", state=state, revision=1)
+    return RenderedJob(
+        body=b"x" * size, etag="", state=state, revision=1, is_settled=state.is_terminal
+    )
 
 
 def test_those_not_asked_for_the_longest_make_room() -> None:
@@ -32,16 +34,16 @@ def test_a_large_job_is_not_remembered() -> None:
 
 
 def test_a_running_job_is_remembered_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", 3600)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "UNSETTLED_SECONDS", 3600)
     jobs = RenderedJobs()
     jobs.remember("1", running := rendered(10, JobState.RUNNING))
     assert jobs.get("1") is running
-    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", -1)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "UNSETTLED_SECONDS", -1)
     assert jobs.get("1") is None
 
 
 def test_a_finished_job_does_not_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanfold.app.answers.rendered, "RUNNING_SECONDS", -1)
+    monkeypatch.setattr(fanfold.app.answers.rendered, "UNSETTLED_SECONDS", -1)
     jobs = RenderedJobs()
     jobs.remember("1", finished := rendered(10))
     assert jobs.get("1") is finished

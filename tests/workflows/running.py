@@ -47,7 +47,8 @@ from fanfold.contract.wire import JobInput, JobRef, Pace
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import ChunkRecord, JobRecord, NewChunk
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.transitions import UNSUCCESSFUL_CHUNK
 from fanfold.workers.main import build_workers
 from fanfold.workers.processor import Processor
@@ -183,6 +184,7 @@ class Fanfold:
         hold_timeout_seconds: float | None = None,
         max_per_second: float | None = None,
         deadline_seconds: float | None = None,
+        item_key: str | None = None,
     ) -> JobInput:
         """Record a job as the gateway does; what its workflow is to be started with."""
         spec = JobSpec(
@@ -192,6 +194,7 @@ class Fanfold:
             execution=self.shape.execution,
             on_failure=on_failure,
             hold_timeout_seconds=hold_timeout_seconds,
+            item_key=item_key,
         )
         controls = Controls(
             max_concurrency=max_concurrency,

@@ -1,16 +1,15 @@
 """Jobs made of jobs: hierarchies, scatter, sequences, conditions, compensation."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.job_spec import ToleranceSpec
+from fanfold.contract.names import CHANGED
 from fanfold.contract.states import JobState
-from fanfold.processing import ProcessorContext, ValidationError
-from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape
-from tests.workflows.trees import below, job, parallel, record, sequence, states
-
+from tests.ledger.jobs_recorded import ours
+from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape, event_names
+from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
 
@@ -24,12 +23,6 @@ def shape(request: pytest.FixtureRequest) -> Shape:
 @pytest.fixture
 def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
     return fanfold_on_dev_server.shaped(shape)
-
-
-def refuse_negative(item: int) -> int:
-    if item < 0:
-        raise ValidationError(f"{item} is negative")
-    return item
 
 
 async def test_a_tree_folds_from_its_leaves_up(fanfold: Fanfold) -> None:
@@ -144,67 +137,6 @@ async def test_a_sequence_that_breaks_fails(fanfold: Fanfold) -> None:
     assert row.counts.cancelled == 2
 
 
-async def test_what_succeeded_is_undone_last_one_first(fanfold: Fanfold) -> None:
-    undone: list[Any] = []
-
-    def undo(item: Any) -> Any:
-        undone.append(item)
-        return "undone"
-
-    compensate = StageSpec(processor="undo", retry=RetrySpec(max_attempts=1))
-    tree = job(
-        **sequence(
-            flight=job("double", [[1], [2]], compensate=compensate),
-            hotel=job("double", [[3, 4]], compensate=compensate),
-            car=job("refuse_negative", [[-1]], compensate=compensate),
-        )
-    )
-    root = await record(fanfold, tree)
-    async with fanfold.working(refuse_negative, undo):
-        row = await fanfold.run(root)
-    assert row.state is JobState.FAILED
-    assert undone == [
-        {"items": [3, 4], "result": [6, 8]},
-        {"items": [2], "result": [4]},
-        {"items": [1], "result": [2]},
-    ]
-    jobs = await below(fanfold, root.job.id)
-    assert {path: str(row.state) for path, row in jobs.items()} == {
-        "flight": "succeeded",
-        "flight/compensation": "succeeded",
-        "hotel": "succeeded",
-        "hotel/compensation": "succeeded",
-        "car": "failed",
-    }
-    assert row.counts.succeeded == 3
-
-
-async def test_a_job_that_is_cancelled_undoes_what_it_did(fanfold: Fanfold) -> None:
-    undone: list[Any] = []
-    reached = asyncio.Event()
-
-    def undo(item: Any) -> str:
-        undone.append(item)
-        return "undone"
-
-    async def wait(item: int, *, context: ProcessorContext) -> int:
-        if item:
-            reached.set()
-            await asyncio.sleep(30)
-        return item
-
-    tree = job("wait", [[0], [1]], compensate=StageSpec(processor="undo"), max_concurrency=1)
-    root = await record(fanfold, tree)
-    async with fanfold.working(wait, undo):
-        handle = await fanfold.start(root)
-        await reached.wait()
-        await handle.cancel()
-        row = await fanfold.finished(handle)
-    assert row.state is JobState.CANCELLED
-    assert undone == [{"items": [0], "result": [0]}]
-    assert await states(fanfold, root.job.id) == {"compensation": "succeeded"}
-
-
 async def test_no_job_below_survives_a_cancel(fanfold: Fanfold) -> None:
     reached = asyncio.Event()
 
@@ -228,3 +160,96 @@ async def test_no_job_below_survives_a_cancel(fanfold: Fanfold) -> None:
     assert row.state is JobState.CANCELLED
     assert set((await states(fanfold, root.job.id)).values()) == {"cancelled"}
     assert row.counts.cancelled == 3
+
+
+async def test_a_job_that_is_terminated_is_closed_and_the_others_go_on(fanfold: Fanfold) -> None:
+    reached = asyncio.Event()
+
+    async def wait(item: int) -> int:
+        reached.set()
+        await asyncio.sleep(30)
+        return item
+
+    tree = job(**parallel(a=job("wait", [[1]]), b=job("double", [[2]])))
+    root = await record(fanfold, tree)
+    async with fanfold.working(wait):
+        handle = await fanfold.start(root)
+        await reached.wait()
+        first = (await below(fanfold, root.job.id))["a"]
+        await fanfold.client.get_workflow_handle(first.id).terminate()
+        row = await fanfold.finished(handle)
+    jobs = await below(fanfold, root.job.id)
+    assert row.state is JobState.PARTIALLY_SUCCEEDED
+    assert jobs["b"].state is JobState.SUCCEEDED
+    assert jobs["a"].state is JobState.FAILED
+    assert jobs["a"].error is not None
+    assert jobs["a"].error.type == "JobClosedOutside"
+    assert "terminated" in jobs["a"].error.message
+
+
+async def test_a_paused_tree_begins_nothing_until_it_is_resumed(fanfold: Fanfold) -> None:
+    begun: list[int] = []
+    has_begun = asyncio.Event()
+
+    async def note(item: int) -> int:
+        begun.append(item)
+        has_begun.set()
+        await asyncio.sleep(0.3)
+        return item
+
+    tree = job(
+        **parallel(**{f"j{n}": job("note", [[n], [n + 10]], max_concurrency=1) for n in range(4)}),
+        max_jobs=2,
+    )
+    root = await record(fanfold, tree)
+    steering = ours(fanfold.ledger).steering
+    async with fanfold.working(note):
+        handle = await fanfold.start(root)
+        await has_begun.wait()
+        assert await steering.pause(root.job.id)
+        await asyncio.sleep(1)
+        before = len(begun)
+        await asyncio.sleep(1)
+        assert len(begun) == before < 8
+        assert await steering.resume(root.job.id)
+        await fanfold.tell(root)
+        for each in (await below(fanfold, root.job.id)).values():
+            if each.started_at is not None and not each.state.is_terminal:
+                await fanfold.client.get_workflow_handle(each.id).signal(CHANGED)
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert sorted(begun) == [0, 1, 2, 3, 10, 11, 12, 13]
+
+
+async def test_a_job_bears_so_many_failed_jobs_and_starts_none_after(fanfold: Fanfold) -> None:
+    tree = job(
+        **parallel(**{f"j{n}": job("refuse_negative", [[-1]]) for n in range(6)}),
+        max_jobs=1,
+        tolerated_failures=ToleranceSpec(count=1),
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(refuse_negative):
+        row = await fanfold.run(root)
+    assert row.state is JobState.FAILED
+    assert row.error is not None
+    assert row.error.type == "ToleranceExceeded"
+    assert list((await states(fanfold, root.job.id)).values()) == [
+        *["failed"] * 2,
+        *["cancelled"] * 4,
+    ]
+
+
+async def test_a_parent_with_a_full_history_goes_on_in_another(fanfold: Fanfold) -> None:
+    full = fanfold.shaped(fanfold.shape.tuned(max_events=20))
+    tree = job(
+        reducer="sum",
+        **parallel(**{f"j{n}": job("double", [[n]], reducer="sum") for n in range(20)}),
+    )
+    root = await record(full, tree)
+    async with full.working():
+        handle = await full.start(root)
+        row = await full.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert await full.result(root) == 380
+    first = full.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    assert "WorkflowExecutionContinuedAsNew" in await event_names(first)

@@ -24,7 +24,8 @@ from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.redriving import Redrive, Selection
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
 from fanfold.ledger.starting import CLAIM_MS, Places
 from fanfold.workers.activities.submissions import SubmissionActivities
 from tests.ledger.jobs_recorded import claimed_starts, ours

@@ -10,6 +10,7 @@ from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.recording import NewJob, NewSubJob
 from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.running import Fanfold
 
@@ -40,6 +41,13 @@ class Job:
         )
 
 
+def refuse_negative(item: int) -> int:
+    """A processor under which some items fail for good."""
+    if item < 0:
+        raise ValidationError(f"{item} is negative")
+    return item
+
+
 def job(processor: str = "double", chunks: Chunks | None = None, **given: Any) -> Job:
     """A job with these chunks, or with those of the job above it."""
     known = {field.name for field in dataclasses.fields(Job)}
@@ -49,7 +57,9 @@ def job(processor: str = "double", chunks: Chunks | None = None, **given: Any) -
         chunks=chunks,
         **{name: value for name, value in given.items() if name in known},
         spec={
-            name: value for name, value in given.items() if name not in known and name not in controls
+            name: value
+            for name, value in given.items()
+            if name not in known and name not in controls
         },
         controls={name: value for name, value in given.items() if name in controls},
     )

@@ -51,10 +51,7 @@ class Parents:
         elif left := await ledger.sub_jobs.count_unfinished(job_id):
             return ClosedJob(state=None, left=left, page=NOTHING)
         jobs = await ledger.sub_jobs.all_of(job_id)
-        rule = None
-        if not given.is_deadline_exceeded:
-            rule = await is_past_tolerance(ledger, job_id, terms, final=True)
-        stop = Stop(rule, None) if rule is not None else None
+        stop = None if given.is_deadline_exceeded else await self._stop(given, terms)
         ends = _Ends(jobs, is_sequence=terms.spec.order is Order.SEQUENCE)
         state, error = ends.verdict(
             is_cancelled=is_cancelled,
@@ -82,6 +79,15 @@ class Parents:
         # It was paused in between, say, or a sub-job redriven: it is looked at again.
         left = await ledger.sub_jobs.count_unfinished(job_id)
         return ClosedJob(state=None, left=left, page=NOTHING)
+
+    async def _stop(self, given: CloseJob, terms: Terms) -> Stop | None:
+        """The rule of its tolerance that the job is past."""
+        ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
+        if given.is_tolerance_exceeded:
+            # What was in flight then may have succeeded since.
+            return await ledger.closing.stopped_by(job_id)
+        rule = await is_past_tolerance(ledger, job_id, terms, final=True)
+        return Stop(rule, None) if rule is not None else None
 
     async def _fold(self, ledger: TenantLedger, jobs: Sequence[SubJob], name: str) -> bytes:
         if name == COLLECT:

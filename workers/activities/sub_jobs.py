@@ -1,31 +1,40 @@
 """The activities around the jobs that a job is made of: what comes next, and what was lost."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 from temporalio import activity
 
 from fanfold.contract import conditions, json_values
 from fanfold.contract.failures import Failure, FailureType
-from fanfold.contract.job_spec import Execution
+from fanfold.contract.job_spec import Execution, Order
 from fanfold.contract.names import CLOSE_LOST_JOB, PLAN_JOBS, PLAN_NEXT_JOB
+from fanfold.contract.plan import ONE_OF_MANY, execution_of
+from fanfold.contract.settings import IntakeSettings
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef, LostJob, PlanJobs, PlannedJob, PlannedJobs
+from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE, Cut, item_text
+from fanfold.intake.cutting import chunks as cut_chunks
+from fanfold.intake.faults import InvalidJob
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.jobs import Terms
-from fanfold.ledger.records import JobRecord, NewChunk
+from fanfold.ledger.records import JobRecord, NewChunk, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.tolerance import is_past_tolerance
 
-AUTO_WORKFLOW_CHUNKS = 200
+# More than workers have cores, mostly.
+_FEW = 4
 
 
 class SubJobActivities:
     """Says which sub-jobs a job's workflow is to start, and ends those that are not to be."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Take what the activities depend on."""
+    def __init__(self, ledger: Ledger, limits: IntakeSettings) -> None:
+        """Take what the activities depend on, and how much one job may be."""
         self._ledger = ledger
+        self._limits = limits
 
     @activity.defn(name=PLAN_JOBS)
     async def plan_jobs(self, given: PlanJobs) -> PlannedJobs:
@@ -58,7 +67,8 @@ class SubJobActivities:
                 if at < 0:
                     return PlannedJobs(jobs=[], is_last=True)
                 chosen = all_jobs[at]
-                if chosen.has_begun or await _Turn(ledger, all_jobs[:at], chosen).is_to_run():
+                turn = _Turn(ledger, self._limits, all_jobs[:at], chosen)
+                if chosen.has_begun or await turn.is_to_run():
                     jobs = await ledger.sub_jobs.unfinished(
                         job.id, after=chosen.position - 1, limit=1
                     )
@@ -94,11 +104,16 @@ async def hand_out(
         return []
     execution = await _execution_of_tree(ledger, terms)
     await ledger.sub_jobs.hand_out(jobs, execution)
+    is_one_of_many = (
+        terms.spec.order is Order.PARALLEL and min(terms.place.sub_jobs, terms.spec.max_jobs) > _FEW
+    )
     planned: list[PlannedJob] = []
     for job in jobs:
         ref = JobRef(id=job.id, tenant=parent.tenant, ledger=parent.ledger, run=job.run)
         spec = job.spec_running(execution)
         given = JobInput.of(ref, job.total_chunks, spec, job.controls)
+        if is_one_of_many:
+            given = replace(given, tuning=ONE_OF_MANY)
         planned.append(PlannedJob(position=job.position, given=given))
     return planned
 
@@ -108,8 +123,7 @@ async def _execution_of_tree(ledger: TenantLedger, terms: Terms) -> Execution:
     root = terms
     if terms.place.root is not None:
         root = await ledger.jobs.terms(terms.place.root) or terms
-    is_small = root.total_chunks <= AUTO_WORKFLOW_CHUNKS
-    return Execution.WORKFLOW if is_small else Execution.ACTIVITY
+    return execution_of(root.total_chunks)
 
 
 async def _reason_to_stop(
@@ -121,7 +135,9 @@ async def _reason_to_stop(
         return nothing
     if terms.state is not JobState.RUNNING:
         return PlannedJobs(jobs=[], is_last=True, is_refused=True)
-    if await is_past_tolerance(ledger, job.id, terms, final=False) is not None:
+    rule = await is_past_tolerance(ledger, job.id, terms, final=False)
+    if rule is not None:
+        await ledger.closing.stop(job.id, Stop(rule, None))
         return PlannedJobs(jobs=[], is_last=True, is_tolerance_exceeded=True)
     return None
 
@@ -129,8 +145,15 @@ async def _reason_to_stop(
 class _Turn:
     """The turn of a sub-job in a sequence."""
 
-    def __init__(self, ledger: TenantLedger, before: Sequence[SubJob], job: SubJob) -> None:
+    def __init__(
+        self,
+        ledger: TenantLedger,
+        limits: IntakeSettings,
+        before: Sequence[SubJob],
+        job: SubJob,
+    ) -> None:
         self._ledger = ledger
+        self._limits = limits
         self._before = before
         self._job = job
 
@@ -142,7 +165,8 @@ class _Turn:
             return False
         try:
             if spec.when is not None:
-                if not conditions.holds(spec.when, await self._seen()):
+                seen = await self._seen(spec.when)
+                if not await asyncio.to_thread(conditions.holds, spec.when, seen):
                     await self._end(JobState.SKIPPED)
                     return False
             elif self._before and self._before[-1].state in _CAME_TO_NOTHING:
@@ -154,29 +178,42 @@ class _Turn:
             failure = Failure(type=FailureType.CONDITION_FAILED, message=str(error))
             await self._end(JobState.FAILED, failure)
             return False
+        except InvalidJob as error:
+            message = f"the result of the sub-job before cannot be its items: {error.detail}"
+            failure = Failure(type=FailureType.INVALID_INPUT, message=message)
+            await self._end(JobState.FAILED, failure)
+            return False
         return True
 
-    async def _seen(self) -> object:
+    async def _seen(self, when: str) -> object:
         """What the condition is over."""
-        seen = {job.name: await self._view(job) for job in self._before}
-        last = self._before[-1].name if self._before else None
-        return {"previous": seen[last] if last is not None else None, "jobs": seen}
+        # Results may be large: they are read where the condition may ask for them.
+        may_ask_for_all = "jobs" in when or "\\" in when
+        wanted = self._before if may_ask_for_all else self._before[-1:]
+        seen = {job.name: await self._view(job) for job in wanted}
+        previous = seen[self._before[-1].name] if self._before else None
+        return {"previous": previous, "jobs": seen}
 
     async def _view(self, job: SubJob) -> object:
         record = await self._ledger.jobs.find(job.id)
         body = await self._ledger.jobs.result(job.id)
-        return None if record is None else _shown(record, body)
+        return None if record is None else await asyncio.to_thread(_shown, record, body)
 
     async def _give_input(self) -> None:
         """Make the result of the sub-job before, which was not skipped, the items of this one."""
         before = [job for job in self._before if job.state is not JobState.SKIPPED]
         body = await self._ledger.jobs.result(before[-1].id) if before else None
-        value = json_values.decode(body) if body is not None else None
-        items = value if isinstance(value, list) else [value]
-        spec = self._job.spec
-        chunks = list(_cut(items, spec.chunk_size or len(items) or 1, spec.max_chunk_bytes))
+        chunks = await asyncio.to_thread(self._cut, body or b"null")
         ancestors = await self._ledger.sub_jobs.ancestors(self._job.id)
         await self._ledger.sub_jobs.give_input(self._job, ancestors, chunks)
+
+    def _cut(self, body: bytes) -> list[NewChunk]:
+        """The elements of an array, or the one value that it is, as chunks; raises InvalidJob."""
+        value, spec = json_values.decode(body), self._job.spec
+        items = value if isinstance(value, list) else [value]
+        cut = Cut(spec.chunk_size or DEFAULT_CHUNK_SIZE, spec.max_chunk_bytes)
+        texts = ([item_text(item, self._limits, ("items", at))] for at, item in enumerate(items))
+        return list(cut_chunks(texts, cut, self._limits))
 
     async def _end(self, state: JobState, failure: Failure | None = None) -> None:
         ledger, job = self._ledger, self._job
@@ -215,18 +252,3 @@ def _shown(job: JobRecord, body: bytes | None) -> dict[str, object]:
         },
         "success_rate": counts.items_succeeded / judged if judged else None,
     }
-
-
-def _cut(items: Sequence[object], size: int, most_bytes: int | None) -> Iterator[NewChunk]:
-    """The items as chunks, of so many, and where given of so many bytes of JSON text."""
-    group: list[bytes] = []
-    taken = 2
-    for item in items:
-        text = json_values.encode(item)
-        if group and (len(group) == size or (most_bytes and taken + len(text) + 1 > most_bytes)):
-            yield NewChunk(item_count=len(group), body=b"[" + b",".join(group) + b"]")
-            group, taken = [], 2
-        group.append(text)
-        taken += len(text) + 1
-    if group:
-        yield NewChunk(item_count=len(group), body=b"[" + b",".join(group) + b"]")

@@ -26,7 +26,8 @@ from fanfold.contract.submissions import MOST_BYTES, ClaimedJob, SubmittedJob
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.intake.faults import InvalidJob
 from fanfold.intake.job_text import decode_job
-from fanfold.intake.preparing import PreparedJob, PublishedCode, published_code
+from fanfold.intake.preparing import PreparedJob
+from fanfold.intake.published import PublishedCode, published_code
 from fanfold.intake.whole import prepare_whole
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.database import UniqueViolation

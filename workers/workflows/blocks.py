@@ -112,8 +112,7 @@ class Blocks:
         tuning = self._tuning
         slots = min(self._window.size, self._open_chunks)
         lanes = max(tuning.least_block_lanes, math.ceil(slots / tuning.blocks_at_once))
-        # A job of a few chunks has two blocks all the same, for two workers.
-        return min(lanes, tuning.most_block_lanes, math.ceil(slots / 2))
+        return min(lanes, tuning.most_block_lanes, math.ceil(slots / tuning.least_blocks))
 
     def _start(self, lanes: int) -> None:
         random = workflow.random()

@@ -53,6 +53,7 @@ _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 # A walk that leaves as much as the one before is repeated, later and later; then what is
 # left has failed. So no job stays running for ever.
 _WALKS_IN_VAIN = 3
+_LOOK_AGAIN_SECONDS = 5
 
 
 @workflow.defn(name=JOB_WORKFLOW)
@@ -312,6 +313,10 @@ class JobWorkflow:
             return 0
         return self._job.tuning.page_chunks(self._job.total_chunks)
 
+    @property
+    def _is_folded_locally(self) -> bool:
+        return self._job.total_chunks <= self._job.tuning.chunks_folded_locally
+
     def _is_going(self) -> bool:
         """Whether there is no reason to stop."""
         return not (self._is_over or self._is_ending())
@@ -338,10 +343,7 @@ class JobWorkflow:
         closed = await self._close_once(is_cancelled=is_cancelled)
         while closed.compensations:
             for compensation in closed.compensations:
-                await to_the_end(
-                    # It goes on whatever becomes of the job.
-                    run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
-                )
+                await to_the_end(_compensate(compensation))
             closed = await self._close_once(is_cancelled=is_cancelled)
         return closed
 
@@ -363,14 +365,21 @@ class JobWorkflow:
                 retry_policy=LEDGER_RETRY,
             )
             # What a job is made of may be much to close.
-            if self._job.has_reducer or self._job.max_jobs
+            if (self._job.has_reducer and not self._is_folded_locally) or self._job.max_jobs
             # Without a fold it is over at once, and costs the server half as much.
             else workflow.execute_local_activity(
                 CLOSE_JOB,
                 given,
                 result_type=ClosedJob,
-                start_to_close_timeout=LEDGER_TIMEOUT,
+                start_to_close_timeout=_CLOSE_TIMEOUT if self._job.has_reducer else LEDGER_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
         )
         return await to_the_end(closing)
+
+
+async def _compensate(compensation: JobInput) -> None:
+    # It goes on whatever becomes of the job.
+    state = await run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
+    if state is None:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # somebody else has started it

@@ -48,11 +48,13 @@ class ShardWorkflow:
         self._window = Window(shard.slots)
         self._is_tolerance_exceeded = False
         self._told_wanted = max(0, shard.open_chunks - shard.slots)
+        self._returns = 0
         self._gathering: asyncio.Task[None] | None = None
         self._tellings: list[asyncio.Task[None]] = []
         self._is_refused = False
         self._is_over = False
         self._is_paced = shard.is_paced
+        self._latest_change = 0
         self._recalled = 0
         self._chunks: Children | Blocks
         if shard.execution is Execution.ACTIVITY:
@@ -118,7 +120,9 @@ class ShardWorkflow:
     @workflow.signal(name=CHANGED)
     def change(self, change: ShardChange) -> None:
         """Go by what controls have changed."""
-        self._is_paced, self._is_over = change.is_paced, change.is_over
+        if change.number >= self._latest_change:  # or else a later one has overtaken it
+            self._latest_change = change.number
+            self._is_paced, self._is_over = change.is_paced, change.is_over
         self._is_refused = False  # it may have been resumed; if not, that is soon found out
         self._recalled += change.slots_recalled
         if change.slots_recalled and isinstance(self._chunks, Blocks):
@@ -192,10 +196,15 @@ class ShardWorkflow:
     def _return(self, slots: int, *, wanted: int) -> None:
         self._window.resize(self._window.size - slots)
         self._told_wanted = wanted
+        self._returns += 1
         self._tell(
             SLOTS_RETURNED,
             SlotsReturned(
-                shard=self._shard.number, slots=slots, wanted=wanted, is_full=self._is_full
+                shard=self._shard.number,
+                slots=slots,
+                wanted=wanted,
+                is_full=self._is_full,
+                number=self._returns,
             ),
         )
 

@@ -67,9 +67,13 @@ class Shards:
         self._pace = job.pace
         self._next_number = 0
         self._wanted: dict[int, int] = {}
+        self._heard: dict[int, int] = {}
+        """Of shards that run: the number of the latest signal each has sent, of those here."""
         self._page: Page | None = None
         self._open_chunks = 0
+        self._changes = 0
         self._is_paced = False
+        self._is_over = False
         self._recalled: dict[int, int] = {}
 
     def changed(self) -> None:
@@ -78,16 +82,24 @@ class Shards:
 
     def change(self, *, is_paced: bool, is_over: bool) -> None:
         """Tell all shards of what controls have changed; have slots back that are too many."""
-        self._is_paced = is_paced
-        too_many = self._window.lent - self._window.size - sum(self._recalled.values())
+        self._is_paced, self._is_over = is_paced, is_over
+        self._changes += 1
         for number in self._wanted:
-            recalled = self._recalled.get(number, 0)
-            more = max(0, min(too_many, self._window.lent_to(number) - recalled))
-            too_many -= more
-            self._recalled[number] = recalled + more
-            change = ShardChange(slots_recalled=more, is_paced=is_paced, is_over=is_over)
-            self._running.start(self._tell(number, CHANGED, change))
+            self._tell_of_change(number)
         self._running.changed()
+
+    def _tell_of_change(self, number: int) -> None:
+        too_many = self._window.lent - self._window.size - sum(self._recalled.values())
+        recalled = self._recalled.get(number, 0)
+        more = max(0, min(too_many, self._window.lent_to(number) - recalled))
+        self._recalled[number] = recalled + more
+        change = ShardChange(
+            slots_recalled=more,
+            is_paced=self._is_paced,
+            is_over=self._is_over,
+            number=self._changes,
+        )
+        self._running.start(self._tell(number, CHANGED, change))
 
     def slots_returned(self, returned: SlotsReturned) -> None:
         """Take back slots that a shard has no use for, and note how many it wants."""
@@ -95,8 +107,10 @@ class Shards:
         if returned.shard in self._recalled:
             left = self._recalled[returned.shard] - returned.slots
             self._recalled[returned.shard] = max(0, left)
-        if returned.shard in self._wanted:
+        is_overtaken = returned.number < self._heard.get(returned.shard, 0)
+        if returned.shard in self._wanted and not is_overtaken:
             self._wanted[returned.shard] = returned.wanted
+            self._heard[returned.shard] = returned.number
         if returned.is_full and self._page is None and self._is_in_blocks:
             self._page = Page(ranges=[], is_last=True)
         self._running.changed()
@@ -167,7 +181,7 @@ class Shards:
 
     async def _run_shard(self, number: int, page: Page, chunks: int, slots: int) -> None:
         """One shard, from its start to its end. What it leaves the ledger offers again."""
-        job = self._job
+        job, known_changes = self._job, self._changes
         try:
             child = await start_child(
                 SHARD_WORKFLOW,
@@ -189,6 +203,9 @@ class Shards:
             )
             self._wanted[number] = chunks - slots
             self._running.changed()
+            # One that was being started could not be told yet.
+            if self._changes > known_changes and workflow.patched("changed-while-shard-started"):
+                self._tell_of_change(number)
             outcome: ShardOutcome = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             if not self._is_cancelled():
@@ -202,4 +219,5 @@ class Shards:
         finally:
             self._window.take_all_back(number)
             self._wanted.pop(number, None)
+            self._heard.pop(number, None)
             self._recalled.pop(number, None)

@@ -8,18 +8,17 @@ down_revision = "0005"
 
 _STATES = ("running", "succeeded", "partially_succeeded", "failed", "cancelled", "held")
 _COUNTED = (*_STATES, "items_succeeded", "items_failed", "items_dropped")
-# Gateways start and compare roots. Sub-jobs they only tell of what controls have changed, or
-# cancel: then `checked_at` is 0.
 _IS_ROOT = "parent_id IS NULL"
 _UNFINISHED = (
     "state IN ('pending', 'running', 'paused', 'waiting', 'cancelling') "
-    "AND (parent_id IS NULL OR checked_at = 0)"
+    "AND (started_by_gateway = 1 OR checked_at = 0)"
 )
 _UNDER_WAY = (
     "workflow_started_at IS NOT NULL AND finished_at IS NULL "
-    f"AND state NOT IN ('paused', 'waiting') AND {_IS_ROOT}"
+    "AND state NOT IN ('paused', 'waiting') AND started_by_gateway = 1"
 )
-_TO_START = f"state = 'pending' AND workflow_started_at IS NULL AND {_IS_ROOT}"
+_PENDING = "state = 'pending' AND due_at IS NULL"
+_TO_START = "state = 'pending' AND workflow_started_at IS NULL AND started_by_gateway = 1"
 
 
 def upgrade() -> None:
@@ -45,6 +44,10 @@ def upgrade() -> None:
     ):
         op.drop_index(name, "jobs")
         _create_index(name, columns, condition)
+    # With all that is asked of chunks that wait: else SQLite, which has no statistics, may take
+    # the table for the shorter way, and reads all of a job's chunks before the first that waits.
+    op.drop_index("chunks_pending", "chunks")
+    _create_index("chunks_pending", ["job_id", "idx", "state", "due_at"], _PENDING, table="chunks")
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in _SQLITE_TRIGGERS if is_sqlite else _POSTGRESQL_TRIGGER:
         op.execute(statement)
@@ -59,13 +62,18 @@ def _add_columns() -> None:
     # And of a job that undoes: which run of its parent.
     for name in ("position", "last_position", "sub_jobs", "has_compensation", "compensates_run"):
         op.add_column("jobs", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
+    # Whether gateways start it and look after it. A sub-job's parent does that; gateways only
+    # tell it of what controls have changed, or cancel it: then `checked_at` is 0.
+    op.add_column(
+        "jobs", sa.Column("started_by_gateway", sa.Integer, nullable=False, server_default="1")
+    )
     # The job whose inputs are the chunk's at its first stage; null where that is its own.
     op.add_column("chunks", sa.Column("inputs_of", sa.Text))
 
 
-def _create_index(name: str, columns: list[str], condition: str) -> None:
+def _create_index(name: str, columns: list[str], condition: str, table: str = "jobs") -> None:
     where = sa.text(condition)
-    op.create_index(name, "jobs", columns, sqlite_where=where, postgresql_where=where)
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
 
 
 def _now(name: str, row: str) -> str:

@@ -1,0 +1,131 @@
+"""Redrive in a tree: which jobs above and beside those that run again are opened again with them.
+
+Every job above one that runs again makes its fold again, in its next run. In a sequence, those
+after it that never ran, since one before them had failed or their condition was not met, get
+their turn again.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from fanfold.contract.job_spec import JobSpec, Order
+from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.states import JobState
+from fanfold.ledger.database import Batch, Database, Row
+from fanfold.ledger.transitions import REDRIVE
+
+_NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Jobs of a tree that are opened again, beside those that were selected."""
+
+    parents: Sequence[JobId]
+    """Made of jobs: they make their fold again."""
+    unbegun: Sequence[JobId]
+    """With chunks, or waiting for their items: they get their turn again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A job in its tree, as far as it matters here."""
+
+    id: JobId
+    parent: JobId | None
+    position: int
+    last_position: int
+    state: JobState
+    has_begun: bool
+    is_parent: bool
+    is_sequence: bool
+
+
+async def reopened(
+    database: Database, tenant: TenantId, root: JobId, selected: Collection[JobId]
+) -> Reopened:
+    """What is opened again, in the tree below this job, with the selected jobs."""
+    rows = await database.read(
+        "SELECT id, parent_id, position, last_position, state, started_at, sub_jobs, "
+        # Of those with chunks the spec does not matter.
+        "CASE WHEN sub_jobs > 0 THEN spec END AS spec, "
+        "CASE WHEN sub_jobs > 0 THEN controls END AS controls FROM jobs "
+        "WHERE (id = ? OR root_id = ?) AND tenant = ? AND compensates_run = 0 ORDER BY position",
+        (root, root, tenant),
+    )
+    return plan([_node(row) for row in rows], selected)
+
+
+def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
+    """What is opened again of these jobs, which are all of a tree, by position."""
+    below: dict[JobId, list[Node]] = {}
+    for node in nodes:
+        if node.parent is not None:
+            below.setdefault(node.parent, []).append(node)
+    place = {node.id: at for at, node in enumerate(nodes)}
+    opened = set(selected)
+    unbegun: list[JobId] = []
+    parents: list[JobId] = []
+    for node in reversed(nodes):  # what is below comes first
+        jobs = below.get(node.id, ())
+        if not any(job.id in opened for job in jobs):
+            continue
+        opened.add(node.id)
+        parents.append(node.id)
+        if not node.is_sequence:
+            continue
+        first = next(at for at, job in enumerate(jobs) if job.id in opened)
+        for job in jobs[first + 1 :]:
+            if job.id in opened or job.has_begun or job.state not in _NEVER_RAN:
+                continue
+            for one in nodes[place[job.id] :]:
+                if one.position > job.last_position:
+                    break
+                opened.add(one.id)
+                (parents if one.is_parent else unbegun).append(one.id)
+    return Reopened(parents, unbegun)
+
+
+def reopen(parents: Sequence[JobId], tenant: TenantId) -> list[Batch]:
+    """Opens parents that have ended again, in their next run; those that have not go on."""
+    these = [(job_id, tenant) for job_id in parents]
+    ended = f"id = ? AND tenant = ? AND {REDRIVE.condition}"
+    return [
+        # Whatever their states: one that is just being closed is waited for.
+        Batch("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", these),
+        Batch(
+            "INSERT INTO job_runs (job_id, run, tenant, state, spec, controls, summary, "
+            "started_at, finished_at) SELECT id, run, tenant, state, spec, controls, summary, "
+            f"started_at, finished_at FROM jobs WHERE {ended} "
+            "ON CONFLICT (job_id, run) DO NOTHING",
+            these,
+        ),
+        Batch(
+            f"DELETE FROM job_results WHERE job_id = (SELECT id FROM jobs WHERE {ended})",
+            these,
+        ),
+        Batch(f"UPDATE jobs SET {OPENED_AGAIN} WHERE {ended}", these),
+    ]
+
+
+OPENED_AGAIN = (
+    f"{REDRIVE.change}, run = run + 1, started_at = NULL, finished_at = NULL, summary = NULL, "
+    "expires_at = NULL, workflow_started_at = NULL, claimed_until = 0, is_draining = 0, "
+    "waiting_since = NULL, stop_rule = NULL, stop_index = NULL"
+)
+"""The assignments that let a job that has ended begin its next run."""
+
+
+def _node(row: Row) -> Node:
+    is_parent = row["sub_jobs"] > 0
+    order = JobSpec.from_json(row["spec"], row["controls"]).order if is_parent else None
+    return Node(
+        id=row["id"],
+        parent=row["parent_id"],
+        position=row["position"],
+        last_position=row["last_position"],
+        state=JobState.read(row["state"]),
+        has_begun=row["started_at"] is not None,
+        is_parent=is_parent,
+        is_sequence=order is Order.SEQUENCE,
+    )

@@ -1,0 +1,118 @@
+"""A redrive of what is below a job: all above folds again, and sequences go on."""
+
+from dataclasses import replace
+
+import pytest
+
+from fanfold.contract.states import JobState
+from fanfold.ledger.redriving import Selection
+from fanfold.ledger.run_again import Redrive
+from fanfold.ledger.transitions import UNSUCCESSFUL_CHUNK
+from fanfold.processing import ValidationError
+from tests.ledger.jobs_recorded import ours
+from tests.workflows.running import BLOCKS, Fanfold
+from tests.workflows.trees import below, job, parallel, record, sequence, states
+
+pytestmark = pytest.mark.anyio
+
+ALL_BAD = Selection(states=UNSUCCESSFUL_CHUNK)
+
+
+@pytest.fixture
+def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
+    return fanfold_on_dev_server.shaped(BLOCKS)
+
+
+async def test_what_failed_below_runs_again_and_all_above_folds_again(fanfold: Fanfold) -> None:
+    """Of a part redriven alone, and of the whole."""
+    bad = {1, 2}
+
+    def fail_bad(item: int) -> int:
+        if item in bad:
+            raise ValidationError("bad")
+        return item
+
+    tree = job(
+        reducer="sum",
+        **parallel(
+            a=job(
+                reducer="sum",
+                **parallel(
+                    b=job("fail_bad", [[0], [1]], reducer="sum"),
+                    c=job("fail_bad", [[5]], reducer="sum"),
+                ),
+            ),
+            d=job("fail_bad", [[2], [7]], reducer="sum"),
+        ),
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(fail_bad):
+        row = await fanfold.run(root)
+        assert row.state is JobState.PARTIALLY_SUCCEEDED
+        assert await fanfold.result(root) == 12
+        first = (await below(fanfold, root.job.id))["a/b"]
+
+        bad.remove(1)
+        redriving = ours(fanfold.ledger).redriving
+        selected = await redriving.select(first.id, ALL_BAD)
+        redrive = Redrive(spec=first.spec, controls=first.controls, selected=selected)
+        assert await redriving.redrive(first, redrive)
+        again = replace(root, job=replace(root.job, run=2))
+        row = await fanfold.run(again)
+        assert (row.run, row.state) == (2, JobState.PARTIALLY_SUCCEEDED)
+        assert await fanfold.result(root) == 13
+        assert {path: each.run for path, each in (await below(fanfold, root.job.id)).items()} == {
+            "a": 2,
+            "a/b": 2,
+            "a/c": 1,
+            "d": 1,
+        }
+
+        bad.remove(2)
+        chosen = await redriving.select_below(row, ALL_BAD)
+        assert chosen.chunks == 1
+        assert await redriving.redrive_below(row, chosen, None)
+        row = await fanfold.run(replace(root, job=replace(root.job, run=3)))
+    assert (row.run, row.state) == (3, JobState.SUCCEEDED)
+    assert await fanfold.result(root) == 15
+    assert row.counts.succeeded == 5
+
+
+async def test_a_sequence_goes_on_after_what_was_redriven(fanfold: Fanfold) -> None:
+    is_bad = True
+
+    def fail_first(item: int) -> int:
+        if is_bad:
+            raise ValidationError("bad")
+        return item
+
+    tree = job(
+        **sequence(
+            bad=job("fail_first", [[1, 2]], reducer="merge"),
+            given=job("double", reducer="sum", has_previous_input=True),
+            own=job("double", [[4]], reducer="sum"),
+            skipped=job("double", [[5]], when="previous.state == 'failed'"),
+        )
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(fail_first):
+        row = await fanfold.run(root)
+        assert list((await states(fanfold, root.job.id)).values()) == [
+            "failed",
+            "cancelled",
+            "cancelled",
+            "skipped",
+        ]
+        is_bad = False
+        redriving = ours(fanfold.ledger).redriving
+        chosen = await redriving.select_below(row, ALL_BAD)
+        assert await redriving.redrive_below(row, chosen, None)
+        row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
+    assert list((await states(fanfold, root.job.id)).values()) == [
+        "succeeded",
+        "succeeded",
+        "succeeded",
+        "skipped",
+    ]
+    assert row.state is JobState.SUCCEEDED
+    assert [each["result"] for each in await fanfold.result(root)] == [[1, 2], 6, 8, None]
