@@ -29,7 +29,9 @@ class ScheduleSummary(View):
     time_zone: str | None = Field(description="Null: UTC.")
     paused: bool
     note: str | None
-    next_runs: list[Moment] = Field(description="The next times, at most 10, in listings 5; also while it is paused.")
+    next_runs: list[Moment] = Field(
+        description="The next times, at most 10, in listings 5; also while it is paused."
+    )
     last_run_at: Moment | None
     links: ScheduleLinksView
 

@@ -18,7 +18,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, c
 
 from fanfold.contract.names import SCHEDULE_LABEL
 from fanfold.contract.wording import did_you_mean
-from fanfold.intake.job_request import Integral, JobRequest, StrictModel, raise_if_any
+from fanfold.intake.fields import Integral, StrictModel, raise_if_any
+from fanfold.intake.job_request import JobRequest
 
 NAME_PATTERN: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"
 _A_YEAR_SECONDS: Final = 365 * 24 * 3600

@@ -9,7 +9,7 @@ from fanfold.contract.names import SCHEDULE_LABEL
 from fanfold.contract.settings import IntakeSettings
 from fanfold.contract.submissions import MOST_BYTES
 from fanfold.intake.faults import Fault, InvalidJob, pointer, refuse, refuse_limit
-from fanfold.intake.preparing import PublishedCode
+from fanfold.intake.published import PublishedCode
 from fanfold.intake.validation import encode, parsed
 from fanfold.intake.whole import prepare_whole
 

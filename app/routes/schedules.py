@@ -5,18 +5,18 @@ import re
 from collections.abc import Awaitable
 from typing import Annotated, Final, TypeVar
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from fanfold.answers import views
 from fanfold.app.answers.schedules import SchedulePageView, schedule_json, schedule_page
 from fanfold.app.documentation import examples, schedule_examples
 from fanfold.app.http import cursor, errors
-from fanfold.app.http.parameters import IN_DIGITS
+from fanfold.app.http.parameters import DEFAULT_PAGE, MAX_PAGE, PageCursor, PageLimit
 from fanfold.app.http.problems import responses
 from fanfold.app.intake.body import decode_body, read_body
 from fanfold.app.intake.schedule_request import NAME_PATTERN, ScheduleRequest
 from fanfold.app.intake.schedules import SCHEDULE, job_as_given, read_schedule
-from fanfold.app.routes.jobs import DEFAULT_PAGE, MAX_PAGE, list_jobs
+from fanfold.app.routes.job_lists import list_jobs
 from fanfold.app.services import Services, ServicesOf
 from fanfold.app.temporal.calls import CallRefused, TemporalUnavailable
 from fanfold.app.temporal.schedules import (
@@ -30,7 +30,8 @@ from fanfold.app.temporal.schedules import (
 from fanfold.contract.names import SCHEDULE_LABEL
 from fanfold.contract.settings import GatewaySettings
 from fanfold.intake.faults import Fault, InvalidJob
-from fanfold.intake.preparing import PublishedCode, published_code
+from fanfold.intake.job_text import decode_schedule
+from fanfold.intake.published import PublishedCode, published_code
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 
@@ -40,14 +41,6 @@ Name = Annotated[
     Path(
         description="The name of the schedule.", json_schema_extra={"pattern": f"^{NAME_PATTERN}$"}
     ),
-]
-Limit = Annotated[
-    int,
-    Query(ge=1, description="Most on a page; more than 1,000 are taken as 1,000."),
-    IN_DIGITS,
-]
-Cursor = Annotated[
-    str | None, Query(alias="cursor", description="`next_cursor` of the page before.")
 ]
 
 _SCHEDULE: Final = examples.answer("Schedule", schedule_examples.SCHEDULE)
@@ -128,7 +121,8 @@ async def create_schedule(request: Request, services: ServicesOf) -> Response:
 def _read(
     body: bytes, limits: GatewaySettings, code: PublishedCode
 ) -> tuple[ScheduleRequest, bytes]:
-    return read_schedule(decode_body(body, kind=SCHEDULE), limits, code)
+    document = decode_body(body, kind=SCHEDULE, decode=decode_schedule)
+    return read_schedule(document, limits, code)
 
 
 @router.get(
@@ -145,7 +139,7 @@ def _read(
     },
 )
 async def list_schedules(
-    services: ServicesOf, limit: Limit = DEFAULT_PAGE, cursor_text: Cursor = None
+    services: ServicesOf, limit: PageLimit = DEFAULT_PAGE, cursor_text: PageCursor = None
 ) -> SchedulePageView:
     """Schedules without their jobs and runs. One just made may take a second to be there."""
     after = cursor.decode(cursor_text, _LISTING) if cursor_text is not None else None
@@ -259,7 +253,10 @@ async def run_schedule(name: Name, services: ServicesOf) -> Response:
     },
 )
 async def list_jobs_of_schedule(
-    name: Name, services: ServicesOf, limit: Limit = DEFAULT_PAGE, cursor_text: Cursor = None
+    name: Name,
+    services: ServicesOf,
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor_text: PageCursor = None,
 ) -> views.JobPageView:
     """What `GET /jobs` gives for their label, also once the schedule is deleted."""
     label = f"{SCHEDULE_LABEL}:{_known(name)}"

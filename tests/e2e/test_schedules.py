@@ -165,7 +165,12 @@ def test_a_schedule_that_is_not_there_is_a_404(api: httpx.Client, name: str, ask
         ({"jobs": {}}, "invalid_schedule", "/jobs", "did you mean job?"),
         ({"note": "\x00"}, "invalid_value", "/note", "NUL"),
         ({"job": {"items": [1]}}, "invalid_job", "/job", "give processor or stages"),
-        ({"job": {**JOB, "chunk_sise": 1}}, "invalid_job", "/job/chunk_sise", "chunk_size or chunks?"),
+        (
+            {"job": {**JOB, "chunk_sise": 1}},
+            "invalid_job",
+            "/job/chunk_sise",
+            "chunk_size or chunks?",
+        ),
         ({"job": {**JOB, "processor": "dubble"}}, "unknown_processor", "/job/processor", "double?"),
         (
             {"job": {**JOB, "options": {"delay": 1}}},
