@@ -99,7 +99,11 @@ def redrive(
     if narrowed := {name: values for name, values in select.items() if values is not None}:
         body["select"] = narrowed
     if corrections is not None:
-        body["corrections"] = list(corrections)
+        # As they came: an earlier gateway refuses fields that it did not send.
+        body["corrections"] = [
+            one.model_dump(exclude_unset=True) if isinstance(one, FailedItem) else one
+            for one in corrections
+        ]
     content = json_text(body)
     return Call(
         method="POST",

@@ -311,6 +311,24 @@ def test_what_goes_with_one_job_is_refused_in_a_redrive_of_many(
     assert ended(api, job["id"])["run"] == 2
 
 
+def test_chunks_that_are_held_in_a_tree_are_decided_in_their_own_job(api: httpx.Client) -> None:
+    held = {**PICKY, "on_failure": "hold"}
+    jobs = {"a": {**held, "items": [2]}, "b": {**held, "items": [4]}, "c": {"items": [1], **PICKY}}
+    job_id = submit(api, jobs=jobs, reducer="sum")["id"]
+    in_states(api, job_id, a="waiting", b="waiting", c="succeeded")
+    job = get(api, job_id)
+    assert (job["state"], job["jobs"]["waiting"], job["chunks"]["held"]) == ("running", 2, 2)
+    refused(api.post(f"/jobs/{job_id}/release"), 409, "job_not_waiting")
+    refused(api.post(f"/jobs/{job_id}/redrive"), 409, "job_not_finished")
+    parts = [one["id"] for one in listed(api, job_id)]
+
+    assert api.put(f"/jobs/{parts[0]}/children/0/result", json=[40]).status_code == 200
+    assert api.post(f"/jobs/{parts[1]}/redrive", json={"options": {}}).status_code == 202
+
+    done = ended(api, job_id)
+    assert (done["state"], done["result"], done["run"]) == ("succeeded", 50, 1)
+
+
 def test_a_tree_is_changed_and_paused_before_its_time_to_start(api: httpx.Client) -> None:
     jobs = {"a": {"items": [1]}, "b": {"items": [2]}}
     job_id = submit(api, processor="double", jobs=jobs, start_at=FAR_OFF)["id"]

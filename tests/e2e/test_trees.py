@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,25 @@ def test_a_compensation_is_a_sub_job_that_counts_for_nothing(api: httpx.Client) 
     assert job["chunks"]["total"] == 2
     (line,) = results(api, tree["hotel/compensation"]["id"])
     assert line["result"] == [{"items": [1], "result": [2]}]
+
+
+@pytest.mark.alone
+def test_a_root_of_a_thousand_jobs_is_read_at_least_half_as_fast(api: httpx.Client) -> None:
+    waiting = {"processor": "double", "start_at": "2100-01-01T00:00:00Z"}
+    plain = submit(api, items=list(range(1000)), chunk_size=1, **waiting)["id"]
+    jobs = {f"part {number}": {"items": [number]} for number in range(1000)}
+    root = submit(api, jobs=jobs, **waiting)["id"]
+
+    def seconds(job_id: str) -> float:
+        """How long reading a job takes when nothing else gets in between."""
+        times: list[float] = []
+        for _ in range(200):
+            began = time.perf_counter()
+            api.get(f"/jobs/{job_id}")
+            times.append(time.perf_counter() - began)
+        return sorted(times)[20]
+
+    assert get(api, root)["jobs"]["pending"] == 1000
+    assert seconds(root) < 2 * seconds(plain)
+    for job_id in (plain, root):
+        api.delete(f"/jobs/{job_id}")

@@ -24,7 +24,7 @@ def test_times_are_times_and_states_are_states() -> None:
     assert (job.state, job.is_finished) == ("succeeded", True)
 
 
-@pytest.mark.parametrize("state", ["hibernating", "skipped"])
+@pytest.mark.parametrize("state", ["hibernating", "parked"])
 def test_a_state_of_a_later_release_is_its_text(state: str) -> None:
     job = Job.model_validate(a_job(state=state))
     assert (str(job.state), job.is_finished) == (state, False)
@@ -61,6 +61,53 @@ def test_partially_succeeded_chunks_are_finished() -> None:
     counts = {**a_job()["chunks"], "succeeded": 1, "partially_succeeded": 2, "failed": 4}
     assert Job.model_validate(a_job(chunks=counts)).chunks.finished == 7
     assert ChildState("partially_succeeded") is ChildState.PARTIALLY_SUCCEEDED
+
+
+def test_the_counts_of_sub_jobs_are_read_and_a_skipped_one_is_finished() -> None:
+    assert Job.model_validate(a_job()).jobs is None
+    counts = {"total": 9, "running": 2, "succeeded": 1, "skipped": 3, "cancelled": 1, "failed": 2}
+    job = Job.model_validate(a_job(jobs=counts, path="EU/FI", parent="job_0", state="skipped"))
+    assert job.jobs is not None
+    assert (job.jobs.finished, job.jobs.waiting) == (7, 0)
+    assert (job.path, job.parent, job.is_finished) == ("EU/FI", "job_0", True)
+
+
+def test_sub_jobs_are_read_page_by_page(connect: Connect) -> None:
+    pages: list[dict[str, Any]] = [
+        {"jobs": [a_job(path="a")], "next_cursor": "more"},
+        {"jobs": [a_job(path="b")]},
+    ]
+    with serving(lambda _: Answer(body=pages.pop(0))) as server, connect(server.url) as fanfold:
+        assert [job.path for job in fanfold.sub_jobs("job_1", state="failed")] == ["a", "b"]
+    assert [asked.path.partition("?")[0] for asked in server.asked] == ["/jobs/job_1/jobs"] * 2
+    assert [dict(parameters(asked)).get("cursor") for asked in server.asked] == [None, "more"]
+    assert dict(parameters(server.asked[1]))["state"] == "failed"
+
+
+def test_the_jobs_of_one_are_asked_for_by_its_id(connect: Connect) -> None:
+    with serving(always({"jobs": []})) as server, connect(server.url) as fanfold:
+        assert list(fanfold.jobs(parent="job_1", labels={"a": "b"}, limit=5)) == []
+    asked = parameters(server.asked[0])
+    assert sorted(asked) == [("label", "a:b"), ("limit", "5"), ("parent", "job_1")]
+
+
+def test_lines_of_a_tree_say_which_job_they_are_of(connect: Connect) -> None:
+    of = {"job": "job_2", "path": "EU/FI"}
+    error = {"type": "T", "message": "m", "retryable": True}
+    failed = {**of, "index": 0, "item": 1, "value": 2, "error": error}
+    lines = [json.dumps({**of, **a_child(0)}), json.dumps(a_child(1))]
+    with (
+        serving(lambda _: Answer(raw="\n".join(lines).encode())) as server,
+        connect(server.url) as fanfold,
+    ):
+        found = list(fanfold.results("job_1"))
+    assert [(child.job, child.path) for child in found] == [("job_2", "EU/FI"), (None, None)]
+    with (
+        serving(lambda _: Answer(raw=json.dumps(failed).encode())) as server,
+        connect(server.url) as fanfold,
+    ):
+        (item,) = fanfold.failures("job_1")
+    assert (item.job, item.path, item.value) == ("job_2", "EU/FI", 2)
 
 
 def test_items_are_read_page_by_page(connect: Connect) -> None:
