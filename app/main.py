@@ -73,11 +73,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 uploads=uploads,
                 rendered=RenderedJobs(),
                 stopping=stopping,
-                workflows_url=(
-                    f"{given.temporal_ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows"
-                    if given.temporal_ui_url
-                    else None
-                ),
+                workflows_url=temporal.workflows_url(given.temporal_ui_url, client),
             )
             # Objects made so far stay. Scanning them for garbage again and again would delay
             # requests by tens of milliseconds.

@@ -10,6 +10,7 @@ TenantId = NewType("TenantId", str)
 JOB_WORKFLOW = "JobWorkflow"
 SHARD_WORKFLOW = "ShardWorkflow"
 CHUNK_WORKFLOW = "ChunkWorkflow"
+SUBMIT_JOB = "SubmitJob"
 
 OPEN_JOB = "open_job"
 PLAN_PAGE = "plan_page"
@@ -24,6 +25,12 @@ TAKE_TURNS = "take_turns"
 PLAN_JOBS = "plan_jobs"
 PLAN_NEXT_JOB = "plan_next_job"
 CLOSE_LOST_JOB = "close_lost_job"
+NAME_LEDGER = "name_ledger"
+RECORD_JOB = "record_job"
+CLAIM_JOB = "claim_job"
+AWAIT_JOB = "await_job"
+CANCEL_JOB = "cancel_job"
+SHOW_JOB = "show_job"
 
 SLOTS_RETURNED = "slots_returned"
 SLOTS_LENT = "slots_lent"
@@ -33,15 +40,26 @@ CHANGED = "changed"
 
 DEFAULT_TENANT = TenantId("default")
 
+SCHEDULE_LABEL = "schedule"
+"""The label of a job that a schedule has submitted: the name of the schedule."""
+
+RANDOM_BITS = 80
+"""So many bits of a job's id are random."""
+
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_job_id() -> JobId:
-    """A fresh job id: `job_` and a lower-case ULID, so ids sort by creation time.
+    """A fresh job id."""
+    return job_id_of(time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS))
 
-    48 bits of milliseconds and 80 random bits, as the ULID specification has it.
+
+def job_id_of(milliseconds: int, random: int) -> JobId:
+    """A job id: `job_` and a lower-case ULID, so ids sort by creation time.
+
+    48 bits of milliseconds since 1970 and 80 random bits, as the ULID specification has it.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    number = milliseconds << RANDOM_BITS | random
     return JobId(
         "job_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
     )

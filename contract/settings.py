@@ -116,7 +116,30 @@ class IntakeSettings(LedgerSettings):
     retention_hours: RetentionHours = 168.0
 
 
-class GatewaySettings(ResultSettings, IntakeSettings, HttpSettings):
+class SubmissionSettings(IntakeSettings):
+    """How jobs are taken and started, by the gateway or by `SubmitJob`."""
+
+    submit_queue: str = Field(
+        default="fanfold-jobs",
+        min_length=1,
+        max_length=200,
+        description=(
+            "Task queue of the workflow `SubmitJob`; ledgers in one namespace of Temporal need one "
+            "each."
+        ),
+    )
+    max_running_jobs: int = Field(
+        default=30,
+        ge=1,
+        description="Most jobs that run at a time, over all gateways; the rest wait as `pending`.",
+    )
+    temporal_ui_url: str | None = Field(
+        default=None,
+        description="Address of Temporal's web UI, for the `temporal_ui` link of a job.",
+    )
+
+
+class GatewaySettings(ResultSettings, SubmissionSettings, HttpSettings):
     """Settings of the gateway."""
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -125,10 +148,6 @@ class GatewaySettings(ResultSettings, IntakeSettings, HttpSettings):
             "Names the gateway answers for besides localhost and addresses, comma-separated: "
             "`jobs.example.com`, `*.example.com`, or `*` for all."
         ),
-    )
-    temporal_ui_url: str | None = Field(
-        default=None,
-        description="Address of Temporal's web UI, for the `temporal_ui` link of a job.",
     )
     max_body_bytes: int = Field(
         default=32 * MIB, ge=1, description="Largest request body, in bytes."
@@ -158,11 +177,6 @@ class GatewaySettings(ResultSettings, IntakeSettings, HttpSettings):
             "and for what is to be deleted."
         ),
     )
-    max_running_jobs: int = Field(
-        default=30,
-        ge=1,
-        description="Most jobs that run at a time, over all gateways; the rest wait as `pending`.",
-    )
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -178,7 +192,7 @@ class GatewaySettings(ResultSettings, IntakeSettings, HttpSettings):
         return names
 
 
-class WorkerSettings(IntakeSettings, ResultSettings):
+class WorkerSettings(SubmissionSettings, ResultSettings):
     """Settings of one worker process."""
 
     processors: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -22,3 +22,8 @@ async def connect(*, lazy: bool = False) -> Client:
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
     return await Client.connect(**config, lazy=lazy)
+
+
+def workflows_url(ui_url: str | None, client: Client) -> str | None:
+    """Where Temporal's web UI shows workflows by id; None where its address is not known."""
+    return f"{ui_url.rstrip('/')}/namespaces/{client.namespace}/workflows" if ui_url else None

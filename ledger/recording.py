@@ -43,6 +43,9 @@ class NewJob:
     key: IdempotencyKey | None = None
     keep_ms: int | None = None
     """How long to keep it once it has finished, where it asks for that."""
+    own_start_ms: int = 0
+    """How long whoever records it has, once its time has come, to start it: until then no gateway
+    does."""
     jobs: "Sequence[NewSubJob]" = ()
     """Of a job made of jobs: these, in order."""
 
@@ -188,8 +191,7 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
                 (
                     *(node.id, tenant, move.after if node.parent is None else RECORD.after),
                     *(node.spec.to_json(node.controls), node.controls.to_json(node.spec)),
-                    # Until its time no gateway takes it for its own to start.
-                    *(now, now, job.keep_ms, node.controls.start_at or 0),
+                    *(now, now, job.keep_ms, _unclaimed_until(job, now) if not node.parent else 0),
                     *(node.parent, job.id if node.parent else None, node.path),
                     *(node.position, node.last_position, node.sub_jobs),
                     *(int(node.spec.compensate is not None), int(node.parent is None)),
@@ -228,6 +230,12 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             owners=[node.id for node in nodes if node.source == job.id and not node.sub_jobs],
         )
     return script
+
+
+def _unclaimed_until(job: NewJob, now: int) -> int:
+    """Until when no gateway takes the job for its own to start."""
+    starts_at = job.controls.start_at or 0
+    return max(starts_at, now) + job.own_start_ms if job.own_start_ms else starts_at
 
 
 @dataclass(slots=True, kw_only=True)

@@ -29,6 +29,8 @@ LARGE_JOBS_SHARE = 3 / 4
 CLAIM_MS = 10_000
 """Twice as long as a call to Temporal may take; a dead gateway's jobs wait this long."""
 
+_EVER = 2**62
+
 # Those that another job is made of are started by its workflow.
 _TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL AND started_by_gateway = 1"
 # One that was paused meanwhile is to be started too, once it is resumed.
@@ -136,6 +138,25 @@ class Starting:
         jobs = await self._claim_starts(chosen, places) if chosen else []
         return StartTurn(jobs, are_some_held_back=len(jobs) < len(waiting))
 
+    async def claim(self, job_id: JobId, places: Places) -> bool:
+        """Claim one job for whoever has recorded it, also where it is not the oldest.
+
+        False where it has to wait, for a place or while it is paused; from then on gateways may
+        start it too, in its turn. True where it needs no claim any more: somebody has started
+        it, or it is stopped.
+        """
+        waits = f"id = ? AND {_NEVER_BEGAN} AND workflow_started_at IS NULL"
+        found = await self._database.read(
+            f"SELECT id, total_chunks FROM jobs WHERE {waits}", (job_id,)
+        )
+        waiting = [_Waiting(row["id"], row["total_chunks"]) for row in found]
+        if not waiting or await self._claim_starts(waiting, places, claimed_before=_EVER):
+            return True
+        await self._database.write(
+            Statement(f"UPDATE jobs SET claimed_until = 0 WHERE {waits}", (job_id,))
+        )
+        return False
+
     async def _waiting(self, limit: int, sizes: str = "") -> list[_Waiting]:
         """The oldest that wait."""
         rows = await self._database.read(
@@ -145,7 +166,9 @@ class Starting:
         )
         return [_Waiting(row["id"], row["total_chunks"]) for row in rows]
 
-    async def _claim_starts(self, chosen: Sequence[_Waiting], places: Places) -> list[PendingStart]:
+    async def _claim_starts(
+        self, chosen: Sequence[_Waiting], places: Places, *, claimed_before: int | None = None
+    ) -> list[PendingStart]:
         """Claim all of the chosen that nobody has taken meanwhile, or none for want of places."""
         skip_locked, now = self._database.skip_locked, now_ms()
         # Gateways claim one after another, or two of them would fill the same place. Whose
@@ -164,7 +187,7 @@ class Starting:
                 "RETURNING id, tenant, run, total_chunks, spec, controls",
                 (
                     *(job.id for job in chosen),
-                    now,
+                    now if claimed_before is None else claimed_before,
                     now,
                     now + CLAIM_MS,
                     places.total - len(chosen),

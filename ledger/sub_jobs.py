@@ -12,7 +12,7 @@ from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.database import Batch, Row, Statement, Value
 from fanfold.ledger.records import NewChunk, now_ms
-from fanfold.ledger.tenancy import BELOW, OfTenant
+from fanfold.ledger.tenancy import BELOW, JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import SKIP, UNFINISHED, in_states
 from fanfold.ledger.unbegun import NEVER_BEGAN, UNBEGUN_SUMMARY, end_unbegun
 
@@ -160,8 +160,9 @@ class SubJobs(OfTenant):
     async def ancestors(self, job_id: JobId) -> list[JobId]:
         """All jobs above this one."""
         rows = await self._database.read(
-            "SELECT ancestor_id FROM job_ancestors WHERE job_id = ? ORDER BY ancestor_id",
-            (job_id,),
+            f"SELECT ancestor_id FROM job_ancestors WHERE job_id = ? AND {JOB_IS_OURS} "
+            "ORDER BY ancestor_id",
+            (job_id, job_id, self._tenant),
         )
         return [row["ancestor_id"] for row in rows]
 

@@ -22,16 +22,18 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from fanfold.contract import settings, temporal
 from fanfold.contract.json_values import allow_long_integers
-from fanfold.contract.names import chunk_task_queue, job_task_queue
+from fanfold.contract.names import DEFAULT_TENANT, chunk_task_queue, job_task_queue
 from fanfold.contract.plan import HEARTBEAT_INTERVAL
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.database import LedgerFailure, LedgerUnavailable
+from fanfold.ledger.starting import Places
 from fanfold.workers import logs
 from fanfold.workers.activities.block import BlockActivities
 from fanfold.workers.activities.chunk import ChunkActivities
 from fanfold.workers.activities.job import JobActivities
 from fanfold.workers.activities.replaced import end_replaced
 from fanfold.workers.activities.sub_jobs import SubJobActivities
+from fanfold.workers.activities.submissions import SubmissionActivities
 from fanfold.workers.attempts import Attempts
 from fanfold.workers.publishing import publish_again
 from fanfold.workers.registry import CannotLoad, Registry
@@ -39,6 +41,7 @@ from fanfold.workers.worker_slots import WorkerSlots
 from fanfold.workers.workflows.chunk import ChunkWorkflow
 from fanfold.workers.workflows.job import JobWorkflow
 from fanfold.workers.workflows.shard import ShardWorkflow
+from fanfold.workers.workflows.submission import SubmitJob
 
 _log = logging.getLogger("fanfold.worker")
 
@@ -50,11 +53,18 @@ _WORKFLOW_THREADS = 8
 def build_workers(
     client: Client, ledger: Ledger, registry: Registry, given: settings.WorkerSettings
 ) -> list[Worker]:
-    """The two workers of a process: one for jobs, one for chunks, a task queue each."""
+    """The workers of a process: for jobs, for chunks, for `SubmitJob`, a task queue each."""
     job_activities = JobActivities(
         ledger, registry.reducers, max_result_bytes=given.max_job_result_bytes
     )
     sub_job_activities = SubJobActivities(ledger, given)
+    submission_activities = SubmissionActivities(
+        ledger,
+        DEFAULT_TENANT,  # there is one tenant yet
+        given,
+        Places(given.max_running_jobs),
+        temporal.workflows_url(given.temporal_ui_url, client),
+    )
     attempts = Attempts(
         ledger,
         registry.processors,
@@ -85,6 +95,11 @@ def build_workers(
             sub_job_activities.plan_jobs,
             sub_job_activities.plan_next_job,
             sub_job_activities.close_lost_job,
+            submission_activities.record_job,
+            submission_activities.claim_job,
+            submission_activities.await_job,
+            submission_activities.cancel_job,
+            submission_activities.show_job,
             end_replaced,
         ],
         workflow_runner=runner,
@@ -109,7 +124,18 @@ def build_workers(
         graceful_shutdown_timeout=grace,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
     )
-    return [jobs, chunks]
+    submissions = Worker(
+        client,
+        task_queue=given.submit_queue,
+        workflows=[SubmitJob],
+        activities=[submission_activities.name_ledger],
+        no_remote_activities=True,  # the others are for the workers of one ledger
+        workflow_runner=runner,
+        max_concurrent_workflow_tasks=_WORKFLOW_THREADS,
+        workflow_task_poller_behavior=pollers,
+        graceful_shutdown_timeout=grace,
+    )
+    return [jobs, chunks, submissions]
 
 
 async def run(given: settings.WorkerSettings) -> None:

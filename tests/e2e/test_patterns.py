@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fanfold.devstack.running import running
-from tests.e2e.pages import ANSWER, DOCS, Block, Page
+from tests.e2e.pages import ANSWER, DOCS, Page
 
 PAGE = Page("patterns.md", DOCS)
 ROOT = Path(__file__).parents[2]

@@ -109,20 +109,26 @@ async def found(ledger: Ledger, job_id: JobId) -> JobRecord:
     return job
 
 
-async def begun(ledger: Ledger, job_id: JobId, index: int = 0, stage: int = 0) -> Attempt:
+async def begun(
+    ledger: Ledger, job_id: JobId, index: int = 0, stage: int = 0, *, run: int = 1
+) -> Attempt:
     """Begin an attempt, which has to be allowed."""
-    attempt = await ours(ledger).work.begin(job_id, index, stage, job_run=1, token=new_token())
+    attempt = await ours(ledger).work.begin(job_id, index, stage, job_run=run, token=new_token())
     assert isinstance(attempt, Attempt)
     return attempt
 
 
-async def succeed(ledger: Ledger, job_id: JobId, index: int, body: bytes = b"[1]") -> None:
-    attempt = await begun(ledger, job_id, index)
+async def succeed(
+    ledger: Ledger, job_id: JobId, index: int, body: bytes = b"[1]", *, run: int = 1
+) -> None:
+    attempt = await begun(ledger, job_id, index, run=run)
     await ours(ledger).work.record(outcomes.succeeded(attempt, ChunkOutput(body=body)))
 
 
-async def fail(ledger: Ledger, job_id: JobId, index: int, failure: Failure = BROKEN) -> None:
-    attempt = await begun(ledger, job_id, index)
+async def fail(
+    ledger: Ledger, job_id: JobId, index: int, failure: Failure = BROKEN, *, run: int = 1
+) -> None:
+    attempt = await begun(ledger, job_id, index, run=run)
     await ours(ledger).work.record(outcomes.failed(attempt, failure, ChunkOutput()))
 
 

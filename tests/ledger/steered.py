@@ -14,6 +14,7 @@ from tests.ledger.jobs_recorded import (
     ours,
     record,
 )
+from tests.ledger.trees import grown, leaf, sequence
 from tests.ledger.twice import WrittenTwice
 
 RUN = BlockRun(block=1, number=1)
@@ -29,6 +30,10 @@ async def in_state(ledger: Ledger, state: JobState) -> JobId:
         job_id = new_job_id()
         await ours(ledger).recording.record(new_job(job_id), None)
         return job_id
+    if state is JobState.SKIPPED:  # which only a sub-job may be
+        tree = await grown(ledger, sequence(first=leaf(1), skipped=leaf(1)))
+        await ours(ledger).sub_jobs.skip(tree["skipped"])
+        return tree["skipped"]
     job_id = await record(ledger)
     if state is JobState.PENDING:
         return job_id

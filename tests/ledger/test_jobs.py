@@ -20,7 +20,6 @@ from fanfold.ledger.jobs import Terms
 from fanfold.ledger.records import ChunkCounts, ErrorGroup
 from tests.ledger.jobs_recorded import (
     chunks_of,
-    closed,
     fail,
     found,
     labelled,
@@ -30,6 +29,7 @@ from tests.ledger.jobs_recorded import (
     record,
     running,
 )
+from tests.ledger.steered import in_state
 
 OTHER = Failure(type="Other", message="something else")
 
@@ -72,6 +72,7 @@ async def test_a_recorded_job_comes_back_as_it_was_asked_for(ledger: Ledger) -> 
         run=1,
         state=JobState.PENDING,
         started_at=None,
+        total_chunks=2,
     )
     assert (job.state, job.run, job.total_chunks, job.total_items) == (JobState.PENDING, 1, 2, 5)
     assert (job.started_at, job.finished_at, job.error, job.errors) == (None, None, None, ())
@@ -129,8 +130,7 @@ async def test_a_cancelled_job_is_not_opened(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
 async def test_a_finished_job_cannot_be_cancelled(ledger: Ledger, state: JobState) -> None:
-    job_id = await running(ledger)
-    await closed(ledger, job_id, state)
+    job_id = await in_state(ledger, state)
     assert not await ours(ledger).jobs.request_cancel(job_id)
     assert await ours(ledger).jobs.state(job_id) is state
 

@@ -25,8 +25,8 @@ ROOT = Path(migrate_module.__file__).parents[1]
 TABLES = {
     *("alembic_version", "attempts", "catalog", "chunks", "idempotency_keys", "inputs"),
     *("block_lanes", "block_runs", "child_cancels", "kept_outputs", "ledger_identity", "purges"),
-    *("job_counts", "job_labels", "job_paces", "job_results", "job_runs", "job_streaks", "jobs"),
-    *("received_chunks", "results", "uploads"),
+    *("job_ancestors", "job_counts", "job_labels", "job_paces", "job_results", "job_runs"),
+    *("job_streaks", "jobs", "received_chunks", "results", "uploads"),
 }
 
 WAITS_FOR_THE_WORD = """
@@ -107,7 +107,7 @@ def test_both_databases_get_the_same_columns_in_the_same_order(
     assert {table for table in TABLES if "tenant" in columns[table]} == TABLES - {
         *("alembic_version", "block_runs", "catalog", "job_counts", "ledger_identity"),
         *("purges", "received_chunks", "attempts", "block_lanes", "child_cancels"),
-        *("job_paces", "job_streaks", "kept_outputs"),
+        *("job_ancestors", "job_paces", "job_streaks", "kept_outputs"),
     }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fanfold.ledger.closing
 import fanfold.ledger.jobs
 import fanfold.ledger.outcomes
-import fanfold.ledger.redriving
+import fanfold.ledger.run_again
 import fanfold.ledger.steering
 import fanfold.ledger.work
 from fanfold.contract.names import DEFAULT_TENANT
@@ -49,7 +49,7 @@ def time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
         fanfold.ledger.closing,
         fanfold.ledger.jobs,
         fanfold.ledger.outcomes,
-        fanfold.ledger.redriving,
+        fanfold.ledger.run_again,
         fanfold.ledger.steering,
         fanfold.ledger.work,
     ):

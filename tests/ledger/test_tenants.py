@@ -45,6 +45,7 @@ from tests.ledger.jobs_recorded import (
     running,
     succeed,
 )
+from tests.ledger.tenant_trees import TREE_CALLS, Forest, a_forest
 from tests.ledger.test_migrations import TABLES
 
 ANOTHER = TenantId("another")
@@ -298,21 +299,26 @@ async def everything(ledger: Ledger) -> list[list[tuple[Any, ...]]]:
     ]
 
 
-async def answer(call: Call, ledger: TenantLedger, world: World) -> object:
+async def answer(call: Callable[..., Awaitable[object]], *given: object) -> object:
     try:
-        return await call(ledger, world)
+        return await call(*given)
     except UploadGone:
         return UploadGone
 
 
 def test_every_operation_is_tried_with_another_tenant() -> None:
-    assert sorted(CALLS) == sorted(METHODS)
+    assert sorted([*CALLS, *TREE_CALLS]) == sorted(METHODS)
+
+
+async def the_world(ledger: Ledger, method: str) -> World | Forest:
+    """What there is for this operation to find."""
+    return await (a_forest(ledger) if method in TREE_CALLS else a_world(ledger))
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_no_operation_reaches_what_another_tenant_has(ledger: Ledger, method: str) -> None:
-    call, nothing = CALLS[method]
-    world = await a_world(ledger)
+    call, nothing = (CALLS | TREE_CALLS)[method]
+    world = await the_world(ledger, method)
     before = await everything(ledger)
 
     given = await answer(call, ledger.of(ANOTHER), world)
@@ -325,8 +331,8 @@ async def test_no_operation_reaches_what_another_tenant_has(ledger: Ledger, meth
 async def test_the_same_operation_reaches_what_its_own_tenant_has(
     ledger: Ledger, method: str
 ) -> None:
-    call, nothing = CALLS[method]
-    world = await a_world(ledger)
+    call, nothing = (CALLS | TREE_CALLS)[method]
+    world = await the_world(ledger, method)
     before = await everything(ledger)
 
     given = await answer(call, ledger.of(DEFAULT_TENANT), world)

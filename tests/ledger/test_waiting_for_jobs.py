@@ -11,6 +11,7 @@ from fanfold.contract.states import JobState
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.jobs import Jobs
 from tests.ledger.jobs_recorded import closed, ours, record, running
+from tests.ledger.steered import in_state
 
 
 async def wait_for(jobs: Jobs, job_id: JobId, *, seconds: float) -> None:
@@ -20,8 +21,7 @@ async def wait_for(jobs: Jobs, job_id: JobId, *, seconds: float) -> None:
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
 async def test_a_finished_job_is_answered_at_once(ledger: Ledger, state: JobState) -> None:
-    job_id = await running(ledger)
-    await closed(ledger, job_id, state)
+    job_id = await in_state(ledger, state)
     async with asyncio.timeout(20):
         await wait_for(ours(ledger).jobs, job_id, seconds=60)
 

@@ -88,7 +88,7 @@ Handle = WorkflowHandle[Any, Any]
 async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
     """Its clock jumps to the next timer while a workflow's result is awaited."""
     environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=_binary("temporal-test-server")
+        test_server_existing_path=binary("temporal-test-server")
     )
     async with environment:
         yield environment
@@ -97,7 +97,7 @@ async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
 @asynccontextmanager
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
     environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=_binary("temporal"), dev_server_log_level="error"
+        dev_server_existing_path=binary("temporal"), dev_server_log_level="error"
     )
     async with environment:
         yield environment
@@ -155,13 +155,17 @@ class Fanfold:
         sandbox: bool = True,
         grace_seconds: float = 0,
         slots: int = 50,
+        **settings: Any,
     ) -> AsyncIterator[None]:
         """Workers as production builds them, which know these processors too."""
         registry = Registry()
         for function in processors:
             registry.processors[function.__name__] = Processor(function)
         given = WorkerSettings(
-            workflow_sandbox=sandbox, shutdown_grace_seconds=grace_seconds, worker_slots=slots
+            workflow_sandbox=sandbox,
+            shutdown_grace_seconds=grace_seconds,
+            worker_slots=slots,
+            **settings,
         )
         async with AsyncExitStack() as stack:
             served = (client or self.client, ledger or self.ledger)
@@ -309,7 +313,7 @@ class Fanfold:
         return (await handle.describe()).status
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     assert found is not None, f"{name} is not installed"

@@ -1,8 +1,9 @@
 """Calls that the workflows share: children that never outlive them, writes that never fail."""
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
@@ -17,6 +18,8 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from fanfold.contract.names import RECORD_LOST
     from fanfold.contract.wire import JobRef, LostChunks
+
+Done = TypeVar("Done")
 
 # Ledger writes are repeated until they succeed: a database that is away for an hour
 # delays a job, it does not fail it.
@@ -92,3 +95,13 @@ def details_of(error: FailureError) -> tuple[Any, ...]:
     if isinstance(cause, ActivityError):
         cause = cause.cause
     return tuple(cause.details) if isinstance(cause, ApplicationError) else ()
+
+
+async def to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
+    """Wait for this, whatever cancellation arrives meanwhile."""
+    working = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            continue

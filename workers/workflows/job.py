@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -36,14 +36,17 @@ with workflow.unsafe.imports_passed_through():
         SlotsReturned,
     )
     from fanfold.workers.workflows.blocks import Blocks
-    from fanfold.workers.workflows.calls import LEDGER_RETRY, LEDGER_TIMEOUT, record_lost_chunks
+    from fanfold.workers.workflows.calls import (
+        LEDGER_RETRY,
+        LEDGER_TIMEOUT,
+        record_lost_chunks,
+        to_the_end,
+    )
     from fanfold.workers.workflows.children import Children
     from fanfold.workers.workflows.replaced import end_replaced
     from fanfold.workers.workflows.shards import Shards
     from fanfold.workers.workflows.sub_jobs import SubJobs, run_sub_job
     from fanfold.workers.workflows.window import Window
-
-Done = TypeVar("Done")
 
 _CLOSE_TIMEOUT = timedelta(hours=1)
 _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
@@ -340,7 +343,7 @@ class JobWorkflow:
         closed = await self._close_once(is_cancelled=is_cancelled)
         while closed.compensations:
             for compensation in closed.compensations:
-                await _to_the_end(_compensate(compensation))
+                await to_the_end(_compensate(compensation))
             closed = await self._close_once(is_cancelled=is_cancelled)
         return closed
 
@@ -372,7 +375,7 @@ class JobWorkflow:
                 retry_policy=LEDGER_RETRY,
             )
         )
-        return await _to_the_end(closing)
+        return await to_the_end(closing)
 
 
 async def _compensate(compensation: JobInput) -> None:
@@ -380,13 +383,3 @@ async def _compensate(compensation: JobInput) -> None:
     state = await run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
     if state is None:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # somebody else has started it
-
-
-async def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
-    """Wait for this, whatever cancellation arrives meanwhile."""
-    working = asyncio.ensure_future(work)
-    while True:
-        try:
-            return await asyncio.shield(working)
-        except asyncio.CancelledError:
-            continue
