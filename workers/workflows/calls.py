@@ -104,4 +104,5 @@ async def to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
-            continue
+            if working.cancelled():  # the workflow leaves this worker, which ends all of its tasks
+                raise
