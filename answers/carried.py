@@ -21,6 +21,7 @@ def carried_job(
     without = with_fields(summary.model_dump_json().encode(), place)
     if len(without) <= most_bytes:
         return without
-    # Nothing else in a job is without a limit.
-    summary = summary.model_copy(update={"options": None, "stages": None})
+    # Nothing else in a job that no other is made of can be so long.
+    unlimited = dict.fromkeys(("options", "stages", "compensate"))
+    summary = summary.model_copy(update=unlimited)
     return with_fields(summary.model_dump_json().encode(), place)

@@ -7,6 +7,7 @@
     intake                  from a request to a recorded job
     answers                 children, items and results as clients get them
     loops                   work beside the requests: starts, checks, cancels, deletes
+    temporal                calls to Temporal, schedules
     http                    headers, hosts, errors, streams, the server
 
 Each imports those below it only. The package imports `answers`, `intake`, `ledger`

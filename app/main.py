@@ -30,9 +30,11 @@ from fanfold.app.routes import (
     job_lists,
     jobs,
     redrives,
+    schedules,
     steering,
 )
 from fanfold.app.services import Services
+from fanfold.app.temporal.schedules import Schedules
 from fanfold.contract import settings, temporal
 from fanfold.contract.json_values import allow_long_integers
 from fanfold.contract.version import VERSION
@@ -70,6 +72,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
                 ledger=ledger,
                 orchestration=orchestration,
                 housekeeping=housekeeping,
+                schedules=Schedules(client, ledger.id, given.submit_queue),
                 uploads=uploads,
                 rendered=RenderedJobs(),
                 stopping=stopping,
@@ -108,6 +111,7 @@ def create_app(given: settings.GatewaySettings, stopping: asyncio.Event) -> Fast
         children,
         attempts,
         failures,
+        schedules,
         catalog,
         health,
     ):

@@ -11,6 +11,7 @@ from fanfold.app.http.errors import NotFound
 from fanfold.app.intake.uploads import Uploads
 from fanfold.app.loops.housekeeping import Housekeeping
 from fanfold.app.loops.orchestration import Orchestration
+from fanfold.app.temporal.schedules import Schedules
 from fanfold.contract.names import DEFAULT_TENANT, JobId
 from fanfold.contract.settings import GatewaySettings
 from fanfold.ledger.connect import Ledger, TenantLedger
@@ -26,6 +27,7 @@ class Services:
     """Of all tenants; what belongs to one is asked of `tenant`."""
     orchestration: Orchestration
     housekeeping: Housekeeping
+    schedules: Schedules
     uploads: Uploads
     rendered: RenderedJobs
     stopping: asyncio.Event

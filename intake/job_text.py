@@ -30,16 +30,21 @@ def decode_job(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
     Raises InvalidJson where it is not JSON, and InvalidJob for a field that is there twice.
     """
-    return json_values.decode(text, _parsed)
+    return json_values.decode(text, lambda whole: _parsed(whole, _job))
 
 
-def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+def decode_schedule(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """The same of a schedule, whose field `job` is a job."""
+    return json_values.decode(text, lambda whole: _parsed(whole, _schedule))
+
+
+def _parsed(text: str, read: "Member") -> Any:  # noqa: ANN401 - any JSON value
     """The document, the fields of a job one by one, so that each is parsed as it needs.
 
     Where anything else is there than expected, the parser reads the whole text and says what.
     """
     try:
-        document, at = _job(text, _after_blanks(text, 0), ())
+        document, at = read(text, _after_blanks(text, 0), ())
     except _Unexpected:
         return _plain.decode(text)
     return document if _after_blanks(text, at) == len(text) else _plain.decode(text)
@@ -75,6 +80,13 @@ def _object(text: str, at: int, path: Path, member: Member) -> tuple[Any, int]:
         at = _after_blanks(text, at + 1)
 
 
+def _schedule(text: str, at: int, path: Path) -> tuple[Any, int]:
+    def member(text: str, at: int, path: Path) -> tuple[Any, int]:
+        return (_job if path == ("job",) else _strictly)(text, at, path)
+
+    return _object(text, at, path, member)
+
+
 def _job(text: str, at: int, path: Path) -> tuple[Any, int]:
     return _object(text, at, path, _field)
 
@@ -84,6 +96,10 @@ def _field(text: str, at: int, path: Path) -> tuple[Any, int]:
         return _object(text, at, path, _job)
     if path[-1] in _DATA:
         return _plain.raw_decode(text, at)
+    return _strictly(text, at, path)
+
+
+def _strictly(text: str, at: int, path: Path) -> tuple[Any, int]:
     try:
         return _strict.raw_decode(text, at)
     except _Repeated as error:

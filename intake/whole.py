@@ -15,6 +15,6 @@ def prepare_whole(document: Any, limits: IntakeSettings, code: PublishedCode) ->
     """
     prepared = prepare(document, limits, code)
     if prepared.chunks is None:
-        message = "data can follow over HTTP only: give items or chunks, or POST /jobs"
+        message = "the data has to come with the job here: give items or chunks"
         refuse("invalid_job", pointer("source"), message)
     return prepared

@@ -151,9 +151,17 @@ class Closing(OfTenant):
     async def settle_below(self, job_id: JobId) -> None:
         """End all that a job is made of, and that has not ended: the job itself is stopped.
 
-        But for what undoes: that goes on.
+        But for what undoes things: that goes on. Gateways look after it from now on, since the
+        workflow that was to run it may be gone.
         """
-        await self._database.write(*end_unbegun(_MADE_OF, (job_id,), self._tenant))
+        await self._database.write(
+            *end_unbegun(_MADE_OF, (job_id,), self._tenant),
+            Statement(
+                f"UPDATE jobs SET started_by_gateway = 1 WHERE id IN {BELOW} AND tenant = ? "
+                f"AND {in_states(UNFINISHED)} AND compensates_run > 0 AND started_by_gateway = 0",
+                (job_id, self._tenant),
+            ),
+        )
         rows = await self._database.read(
             f"SELECT id, run, sub_jobs FROM jobs WHERE {_MADE_OF} AND tenant = ? "
             f"AND {in_states(UNFINISHED)} ORDER BY position DESC",
@@ -253,10 +261,12 @@ class Closing(OfTenant):
         result: bytes | None = None,
         stop: Stop | None = None,
         run: int | None = None,
+        unless_cancelled: bool = False,
     ) -> bool:
         """Give a job its terminal state, once; whether it has one now.
 
-        Only in this run, where one is named.
+        Only in this run, where one is named. With `unless_cancelled`, not where its cancellation
+        was asked for: what it did may have to be undone first.
 
         Not while a chunk of it, or a job it is made of, has no outcome. A second close changes
         nothing. A job whose cancellation was acknowledged ends cancelled, whatever else was
@@ -274,7 +284,10 @@ class Closing(OfTenant):
             result=result,
             stop=stop,
         )
-        which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
+        before = may_close(state)
+        if unless_cancelled:
+            before = tuple(each for each in before if each not in CLOSE_CANCELLED.before)
+        which = f"{in_states(before)} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
         of_run = () if run is None else (run,)
         if run is not None:
             which += " AND run = ?"

@@ -96,6 +96,7 @@ class Compensating(OfTenant):
             stages=(spec.compensate,),
             execution=execution_of(total),
             chunk_size=None,
+            is_in_order=True,
         )
         # One after another: what was done last is undone first.
         controls = replace(of_job, name=COMPENSATION, max_concurrency=1)

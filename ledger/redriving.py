@@ -66,6 +66,7 @@ class Below:
     """Chunks of the jobs below one, that are to run again."""
 
     of: Sequence[tuple[JobToRunAgain, Sequence[Selected]]]
+    """A job without chunks is one that never got its items."""
 
     @property
     def chunks(self) -> int:
@@ -130,7 +131,17 @@ class Redriving(OfTenant):
             found = await self._unsuccessful_chunks(job_ids, states)
         else:
             found = {job_id: await self.select(job_id, selection) for job_id in job_ids}
-        return Below([(_job(row), found[row["id"]]) for row in rows if found.get(row["id"])])
+        below = [(_job(row), found[row["id"]]) for row in rows if found.get(row["id"])]
+        if ChunkState.CANCELLED in states and selection.error_types is None:
+            # Those that were to get the result of the one before them, and did not come to it.
+            rows = await self._database.read(
+                f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
+                "AND compensates_run = 0 AND total_chunks = 0 AND started_at IS NULL "
+                f"AND {in_states((JobState.FAILED, JobState.CANCELLED))} ORDER BY position",
+                (job.id, self._tenant),
+            )
+            below += [(_job(row), []) for row in rows]
+        return Below(below)
 
     async def redrive_below(
         self, job: JobRecord, below: "Below", key: IdempotencyKey | None

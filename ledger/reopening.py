@@ -1,8 +1,8 @@
 """Redrive in a tree: which jobs above and beside those that run again are opened again with them.
 
 Every job above one that runs again makes its fold again, in its next run. In a sequence, those
-after it that never ran, since one before them had failed or their condition was not met, get
-their turn again.
+after it that never ran, since one before them had failed or their condition was not met, or could
+not be told, get their turn again.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,7 +14,7 @@ from fanfold.contract.states import JobState
 from fanfold.ledger.database import Batch, Database, Row
 from fanfold.ledger.transitions import REDRIVE
 
-_NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED)
+_NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED, JobState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)

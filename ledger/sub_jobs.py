@@ -135,10 +135,10 @@ class SubJobs(OfTenant):
         await self._database.write(
             Statement("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", this),
             Batch(
-                "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
-                f"SELECT ?, ?, ?, '{ChunkState.PENDING}', ? WHERE {may}",
+                "INSERT INTO chunks (job_id, idx, tenant, state, item_count, run) "
+                f"SELECT ?, ?, ?, '{ChunkState.PENDING}', ?, CAST(? AS INTEGER) WHERE {may}",
                 [
-                    (job.id, index, self._tenant, chunk.item_count, *this)
+                    (job.id, index, self._tenant, chunk.item_count, job.run, *this)
                     for index, chunk in enumerate(chunks)
                 ],
             ),

@@ -13,7 +13,8 @@ from fanfold.ledger.transitions import (
 )
 
 # Of those that a redrive has reset, chunks may have to be restored: these are ended one by one.
-_UNBEGUN = "started_at IS NULL AND run = 1"
+# And what undoes things is never ended with what it undoes.
+_UNBEGUN = "started_at IS NULL AND run = 1 AND compensates_run = 0"
 NEVER_BEGAN = f"{in_states((*STOP_WITH_PARENT.before, *CLOSE_CANCELLED.before))} AND {_UNBEGUN}"
 """The condition on jobs that are ended here."""
 

@@ -10,15 +10,17 @@ from fastapi.openapi.utils import get_openapi
 from fanfold.answers import views
 from fanfold.app.answers import children
 from fanfold.app.answers.items import ItemPageView
+from fanfold.app.answers.schedules import ScheduleView
 from fanfold.app.documentation import problems
 from fanfold.app.http.errors import ForeignOrigin, MalformedRequest, UnknownHost
 from fanfold.app.http.problems import ProblemView, responses
+from fanfold.app.intake.schedule_request import ScheduleRequest
 from fanfold.app.intake.steering_request import JobPatch, RedriveRequest
 from fanfold.intake.job_request import JobRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 # Routes answer these as ready JSON text, so FastAPI does not see the models.
-_REQUESTS = (JobRequest, JobPatch, RedriveRequest)
+_REQUESTS = (JobRequest, JobPatch, RedriveRequest, ScheduleRequest)
 _MODELS = (
     *_REQUESTS,
     ProblemView,
@@ -27,6 +29,7 @@ _MODELS = (
     children.ChildView,
     children.ChildPageView,
     ItemPageView,
+    ScheduleView,
 )
 
 

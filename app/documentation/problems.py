@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from fanfold.app.documentation import schedule_problems
 from fanfold.app.http import errors
 from fanfold.app.http.errors import CODES, Problem
 from fanfold.app.http.parameters import invalid_parameter
@@ -81,6 +82,7 @@ _ITEMS: Final = (
 )
 
 _OF_OPERATION: Final[dict[str, _Examples]] = {
+    **schedule_problems.OF_OPERATION,
     "submit_job": (
         _refused("invalid_job", "/chunk_sise", "unknown field; did you mean chunk_size?"),
         _NO_JSON,

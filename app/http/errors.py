@@ -3,7 +3,7 @@
     Problem
     ├── MalformedRequest        400  malformed_json, invalid_parameter, invalid_cursor, ...
     ├── ForeignOrigin           403
-    ├── NotFound                404  job_not_found, child_not_found, run_not_found, not_found
+    ├── NotFound                404  job_not_found, child_not_found, schedule_not_found, ...
     ├── MethodNotAllowed        405
     ├── RequestTimeout          408
     ├── JobAlreadyFinished      409
@@ -11,6 +11,8 @@
     ├── JobNotReceiving         409
     ├── NotInThisState          409  job_cancelling, job_not_paused, child_not_held, ...
     ├── NotOfThisJob            409  job_has_no_chunks, job_is_part_of_another
+    ├── ScheduleExists          409
+    ├── ScheduleRunning         409
     ├── JobChanged              412
     ├── BodyTooLarge            413
     ├── UnsupportedMediaType    415
@@ -19,7 +21,7 @@
     ├── KeyReused               422
     ├── NothingSelected         422
     ├── InternalError           500
-    └── Unavailable             503  ledger_unavailable, not_ready, gateway_stopping
+    └── Unavailable             503  ledger_unavailable, temporal_unavailable, not_ready, ...
 
 `code` is stable: clients may branch on it. docs/errors.md explains each; a test holds
 the two together. No message repeats what the client sent beyond a name or a number.
@@ -42,6 +44,7 @@ CODES: dict[str, str] = {
     "job_not_found": "There is no such job",
     "child_not_found": "There is no such child",
     "run_not_found": "The job has had no such run",
+    "schedule_not_found": "There is no such schedule",
     "not_found": "There is nothing at this address",
     "method_not_allowed": "This address does not take this method",
     "body_timeout": "The body took too long to arrive",
@@ -58,12 +61,15 @@ CODES: dict[str, str] = {
     "child_not_held": "The child is not held",
     "job_has_no_chunks": "The job is made of jobs, and has no chunks itself",
     "job_is_part_of_another": "The job is a part of another one",
+    "schedule_exists": "There is such a schedule already",
+    "schedule_running": "The job before has not finished",
     "job_changed": "The job has changed meanwhile",
     "body_too_large": "The body is too large",
     "unsupported_media_type": "The body is of a media type that is not read here",
     "unsupported_content_encoding": "The body is compressed in a way that is not read here",
     "unknown_host": "The gateway does not answer for this host",
     "invalid_job": "The job is not valid",
+    "invalid_schedule": "The schedule is not valid",
     "limit_exceeded": "The job is over a limit",
     "invalid_item": "An item is not valid",
     "invalid_value": "The data holds a value that cannot be carried exactly",
@@ -76,6 +82,7 @@ CODES: dict[str, str] = {
     "idempotency_key_reused": "The idempotency key was used with another body",
     "internal_error": "Something went wrong on our side",
     "ledger_unavailable": "The ledger cannot be reached",
+    "temporal_unavailable": "Temporal cannot be reached",
     "not_ready": "A part of the service is not ready",
     "gateway_stopping": "The gateway is stopping",
 }
@@ -143,6 +150,18 @@ class JobNotReceiving(Problem):
 
 class NotInThisState(Problem):
     """The job, or the child, is not in a state in which this can be done."""
+
+    status = 409
+
+
+class ScheduleExists(Problem):
+    """There is a schedule of this name already."""
+
+    status = 409
+
+
+class ScheduleRunning(Problem):
+    """The job that the schedule has submitted before has not finished."""
 
     status = 409
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fanfold.app.loops.silences import Silences
-from fanfold.app.loops.temporal_calls import CallRefused
+from fanfold.app.temporal.calls import CallRefused
 
 Entry = TypeVar("Entry")
 

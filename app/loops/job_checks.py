@@ -8,7 +8,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from fanfold.app.loops.adoption import Adoption
 from fanfold.app.loops.each_apart import EachApart
 from fanfold.app.loops.rounds import Rounds
-from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
+from fanfold.app.temporal.calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
 from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.names import CHANGED, job_workflow_id
 from fanfold.contract.states import JobState

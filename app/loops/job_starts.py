@@ -10,7 +10,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from fanfold.app.loops.each_apart import EachApart
 from fanfold.app.loops.rounds import Rounds
-from fanfold.app.loops.temporal_calls import RPC_TIMEOUT, TemporalUnavailable, call
+from fanfold.app.temporal.calls import RPC_TIMEOUT, TemporalUnavailable, call
 from fanfold.contract.names import JOB_WORKFLOW, job_task_queue, job_workflow_id
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.connect import Ledger

@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from fanfold.app.loops.job_checks import JobChecks
 from fanfold.app.loops.job_starts import JobStarts
-from fanfold.app.loops.temporal_calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
+from fanfold.app.temporal.calls import CallRefused, NoSuchWorkflow, TemporalUnavailable, call
 from fanfold.contract.names import chunk_task_queue, job_task_queue
 from fanfold.ledger.connect import Ledger
 

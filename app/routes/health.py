@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from fanfold.app.http import errors
 from fanfold.app.http.problems import responses
-from fanfold.app.loops.temporal_calls import TemporalUnavailable
 from fanfold.app.services import ServicesOf
+from fanfold.app.temporal.calls import TemporalUnavailable
 from fanfold.contract.names import JobId
 from fanfold.ledger.database import LedgerUnavailable
 

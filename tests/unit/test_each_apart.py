@@ -8,7 +8,7 @@ import pytest
 
 from fanfold.app.loops.each_apart import Attempted, EachApart
 from fanfold.app.loops.silences import Silences
-from fanfold.app.loops.temporal_calls import CallRefused, TemporalUnavailable
+from fanfold.app.temporal.calls import CallRefused, TemporalUnavailable
 
 
 class Clock:

@@ -157,7 +157,11 @@ async def test_a_job_waits_for_its_time(fanfold: Fanfold) -> None:
         ),
         ({**BODY, "processor": "dubble"}, "unknown_processor", {"/processor": "double"}),
         ({**BODY, "options": {"nope": 1}}, "invalid_options", {"/options/nope": "unknown"}),
-        ({"source": "upload", "processor": "double"}, "invalid_job", {"/source": "over HTTP"}),
+        (
+            {"source": "upload", "processor": "double"},
+            "invalid_job",
+            {"/source": "come with the job"},
+        ),
         ({**BODY, "items": [1] * 11}, "limit_exceeded", {"/items": "FANFOLD_MAX_ITEMS"}),
         ("a text", "invalid_job", {"": "must be an object"}),
         (None, "invalid_job", {"": "must be an object"}),

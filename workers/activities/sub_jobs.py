@@ -189,7 +189,7 @@ class _Turn:
     async def _seen(self, when: str) -> object:
         """What the condition is over."""
         # Results may be large: they are read where the condition may ask for them.
-        may_ask_for_all = "jobs" in when or "\\" in when
+        may_ask_for_all = "jobs" in when or any(sign in when for sign in "\\@*")
         wanted = self._before if may_ask_for_all else self._before[-1:]
         seen = {job.name: await self._view(job) for job in wanted}
         previous = seen[self._before[-1].name] if self._before else None
@@ -218,6 +218,7 @@ class _Turn:
 
     async def _end(self, state: JobState, failure: Failure | None = None) -> None:
         ledger, job = self._ledger, self._job
+        # Those below may be in a later run than it is.
         await ledger.closing.settle_below(job.id)
         if job.run == 1 and state is JobState.SKIPPED:
             await ledger.sub_jobs.skip(job.id)

@@ -1,7 +1,7 @@
 """Calls that the workflows share: children that never outlive them, writes that never fail."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -97,11 +97,12 @@ def details_of(error: FailureError) -> tuple[Any, ...]:
     return tuple(cause.details) if isinstance(cause, ApplicationError) else ()
 
 
-async def to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
+async def to_the_end(work: Awaitable[Done]) -> Done:
     """Wait for this, whatever cancellation arrives meanwhile."""
     working = asyncio.ensure_future(work)
     while True:
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
-            continue
+            if working.cancelled():  # the workflow leaves this worker, which ends all of its tasks
+                raise

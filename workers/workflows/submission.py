@@ -84,7 +84,7 @@ class SubmitJob:
                 await asyncio.shield(ending)
         if is_cancelled := workflow.cancellation_reason() is not None and not ending.done():
             await to_the_end(self._cancel(job.job))
-        state = await to_the_end(_awaited(ending))
+        state = await to_the_end(ending)
         if is_cancelled and state == JobState.CANCELLED:
             raise asyncio.CancelledError
         return await to_the_end(_call(SHOW_JOB, job.job.ledger, job.job, gives=RawValue))
@@ -177,7 +177,3 @@ async def _is_running(job: JobRef) -> bool:
 
 def _workflow_of(job: JobRef) -> workflow.ExternalWorkflowHandle[Any]:
     return workflow.get_external_workflow_handle(job_workflow_id(job.id, job.run))
-
-
-async def _awaited(ending: "asyncio.Future[str]") -> str:
-    return await ending
