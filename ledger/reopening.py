@@ -77,7 +77,7 @@ def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
         opened.add(node.id)
         if node.is_sequence:
             for job in jobs[first + 1 :]:
-                if job.id not in opened and job.never_ran:
+                if job.never_ran:
                     opened.update(_never_ran(nodes[place[job.id] :], job.last_position))
     also = [node for node in nodes if node.id in opened and node.id not in selected]
     return Reopened(

@@ -28,3 +28,19 @@ class Meanwhile:
 
     async def close(self) -> None:
         await self._database.close()
+
+
+class Noting(Meanwhile):
+    """It keeps the scripts that are written, to be written again at a later time."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, _nothing)
+        self.scripts: list[Sequence[Statement | Batch]] = []
+
+    async def write(self, *script: Statement | Batch) -> list[list[Row]]:
+        self.scripts.append(script)
+        return await super().write(*script)
+
+
+async def _nothing() -> None:
+    pass
