@@ -71,8 +71,8 @@ class Compensating(OfTenant):
         Nor where the job is gone, or in its next run, by the time all of it is written.
         """
         rows = await self._database.read(
-            "SELECT path, spec, controls FROM jobs WHERE id = ? AND tenant = ?",
-            (due.id, self._tenant),
+            "SELECT path, spec, controls FROM jobs WHERE id = ? AND tenant = ? AND run = ?",
+            (due.id, self._tenant, due.run),
         )
         if not rows:
             return
@@ -173,7 +173,11 @@ class Compensating(OfTenant):
 
 
 def compensation_id(due: Due) -> JobId:
-    """The id of the compensation of a job's run: made at the same time as the job, so to say."""
+    """The id of the compensation of a job's run: made at the same time as the job, so to say.
+
+    Those of later runs come later in the order of ids.
+    """
     prefix, number = due.id[:14], hashlib.sha256(f"{due.id}/{due.run}".encode()).digest()
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return JobId(prefix + "".join(alphabet[byte & 31] for byte in number[:16]))
+    places = (due.run >> 5, due.run, *number[:14])
+    return JobId(prefix + "".join(alphabet[place & 31] for place in places))
