@@ -16,7 +16,7 @@ from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.database import Batch, Statement
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.tenancy import BELOW, OfTenant
+from fanfold.ledger.tenancy import AND_BELOW, BELOW, OfTenant
 from fanfold.ledger.transitions import RECORD, UNFINISHED, in_states
 
 COMPENSATION = "compensation"
@@ -49,10 +49,12 @@ class Compensating(OfTenant):
         compensation of its run yet.
         """
         rows = await self._database.read(
-            f"SELECT id, run FROM jobs WHERE (id = ? OR id IN {BELOW}) AND tenant = ? "
-            "AND has_compensation = 1 AND position BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 "
-            "FROM jobs AS undoing WHERE undoing.parent_id = jobs.id "
-            "AND undoing.compensates_run = jobs.run) ORDER BY position DESC",
+            f"SELECT id, run FROM jobs WHERE id IN {AND_BELOW} AND tenant = ? "
+            "AND has_compensation = 1 AND position BETWEEN ? AND ? "
+            # Looked up by its parent: as a condition that there is none, PostgreSQL may read all
+            # jobs for it.
+            "AND COALESCE((SELECT MAX(undoing.compensates_run) FROM jobs AS undoing "
+            "WHERE undoing.parent_id = jobs.id), 0) < run ORDER BY position DESC",
             (job_id, job_id, self._tenant, first, last),
         )
         due: list[Due] = []
