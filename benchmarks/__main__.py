@@ -21,6 +21,7 @@ from benchmarks import (
     latency,
     machine,
     report,
+    shapes,
     slow_work,
     steering,
     upload,
@@ -42,6 +43,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "h": ("which of many items failed", failed_items.measure),
     "i": ("small jobs beside a large one", beside_large.measure),
     "j": ("steering of a large job: redrive, max_concurrency", steering.measure),
+    "k": ("sequential against parallel, as chunks and as sub-jobs", shapes.measure),
 }
 _INTERRUPTED = 130
 

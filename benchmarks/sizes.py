@@ -60,6 +60,8 @@ class Sizes:
     steered_chunks: int = 100_000
     redrives: int = 5
     changes: int = 5
+    pieces: int = 60
+    shape_rounds: int = 3
 
 
 FULL = Sizes()
@@ -95,4 +97,6 @@ QUICK = Sizes(
     steered_chunks=4_000,
     redrives=2,
     changes=1,
+    pieces=6,
+    shape_rounds=1,
 )

@@ -188,6 +188,9 @@ class JobSpec:
     true, the sub-job is skipped."""
     compensate: StageSpec | None = None
     """What undoes its succeeded chunks, where the job or what it is part of comes to nothing."""
+    is_in_order: bool = False
+    """Whether no chunk begins before those with a lower index have ended, whatever attempts that
+    takes: with one at a time."""
 
     def is_last_stage(self, stage: int) -> bool:
         """Whether no stage comes after this one."""
@@ -243,6 +246,7 @@ _FIXED_SINCE_0_1 = (
     "has_previous_input",
     "when",
     "compensate",
+    "is_in_order",
 )
 _SINCE_0_1 = (
     *_FIXED_SINCE_0_1,

@@ -70,6 +70,8 @@ class JobInput:
     """Of a job made of jobs: how many of these run at a time; 0 of any other."""
     is_sequence: bool = False
     """Whether they run one after another."""
+    is_in_order: bool = False
+    """Whether no chunk begins while one before it waits for another attempt."""
 
     @classmethod
     def of(cls, job: JobRef, total_chunks: int, spec: JobSpec, controls: Controls) -> Self:
@@ -84,6 +86,7 @@ class JobInput:
             tuning=TUNING,
             max_jobs=spec.max_jobs if spec.order is not None else 0,
             is_sequence=spec.order is Order.SEQUENCE,
+            is_in_order=spec.is_in_order,
         )
 
 

@@ -1,20 +1,23 @@
 """Checks the names and options in a job by what the workers have published."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonschema.protocols import Validator
 
 from fanfold.contract.wording import did_you_mean
-from fanfold.intake.faults import pointer, refuse, refuse_all
+from fanfold.intake.faults import Path, pointer, refuse, refuse_all
 from fanfold.intake.schema_faults import faults_in
 from fanfold.intake.schema_language import validator_for
 from fanfold.intake.tree import Node
-from fanfold.intake.validation import MAX_REPORTED_FAULTS, Step, steps_in
+from fanfold.intake.validation import MAX_REPORTED_FAULTS, steps_in
 from fanfold.ledger.catalog import Catalog, Kind, Published
+
+CheckedStep = tuple[Path, str, Mapping[str, Any] | None]
+"""As in `validation.Step`; options None: no job runs with them, and they may be incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ def check_names(nodes: Sequence[Node], code: PublishedCode) -> None:
     Before the first worker has published anything, nothing can be said; then the
     workers decide. Raises InvalidJob.
     """
-    check_processors((step for node in nodes for step in steps_in(node)), code.processors)
+    check_processors(_steps_in(nodes), code.processors)
     if not code.reducers.is_known:
         return
     for node in nodes:
@@ -48,7 +51,14 @@ def check_names(nodes: Sequence[Node], code: PublishedCode) -> None:
             _refuse_name("unknown_reducer", "reducer", place, reducer, code.reducers)
 
 
-def check_processors(steps: Iterable[Step], processors: Published) -> None:
+def _steps_in(nodes: Sequence[Node]) -> Iterator[CheckedStep]:
+    for node in nodes:
+        is_handed_on = node.is_handed_on
+        for path, name, options in steps_in(node):
+            yield path, name, options if is_handed_on else None
+
+
+def check_processors(steps: Iterable[CheckedStep], processors: Published) -> None:
     """Of `check_names`, what is about processors."""
     if not processors.is_known:
         return
@@ -62,6 +72,8 @@ def check_processors(steps: Iterable[Step], processors: Published) -> None:
         if name not in processors.entries:
             place = pointer(*path, "processor")
             _refuse_name("unknown_processor", "processor", place, name, processors)
+        if options is None:
+            continue
         if name not in validators:
             validators[name] = validator_for(processors.entries[name])
         found = faults_in(options, validators[name], (*path, "options"))

@@ -74,6 +74,16 @@ class Node:
         return self.is_leaf and self.data_of is not None and self.data_of is not self
 
     @property
+    def is_handed_on(self) -> bool:
+        """Whether its processor runs with its options, in it or in one below that names neither."""
+        none = (None, None, None)
+        return self.is_leaf or any(
+            (below.asked.processor, below.asked.stages, below.asked.options) == none
+            and below.is_handed_on
+            for below in self.jobs
+        )
+
+    @property
     def stages(self) -> list[Stage]:
         """What every chunk runs through, also where that is one processor; may be empty."""
         return steps_of(self.whole)

@@ -4,6 +4,7 @@ Every job ends by the script of `Closing._end`: one that ran, one that was cance
 was never sealed.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -40,13 +41,16 @@ _CHUNK_IS_OPEN = (
 )
 _SUB_JOB_IS_OPEN = (
     "EXISTS (SELECT 1 FROM jobs AS below WHERE below.parent_id = jobs.id "
-    "AND below.finished_at IS NULL)"
+    # One that gateways see to needs no parent: what undoes, where that was run again.
+    "AND below.finished_at IS NULL AND below.started_by_gateway = 0)"
 )
+_MADE_OF = f"id IN {BELOW} AND compensates_run = 0"
 RECEIVES_NOTHING = (
     f"{DISCARD.condition} AND checked_at < ? AND NOT EXISTS (SELECT 1 FROM uploads "
     "WHERE uploads.job_id = jobs.id AND uploads.touched_at >= ?)"
 )
 _IS_CANCELLED = CLOSE_CANCELLED.condition
+_SETTLED_AT_ONCE = 20
 _SINCE_0_1 = ("partially_succeeded", "held", "items_dropped", "first_item")
 _OF_RUNNING = (
     "block_runs",
@@ -145,16 +149,37 @@ class Closing(OfTenant):
         return await self.counts(job_id)
 
     async def settle_below(self, job_id: JobId) -> None:
-        """End all that a job is made of, and that has not ended: the job itself is stopped."""
-        await self._database.write(*end_unbegun(f"id IN {BELOW}", (job_id,), self._tenant))
+        """End all that a job is made of, and that has not ended: the job itself is stopped.
+
+        But for what undoes things: that goes on. Gateways look after it from now on, since the
+        workflow that was to run it may be gone.
+        """
+        await self._database.write(
+            *end_unbegun(_MADE_OF, (job_id,), self._tenant),
+            Statement(
+                f"UPDATE jobs SET started_by_gateway = 1 WHERE id IN {BELOW} AND tenant = ? "
+                f"AND {in_states(UNFINISHED)} AND compensates_run > 0 AND started_by_gateway = 0",
+                (job_id, self._tenant),
+            ),
+        )
         rows = await self._database.read(
-            f"SELECT id, run FROM jobs WHERE id IN {BELOW} AND tenant = ? "
+            f"SELECT id, run, sub_jobs FROM jobs WHERE {_MADE_OF} AND tenant = ? "
             f"AND {in_states(UNFINISHED)} ORDER BY position DESC",
             (job_id, self._tenant),
         )
+        # Those with chunks first, some at a time: they may be thousands.
+        leaves = [row for row in rows if not row["sub_jobs"]]
+        for start in range(0, len(leaves), _SETTLED_AT_ONCE):
+            some = leaves[start : start + _SETTLED_AT_ONCE]
+            await asyncio.gather(*(self._cancel(row["id"], row["run"]) for row in some))
         for row in rows:
-            await self.settle(row["id"], row["run"])
-            await self.close(row["id"], JobState.CANCELLED, error=None, run=row["run"])
+            if row["sub_jobs"]:
+                await self._cancel(row["id"], row["run"])
+
+    async def _cancel(self, job_id: JobId, run: int) -> None:
+        """End a job, in this run, as it stands."""
+        await self.settle(job_id, run)
+        await self.close(job_id, JobState.CANCELLED, error=None, run=run)
 
     async def stop(self, job_id: JobId, stop: Stop) -> None:
         """Note the rule by which a running job is to be stopped, unless there is one already."""
@@ -236,10 +261,12 @@ class Closing(OfTenant):
         result: bytes | None = None,
         stop: Stop | None = None,
         run: int | None = None,
+        unless_cancelled: bool = False,
     ) -> bool:
         """Give a job its terminal state, once; whether it has one now.
 
-        Only in this run, where one is named.
+        Only in this run, where one is named. With `unless_cancelled`, not where its cancellation
+        was asked for: what it did may have to be undone first.
 
         Not while a chunk of it, or a job it is made of, has no outcome. A second close changes
         nothing. A job whose cancellation was acknowledged ends cancelled, whatever else was
@@ -257,7 +284,10 @@ class Closing(OfTenant):
             result=result,
             stop=stop,
         )
-        which = f"{in_states(may_close(state))} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
+        before = may_close(state)
+        if unless_cancelled:
+            before = tuple(each for each in before if each not in CLOSE_CANCELLED.before)
+        which = f"{in_states(before)} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
         of_run = () if run is None else (run,)
         if run is not None:
             which += " AND run = ?"
@@ -266,22 +296,65 @@ class Closing(OfTenant):
 
     async def discard(self, job_id: JobId) -> bool:
         """Cancel a job that was not sealed; whether it was this call that did so."""
-        end = _End(state=DISCARD.after, error=None, counts=ChunkCounts())
-        ended, _ = await self._end(job_id, DISCARD.condition, (), end)
-        return ended
+        return await self._end_unsealed(job_id, DISCARD.after, None, DISCARD.condition)
 
     async def give_up(self, job_id: JobId, failure: Failure, *, silent_since: int) -> bool:
         """Close a job that got no data since then and was not sealed; whether this call did."""
-        end = _End(state=GIVE_UP.after, error=failure, counts=ChunkCounts())
-        ended, _ = await self._end(job_id, RECEIVES_NOTHING, (silent_since, silent_since), end)
+        return await self._end_unsealed(
+            job_id, GIVE_UP.after, failure, RECEIVES_NOTHING, silent_since, silent_since
+        )
+
+    async def _end_unsealed(
+        self,
+        job_id: JobId,
+        state: JobState,
+        failure: Failure | None,
+        which: str,
+        *parameters: Value,
+    ) -> bool:
+        """End a job that was not sealed, with all that it is made of.
+
+        What had arrived is no part of it; what those below it came with is.
+        """
+        rows = await self._database.read(
+            "SELECT COALESCE(SUM(below.total_chunks), 0) AS chunks, "
+            "COALESCE(SUM(below.total_items), 0) AS items FROM jobs AS root LEFT JOIN jobs "
+            "AS below ON below.root_id = root.id AND below.sub_jobs = 0 "
+            f"WHERE root.id = ? AND root.tenant = ? AND root.{DISCARD.condition} GROUP BY root.id",
+            (job_id, self._tenant),
+        )
+        if not rows:
+            return False
+        chunks, items = int(rows[0]["chunks"]), int(rows[0]["items"])
+        end = _End(state=state, error=failure, counts=ChunkCounts(cancelled=chunks))
+        ended, _ = await self._end(
+            job_id,
+            which,
+            parameters,
+            end,
+            changes=f"total_chunks = {chunks}, total_items = {items}, ",
+            after=end_unbegun(
+                f"{_MADE_OF} AND {_IS_CLOSED}", (job_id, job_id, self._tenant), self._tenant
+            ),
+        )
+        if ended:
+            await self.settle_below(job_id)  # what of it was redriven, if anything
         return ended
 
     async def _end(
-        self, job_id: JobId, which: str, parameters: Sequence[Value], end: _End
+        self,
+        job_id: JobId,
+        which: str,
+        parameters: Sequence[Value],
+        end: _End,
+        *,
+        changes: str = "",
+        after: Sequence[Statement] = (),
     ) -> tuple[bool, bool]:
         """Give the job its terminal state, where it meets the condition.
 
-        Whether this call did so, and whether the job has one now.
+        With more changes of its row, and with what is to come after. Whether this call did so,
+        and whether the job has one now.
         """
         may_end, this = f"id = ? AND tenant = ? AND {which}", (job_id, self._tenant, *parameters)
         now = now_ms()
@@ -301,10 +374,7 @@ class Closing(OfTenant):
         closing = len(script)
         script.append(
             Statement(
-                "UPDATE jobs SET finished_at = ?, expires_at = ? + keep_ms, "
-                # What had arrived of one that was not sealed is no part of it.
-                f"total_chunks = CASE WHEN {DISCARD.condition} THEN 0 ELSE total_chunks END, "
-                f"total_items = CASE WHEN {DISCARD.condition} THEN 0 ELSE total_items END, "
+                f"UPDATE jobs SET {changes}finished_at = ?, expires_at = ? + keep_ms, "
                 f"summary = CASE WHEN {_IS_CANCELLED} THEN ? ELSE ? END, "
                 f"state = CASE WHEN {_IS_CANCELLED} THEN '{CLOSE_CANCELLED.after}' ELSE ? END "
                 f"WHERE {may_end} RETURNING id",
@@ -319,12 +389,7 @@ class Closing(OfTenant):
                     (job_id, job_id, self._tenant),
                 )
             )
-        if end.state in (DISCARD.after, GIVE_UP.after):
-            script += end_unbegun(
-                f"id IN {BELOW} AND {_IS_CLOSED}",
-                (job_id, job_id, self._tenant),
-                self._tenant,
-            )
+        script += after
         script.append(Statement(f"SELECT 1 WHERE {_IS_CLOSED}", (job_id, self._tenant)))
         answers = await self._database.write(*script)
         return bool(answers[closing]), bool(answers[-1])

@@ -17,7 +17,7 @@ from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.database import Batch, Statement
 from fanfold.ledger.records import now_ms
 from fanfold.ledger.tenancy import BELOW, OfTenant
-from fanfold.ledger.transitions import RECORD, in_states
+from fanfold.ledger.transitions import RECORD, UNFINISHED, in_states
 
 COMPENSATION = "compensation"
 """The last part of its path."""
@@ -66,10 +66,12 @@ class Compensating(OfTenant):
         return due
 
     async def record(self, due: Due) -> None:
-        """Record the compensation of a job, unless there is one of its run."""
+        """Record the compensation of a job, unless there is one of its run.
+
+        Nor where the job is gone, or in its next run, by the time all of it is written.
+        """
         rows = await self._database.read(
-            "SELECT root_id, path, last_position, spec, controls FROM jobs "
-            "WHERE id = ? AND tenant = ?",
+            "SELECT path, spec, controls FROM jobs WHERE id = ? AND tenant = ?",
             (due.id, self._tenant),
         )
         if not rows:
@@ -94,6 +96,7 @@ class Compensating(OfTenant):
             stages=(spec.compensate,),
             execution=execution_of(total),
             chunk_size=None,
+            is_in_order=True,
         )
         # One after another: what was done last is undone first.
         controls = replace(of_job, name=COMPENSATION, max_concurrency=1)
@@ -110,25 +113,41 @@ class Compensating(OfTenant):
                 "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, "
                 "checked_at, claimed_until, parent_id, root_id, path, position, last_position, "
                 "started_by_gateway, compensates_run, total_chunks, total_items) "
-                f"VALUES (?, ?, '{RECORD.after}', 1, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?) "
-                "ON CONFLICT (id) DO NOTHING",
+                f"SELECT ?, tenant, '{RECORD.after}', 1, ?, ?, CAST(? AS BIGINT), "
+                "CAST(? AS BIGINT), 0, id, COALESCE(root_id, id), ?, last_position, "
+                "last_position, 0, run, CAST(? AS INTEGER), CAST(? AS INTEGER) FROM jobs "
+                "WHERE id = ? AND tenant = ? AND run = ? ON CONFLICT (id) DO NOTHING",
                 (
-                    *(new_id, self._tenant, undoing.to_json(controls)),
-                    *(controls.to_json(undoing), now, now, due.id, job["root_id"] or due.id),
+                    *(new_id, undoing.to_json(controls), controls.to_json(undoing), now, now),
                     f"{path}/{COMPENSATION}" if path else COMPENSATION,
-                    *(job["last_position"], job["last_position"], due.run, total, total),
+                    *(total, total, due.id, self._tenant, due.run),
                 ),
             ),
             Batch(
-                "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
-                f"VALUES (?, ?, ?, '{ChunkState.PENDING}', 1) ON CONFLICT (job_id, idx) DO NOTHING",
-                [(new_id, index, self._tenant) for index in range(total)],
+                "INSERT INTO chunks (job_id, idx, tenant, state, item_count) SELECT id, ?, tenant, "
+                # Of one that was recorded before, so many as there were then.
+                f"'{ChunkState.PENDING}', 1 FROM jobs WHERE id = ? AND total_chunks > ? "
+                "ON CONFLICT (job_id, idx) DO NOTHING",
+                [(index, new_id, index) for index in range(total)],
             ),
             Batch(
-                "INSERT INTO job_labels (tenant, name, value, job_id) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (tenant, name, value, job_id) DO NOTHING",
-                [(self._tenant, name, value, new_id) for name, value in controls.labels.items()],
+                "INSERT INTO job_labels (tenant, name, value, job_id) SELECT tenant, ?, ?, id "
+                "FROM jobs WHERE id = ? ON CONFLICT (tenant, name, value, job_id) DO NOTHING",
+                [(name, value, new_id) for name, value in controls.labels.items()],
             ),
+        )
+
+    async def hand_over(self, job_id: JobId) -> None:
+        """Let gateways see to the compensations of a job, and of those below it, that are left.
+
+        For a job whose workflow is gone, which was to run them.
+        """
+        await self._database.write(
+            Statement(
+                f"UPDATE jobs SET started_by_gateway = 1 WHERE id IN {BELOW} AND tenant = ? "
+                f"AND compensates_run > 0 AND {in_states(UNFINISHED)}",
+                (job_id, self._tenant),
+            )
         )
 
     async def _bodies(self, due: Due) -> AsyncIterator[tuple[int, list[bytes]]]:

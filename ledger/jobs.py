@@ -203,36 +203,43 @@ class Jobs(OfTenant):
         Returns whether it was this call that did so. With `is_draining`, chunks that have
         begun go on to their end; asked for without it, they are told to stop after all.
         """
-        if not is_draining:
-            await self._database.write(
-                Statement(
-                    # A gateway that looks at it just now looks again: see `mark_checked`.
-                    "UPDATE jobs SET is_draining = 0, changes = changes + 1, checked_at = 0 "
-                    "WHERE id = ? AND tenant = ? "
-                    f"AND state = '{CANCEL.after}' AND is_draining = 1",
-                    (job_id, self._tenant),
-                )
-            )
-        rows, _ = await self._database.write(
+        this, below = (job_id, self._tenant), f"id IN {BELOW} AND tenant = ? "
+        stopped = (
+            # What undoes things goes on.
+            "AND compensates_run = 0 AND EXISTS (SELECT 1 FROM jobs AS stopped "
+            f"WHERE stopped.id = ? AND stopped.state = '{CANCEL.after}')"
+        )
+        drains = f"state = '{CANCEL.after}' AND is_draining = 1"
+        cancel = [
             Statement(
                 # Never compared in this state: that its workflow hears of it comes first.
                 # Nor does it wait any more for its time to start.
                 f"UPDATE jobs SET {CANCEL.change}, checked_at = 0, claimed_until = 0, "
                 "is_draining = ?, changes = changes + 1 WHERE id = ? AND tenant = ? "
                 f"AND {CANCEL.condition} RETURNING id",
-                (int(is_draining), job_id, self._tenant),
+                (int(is_draining), *this),
             ),
             # Their workflows hear of it from the one above. One that drains is told by itself.
             Statement(
                 f"UPDATE jobs SET {CANCEL.change}, is_draining = ?, changes = changes + 1, "
-                "checked_at = CASE WHEN ? = 1 THEN 0 ELSE checked_at END "
-                f"WHERE id IN {BELOW} AND tenant = ? AND {CANCEL.condition} "
-                # What undoes things goes on.
-                "AND compensates_run = 0 AND EXISTS (SELECT 1 FROM jobs AS stopped "
-                f"WHERE stopped.id = ? AND stopped.state = '{CANCEL.after}')",
-                (int(is_draining), int(is_draining), job_id, self._tenant, job_id),
+                "checked_at = CASE WHEN ? = 1 AND workflow_started_at IS NOT NULL THEN 0 "
+                f"ELSE checked_at END WHERE {below} AND {CANCEL.condition} {stopped}",
+                (int(is_draining), int(is_draining), *this, job_id),
             ),
-        )
+        ]
+        drain_no_more = [
+            Statement(
+                # A gateway that looks at it just now looks again: see `mark_checked`.
+                "UPDATE jobs SET is_draining = 0, changes = changes + 1, checked_at = 0 "
+                f"WHERE id = ? AND tenant = ? AND {drains}",
+                this,
+            ),
+            Statement(
+                f"UPDATE jobs SET is_draining = 0 WHERE {below} AND {drains} {stopped}",
+                (*this, job_id),
+            ),
+        ]
+        rows, *_ = await self._database.write(*cancel, *([] if is_draining else drain_no_more))
         return bool(rows)
 
     async def purge(self, job_id: JobId) -> bool:

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState
+from fanfold.ledger.all_or_nothing import fail_unless
 from fanfold.ledger.database import Batch, Statement, UniqueViolation, Value
 from fanfold.ledger.idempotency import raise_key_taken
 from fanfold.ledger.pacing import pace_of
+from fanfold.ledger.receivers import receivers
 from fanfold.ledger.records import IdempotencyKey, NewChunk, now_ms
 from fanfold.ledger.tenancy import OfTenant
 from fanfold.ledger.transitions import RECEIVE, RECORD, SEAL
@@ -97,12 +99,14 @@ class Recording(OfTenant):
         """Make the complete parts the job's chunks, in order, and let it start.
 
         False, having done nothing, where the job is not receiving, has no chunks, or is not at
-        this revision any more: it has got more data since, or other controls.
+        this revision any more: it has got more data since, or other controls. Or where one of
+        those that it is made of was to get the data, and has just been cancelled.
         """
-        owners, above, others = await self._to_get_upload(job_id)
+        who = await receivers(self._database, job_id, self._tenant)
+        count, below = len(who.owners), who.below
         sums = "(SELECT COALESCE(SUM({}), 0) FROM uploads WHERE " + _IS_SEALED + ")"
         of_upload = (job_id, self._tenant)
-        sealed, *_ = await self._database.write(
+        script: list[Statement | Batch] = [
             Statement(
                 f"UPDATE jobs SET {SEAL.change}, spec = ?, controls = ?, checked_at = ?, "
                 # Each of those that get the data has chunks of its own.
@@ -111,52 +115,31 @@ class Recording(OfTenant):
                 "AND total_chunks > 0 RETURNING id",
                 (
                     *(spec.to_json(controls), controls.to_json(spec), now_ms()),
-                    *(len(owners), others[0], len(owners), others[1]),
+                    *(count, who.other_chunks, count, who.other_items),
                     *(job_id, self._tenant, revision),
                 ),
             ),
+            # Whoever is about to end one of them waits, and then finds its chunks.
+            Batch(
+                "UPDATE jobs SET checked_at = checked_at WHERE id = ?", [(id_,) for id_ in below]
+            ),
+            fail_unless("id = ? AND finished_at IS NULL", [(id_, (id_,)) for id_ in below]),
             *(
                 Statement(
                     "UPDATE jobs SET "
                     f"total_chunks = total_chunks + ? * {sums.format('chunk_count')}, "
                     f"total_items = total_items + ? * {sums.format('item_count')} WHERE id = ?",
-                    (times, *of_upload, times, *of_upload, below),
+                    (times, *of_upload, times, *of_upload, id_),
                 )
-                for below, times in above.items()
+                for id_, times in who.times.items()
             ),
-            *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=owners),
-        )
+            *_chunks_of_uploads(_IS_SEALED, *of_upload, owners=who.owners),
+        ]
+        try:
+            sealed, *_ = await self._database.write(*script)
+        except UniqueViolation:
+            return False
         return bool(sealed)
-
-    async def _to_get_upload(
-        self, job_id: JobId
-    ) -> tuple[list[JobId], dict[JobId, int], tuple[int, int]]:
-        """Who gets the data of a job that receives.
-
-        The jobs whose chunks it becomes; how many of these each sub-job has, or is; and how many
-        chunks and items the others have.
-        """
-        rows = await self._database.read(
-            "SELECT id, parent_id, sub_jobs, total_chunks, total_items, spec, controls FROM jobs "
-            "WHERE root_id = ? AND tenant = ? ORDER BY position DESC",
-            (job_id, self._tenant),
-        )
-        if not rows:
-            return [job_id], {}, (0, 0)
-        owners: list[JobId] = []
-        times: dict[JobId, int] = {}
-        chunks = items = 0
-        for row in rows:  # what is below comes first
-            if not row["sub_jobs"]:
-                has_input = JobSpec.from_json(row["spec"], row["controls"]).has_previous_input
-                if not row["total_chunks"] and not has_input:
-                    owners.insert(0, row["id"])
-                    times[row["id"]] = 1
-                chunks, items = chunks + row["total_chunks"], items + row["total_items"]
-            if row["id"] in times and row["parent_id"] != job_id:
-                above = row["parent_id"]
-                times[above] = times.get(above, 0) + times[row["id"]]
-        return owners, times, (chunks, items)
 
 
 def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch]:
@@ -222,7 +205,9 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
             ],
         )
     )
-    script += _chunks_of_rows(nodes, tenant)
+    script += _chunks_of_rows(
+        nodes, tenant, f"SELECT {{}} {source}" if upload else "VALUES ({})", upload
+    )
     if isinstance(data, Upload):
         script += _chunks_of_uploads(
             IS_OPEN,
@@ -273,10 +258,13 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
     rows = () if data is None or isinstance(data, Upload) else data
 
     def add(
-        given: NewJob | NewSubJob, above: _Node | None, path: str | None, own: Sequence[NewChunk]
+        given: NewJob | NewSubJob,
+        above: _Node | None,
+        path: str | None,
+        own: Sequence[NewChunk] | None,
     ) -> None:
         source: JobId | None = None
-        if own or above is None:
+        if own is not None or above is None:
             source = given.id
         elif not given.spec.has_previous_input:
             source = above.source
@@ -290,13 +278,13 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
             position=len(nodes) if above else 0,
             last_position=0,
             sub_jobs=len(given.jobs),
-            own=own,
+            own=own or (),
             source=source,
         )
         node.position = above.last_position + 1 if above else 0
         nodes.append(node)
         node.last_position = node.position
-        data_of[node.id] = own or (data_of.get(source, ()) if source else ())
+        data_of[node.id] = node.own or (data_of.get(source, ()) if source else ())
         if not given.jobs:
             chunks = () if given.spec.has_previous_input else data_of[node.id]
             node.chunks = len(chunks)
@@ -304,7 +292,7 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
             node.uploads = int(isinstance(data, Upload) and node.source == job.id and not chunks)
         for sub in given.jobs:
             below = f"{path}/{sub.name}" if path else sub.name
-            add(sub, node, below, sub.data or ())
+            add(sub, node, below, sub.data)
         if given.spec.compensate is not None:
             node.last_position += 1  # kept for the job that compensates
         if above is not None:
@@ -318,16 +306,19 @@ def laid_out(job: NewJob, data: Data) -> "list[_Node]":
     return nodes
 
 
-def _chunks_of_rows(nodes: Sequence[_Node], tenant: TenantId) -> list[Batch]:
+def _chunks_of_rows(
+    nodes: Sequence[_Node], tenant: TenantId, row: str, upload: Sequence[Value]
+) -> list[Batch]:
     own = {node.id: node.own for node in nodes}
     return [
         Batch(
             "INSERT INTO chunks (job_id, idx, tenant, state, item_count, inputs_of) "
-            f"VALUES (?, ?, ?, {_CHUNK}, ?, ?)",
+            f"{row.format(f'?, ?, ?, {_CHUNK}, ?, CAST(? AS TEXT)')}",
             [
                 (
                     *(node.id, index, tenant, chunk.item_count),
                     node.source if node.source != node.id else None,
+                    *upload,
                 )
                 for node in nodes
                 if not node.sub_jobs and node.source is not None
@@ -335,9 +326,9 @@ def _chunks_of_rows(nodes: Sequence[_Node], tenant: TenantId) -> list[Batch]:
             ],
         ),
         Batch(
-            "INSERT INTO inputs (job_id, idx, stage, tenant, body) VALUES (?, ?, 0, ?, ?)",
+            f"INSERT INTO inputs (job_id, idx, stage, tenant, body) {row.format('?, ?, 0, ?, ?')}",
             [
-                (node.id, index, tenant, chunk.body)
+                (node.id, index, tenant, chunk.body, *upload)
                 for node in nodes
                 for index, chunk in enumerate(node.own)
             ],

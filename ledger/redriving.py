@@ -5,11 +5,12 @@ its cost grows with them and not with the job. What they have given so far is pu
 job's last end goes to `job_runs`. All of it is one transaction.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fanfold.contract.job_spec import Controls, JobSpec
-from fanfold.contract.names import JobId
+from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.counting import COUNTED_STATES
 from fanfold.ledger.database import (
@@ -26,7 +27,7 @@ from fanfold.ledger.records import (
     JobRecord,
     item_errors_of,
 )
-from fanfold.ledger.reopening import reopen, reopened
+from fanfold.ledger.reopening import hold_still, reopen, reopened
 from fanfold.ledger.run_again import (
     CHUNKS_A_STATEMENT,
     JobToRunAgain,
@@ -34,11 +35,13 @@ from fanfold.ledger.run_again import (
     Selected,
     batches,
     claim_key,
+    only_as_found,
     script_of,
 )
 from fanfold.ledger.tenancy import BELOW, OfTenant
 from fanfold.ledger.transitions import (
     JUDGED_CHUNK,
+    REDRIVE,
     RUN_AGAIN,
     UNSUCCESSFUL,
     UNSUCCESSFUL_CHUNK,
@@ -63,6 +66,7 @@ class Below:
     """Chunks of the jobs below one, that are to run again."""
 
     of: Sequence[tuple[JobToRunAgain, Sequence[Selected]]]
+    """A job without chunks is one that never got its items."""
 
     @property
     def chunks(self) -> int:
@@ -98,16 +102,20 @@ class Redriving(OfTenant):
 
         Of a job that has ended it is its next run, of one that waits the same. Raises KeyTaken.
         """
-        script = script_of(job, redrive, self._tenant, await self._missing_counts(job.id))
-        if job.place.root is not None and not job.place.compensates_run:
-            script = [*script[:1], *await self._opened_with(job.place.root, [job.id]), *script[1:]]
+        script = claim_key(job, redrive.key, self._tenant)
+        place = job.place
+        # Where it waits, all above it goes on as it does; and none is opened for what undoes.
+        if place.root and not place.compensates_run and job.state in REDRIVE.before:
+            script += await self._opened_with(place.root, [job], job.id)
+        script += script_of(job, redrive, self._tenant, await self._missing_counts(job.id))
         return await self._write(script, redrive.key)
 
     async def select_below(self, job: JobRecord, selection: Selection) -> "Below":
         """The chunks that are meant of all jobs below this one, by the job that has them."""
         states = RUN_AGAIN.before if selection.states is None else selection.states
+        are_unsuccessful = all(state in UNSUCCESSFUL_CHUNK for state in states)
         which = ""
-        if all(state in UNSUCCESSFUL_CHUNK for state in states):
+        if are_unsuccessful:
             which = (
                 "AND EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
                 "AND (items_failed > 0 OR cancelled > 0 OR held > 0))"
@@ -118,33 +126,40 @@ class Redriving(OfTenant):
             f"AND compensates_run = 0 AND state <> '{JobState.SKIPPED}' {which} ORDER BY position",
             (job.id, self._tenant),
         )
-        return Below(
-            [
-                (_job(row), chunks)
-                for row in rows
-                if (chunks := await self.select(row["id"], selection))
-            ]
-        )
+        job_ids = [row["id"] for row in rows]
+        if are_unsuccessful and selection.error_types is None:
+            found = await self._unsuccessful_chunks(job_ids, states)
+        else:
+            found = {job_id: await self.select(job_id, selection) for job_id in job_ids}
+        below = [(_job(row), found[row["id"]]) for row in rows if found.get(row["id"])]
+        if ChunkState.CANCELLED in states and selection.error_types is None:
+            # Those that were to get the result of the one before them, and did not come to it.
+            rows = await self._database.read(
+                f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
+                "AND compensates_run = 0 AND total_chunks = 0 AND started_at IS NULL "
+                f"AND {in_states((JobState.FAILED, JobState.CANCELLED))} ORDER BY position",
+                (job.id, self._tenant),
+            )
+            below += [(_job(row), []) for row in rows]
+        return Below(below)
 
     async def redrive_below(
         self, job: JobRecord, below: "Below", key: IdempotencyKey | None
     ) -> bool:
         """Let the selected chunks of jobs below this one run again, all in one transaction.
 
-        Of each it is the next run, as of all jobs above them. False where the job is not as it
-        was found any more. Raises KeyTaken.
+        Of each it is the next run, as of all jobs above them. False where one of them is not as
+        it was found any more. Raises KeyTaken.
         """
+        if not below.of:
+            return False
+        selected = [one for one, _ in below.of]
         script = claim_key(job, key, self._tenant)
-        script += await self._opened_with(job.place.root or job.id, [one.id for one, _ in below.of])
-        for one, chunks in below.of:
-            again = Redrive(spec=one.spec, controls=one.controls, selected=chunks)
-            script += script_of(one, again, self._tenant)
-        script.append(
-            Statement(
-                "SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND run > ?",
-                (job.id, self._tenant, job.run),
-            )
+        script += await self._opened_with(
+            job.place.root or job.id, selected, selected[0].id, also_as_found=[job]
         )
+        # Of some thousand jobs it takes a second.
+        script += await asyncio.to_thread(_as_they_are, below.of, self._tenant)
         return await self._write(script, key)
 
     async def _write(self, script: Sequence[Statement | Batch], key: IdempotencyKey | None) -> bool:
@@ -153,24 +168,54 @@ class Redriving(OfTenant):
         except UniqueViolation:
             if key is not None:
                 await raise_key_taken(self._database, self._tenant, key)
-            raise
+            return False
         return bool(moved)
 
-    async def _opened_with(self, root: JobId, selected: Sequence[JobId]) -> list[Statement | Batch]:
-        """Opens what is opened again with these jobs: those above, and in sequences after them."""
-        also = await reopened(self._database, self._tenant, root, selected)
-        script: list[Statement | Batch] = []
-        for some in batches(also.unbegun):
-            rows = await self._database.read(
-                f"{_SELECT} WHERE id IN ({placeholders(len(some))})", some
+    async def _opened_with(
+        self,
+        root: JobId,
+        selected: Sequence[JobRecord | JobToRunAgain],
+        witness: JobId,
+        also_as_found: Sequence[JobRecord] = (),
+    ) -> list[Statement | Batch]:
+        """Opens what is opened again with these jobs: those above, and in sequences after them.
+
+        Together with all of the script, or the whole of it fails: see `only_as_found`.
+        """
+        also = await reopened(self._database, self._tenant, root, {job.id for job in selected})
+        # Others of their chunks, where there are any, have come to something in an earlier run.
+        chunks = await self._unsuccessful_chunks(also.unbegun, [ChunkState.CANCELLED])
+        unbegun = [
+            _job(row)
+            for some in batches(also.unbegun)
+            for row in await self._database.read(
+                f"{_SELECT} WHERE id IN ({placeholders(len(some))}) ORDER BY position", some
             )
-            for job in map(_job, rows):
-                chunks = [Selected(at, ChunkState.CANCELLED) for at in range(job.total_chunks)]
-                again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
-                script += script_of(job, again, self._tenant)
-        return [*script, *reopen(also.parents, self._tenant)]
+        ]
+        script: list[Statement | Batch] = [
+            hold_still(also.parents, self._tenant),
+            *only_as_found([*also_as_found, *selected, *unbegun], witness, self._tenant),
+            *reopen(also.parents, self._tenant),
+        ]
+        again = [(job, chunks.get(job.id, ())) for job in unbegun]
+        return [*script, *await asyncio.to_thread(_as_they_are, again, self._tenant)]
 
     # --- selecting ------------------------------------------------------------------------
+
+    async def _unsuccessful_chunks(
+        self, job_ids: Sequence[JobId], states: Collection[ChunkState]
+    ) -> dict[JobId, list[Selected]]:
+        """The chunks in these states, of which something went wrong, by job, in index order."""
+        chunks: dict[JobId, list[Selected]] = {}
+        for some in batches(job_ids):
+            for row in await self._database.read(
+                f"SELECT job_id, idx, state FROM chunks WHERE job_id IN ({placeholders(len(some))})"
+                f" AND tenant = ? AND {UNSUCCESSFUL} AND {in_states(states)} ORDER BY job_id, idx",
+                (*some, self._tenant),
+            ):
+                selected = Selected(row["idx"], ChunkState.read(row["state"]))
+                chunks.setdefault(row["job_id"], []).append(selected)
+        return chunks
 
     async def _candidates(
         self, job_id: JobId, states: Sequence[ChunkState], selection: Selection
@@ -196,13 +241,16 @@ class Redriving(OfTenant):
             condition = in_states([state])
             if state in UNSUCCESSFUL_CHUNK:
                 condition = f"{UNSUCCESSFUL} AND {condition}"
-            after = -1
-            while rows := await self._database.read(
-                f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
-                (*this, after, most),
-            ):
-                yield rows
-                after = rows[-1]["idx"]
+            after, is_last = -1, False
+            while not is_last:
+                rows = await self._database.read(
+                    f"{reading} AND {condition} AND idx > ? ORDER BY idx LIMIT ?",
+                    (*this, after, most),
+                )
+                is_last = len(rows) < most
+                if rows:
+                    yield rows
+                    after = rows[-1]["idx"]
 
     async def _missing_counts(self, job_id: JobId) -> list[Statement]:
         """Of a job that ended before the ledger kept counts: the statement that counts it."""
@@ -229,6 +277,17 @@ class Redriving(OfTenant):
         ]
 
     # --- writing --------------------------------------------------------------------------
+
+
+def _as_they_are(
+    of: Iterable[tuple[JobToRunAgain, Sequence[Selected]]], tenant: TenantId
+) -> list[Statement | Batch]:
+    """Lets these chunks run again, with what their jobs were asked to do."""
+    script: list[Statement | Batch] = []
+    for job, chunks in of:
+        again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
+        script += script_of(job, again, tenant)
+    return script
 
 
 def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[Selected]:

@@ -1,11 +1,11 @@
 """Redrive in a tree: which jobs above and beside those that run again are opened again with them.
 
 Every job above one that runs again makes its fold again, in its next run. In a sequence, those
-after it that never ran, since one before them had failed or their condition was not met, get
-their turn again.
+after it that never ran, since one before them had failed or their condition was not met, or could
+not be told, get their turn again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fanfold.contract.job_spec import JobSpec, Order
@@ -14,7 +14,7 @@ from fanfold.contract.states import JobState
 from fanfold.ledger.database import Batch, Database, Row
 from fanfold.ledger.transitions import REDRIVE
 
-_NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED)
+_NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED, JobState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Reopened:
     """Jobs of a tree that are opened again, beside those that were selected."""
 
     parents: Sequence[JobId]
-    """Made of jobs: they make their fold again."""
+    """Made of jobs: they make their fold again. Those above come first."""
     unbegun: Sequence[JobId]
     """With chunks, or waiting for their items: they get their turn again."""
 
@@ -39,6 +39,11 @@ class Node:
     has_begun: bool
     is_parent: bool
     is_sequence: bool
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether it did not get its turn, in its last run."""
+        return not self.has_begun and self.state in _NEVER_RAN
 
 
 async def reopened(
@@ -64,26 +69,50 @@ def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
             below.setdefault(node.parent, []).append(node)
     place = {node.id: at for at, node in enumerate(nodes)}
     opened = set(selected)
-    unbegun: list[JobId] = []
-    parents: list[JobId] = []
     for node in reversed(nodes):  # what is below comes first
         jobs = below.get(node.id, ())
-        if not any(job.id in opened for job in jobs):
+        first = next((at for at, job in enumerate(jobs) if job.id in opened), None)
+        if first is None:
             continue
         opened.add(node.id)
-        parents.append(node.id)
-        if not node.is_sequence:
+        if node.is_sequence:
+            for job in jobs[first + 1 :]:
+                if job.never_ran:
+                    opened.update(_never_ran(nodes[place[job.id] :], job.last_position))
+    also = [node for node in nodes if node.id in opened and node.id not in selected]
+    return Reopened(
+        [node.id for node in also if node.is_parent],
+        [node.id for node in also if not node.is_parent],
+    )
+
+
+def _never_ran(nodes: Sequence[Node], last_position: int) -> Iterator[JobId]:
+    """Those of the first of these jobs, up to this position, that did not get their turn.
+
+    What has come to something in an earlier run keeps that, with all below it.
+    """
+    kept = -1
+    for node in nodes:
+        if node.position > last_position:
+            return
+        if node.position <= kept:
             continue
-        first = next(at for at, job in enumerate(jobs) if job.id in opened)
-        for job in jobs[first + 1 :]:
-            if job.id in opened or job.has_begun or job.state not in _NEVER_RAN:
-                continue
-            for one in nodes[place[job.id] :]:
-                if one.position > job.last_position:
-                    break
-                opened.add(one.id)
-                (parents if one.is_parent else unbegun).append(one.id)
-    return Reopened(parents, unbegun)
+        if node.never_ran:
+            yield node.id
+        else:
+            kept = node.last_position
+
+
+def hold_still(parents: Sequence[JobId], tenant: TenantId) -> Batch:
+    """What comes first where parents are opened again, whatever state they are in.
+
+    One that is just being closed is waited for. Those above come before those below, as where
+    jobs are cancelled or paused.
+    """
+    return Batch(
+        "UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?",
+        [(job_id, tenant) for job_id in parents],
+    )
 
 
 def reopen(parents: Sequence[JobId], tenant: TenantId) -> list[Batch]:
@@ -91,8 +120,6 @@ def reopen(parents: Sequence[JobId], tenant: TenantId) -> list[Batch]:
     these = [(job_id, tenant) for job_id in parents]
     ended = f"id = ? AND tenant = ? AND {REDRIVE.condition}"
     return [
-        # Whatever their states: one that is just being closed is waited for.
-        Batch("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", these),
         Batch(
             "INSERT INTO job_runs (job_id, run, tenant, state, spec, controls, summary, "
             "started_at, finished_at) SELECT id, run, tenant, state, spec, controls, summary, "

@@ -69,21 +69,28 @@ class Retention:
     async def expire(self, *, finished_before: int) -> int:
         """Remove jobs that finished before then, and those whose own retention has ended.
 
-        At most MAX_JOBS_EXPIRED_AT_ONCE, the oldest first; how many were removed.
+        At most MAX_JOBS_EXPIRED_AT_ONCE, the oldest first, those that they are made of among
+        them; a job made of more goes by itself. How many were removed.
         """
         # One after the other, since each has its index.
         expired = await self._database.read(
-            "SELECT id FROM jobs WHERE expires_at <= ? AND parent_id IS NULL "
+            "SELECT id, last_position FROM jobs WHERE expires_at <= ? AND parent_id IS NULL "
             "ORDER BY expires_at LIMIT ?",
             (now_ms(), MAX_JOBS_EXPIRED_AT_ONCE),
         ) or await self._database.read(
-            "SELECT id FROM jobs WHERE finished_at < ? AND parent_id IS NULL "
+            "SELECT id, last_position FROM jobs WHERE finished_at < ? AND parent_id IS NULL "
             "ORDER BY finished_at LIMIT ?",
             (finished_before, MAX_JOBS_EXPIRED_AT_ONCE),
         )
         if not expired:
             return 0
-        ids: list[str] = [job_id for (job_id,) in expired]
+        ids: list[str] = []
+        jobs = 0
+        for job_id, last_position in expired:
+            jobs += last_position + 1
+            if ids and jobs > MAX_JOBS_EXPIRED_AT_ONCE:
+                break
+            ids.append(job_id)
         return await remove(self._database, f"id IN ({placeholders(len(ids))})", ids, ids)
 
     async def delete_some(self) -> bool:

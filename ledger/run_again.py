@@ -5,13 +5,14 @@ its cost grows with them and not with the job. The job's last end goes to `job_r
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import ChunkState, JobState
+from fanfold.ledger.all_or_nothing import fail_unless
 from fanfold.ledger.database import Batch, Statement, Value, placeholders
 from fanfold.ledger.pacing import pace_of
 from fanfold.ledger.records import IdempotencyKey, JobRecord, Place, now_ms
@@ -66,7 +67,7 @@ class JobToRunAgain:
 
 
 def script_of(
-    job: "JobRecord | JobToRunAgain",
+    job: JobRecord | JobToRunAgain,
     redrive: Redrive,
     tenant: TenantId,
     missing_counts: Sequence[Statement] = (),
@@ -79,9 +80,10 @@ def script_of(
     before = REDRIVE.before if is_next_run else GO_ON.before
     may = f"id = ? AND tenant = ? AND revision = ? AND {in_states(before)}"
     this: tuple[Value, ...] = (job.id, tenant, job.revision)
-    script = claim_key(job, redrive.key, tenant)
     # Nobody else changes the job between here and the end of the transaction.
-    script.append(Statement(f"UPDATE jobs SET checked_at = checked_at WHERE {may}", this))
+    script: list[Statement | Batch] = [
+        Statement(f"UPDATE jobs SET checked_at = checked_at WHERE {may}", this)
+    ]
     script += missing_counts
     if is_next_run:
         script.append(
@@ -137,8 +139,30 @@ def script_of(
     return script
 
 
+def only_as_found(
+    jobs: Iterable[JobRecord | JobToRunAgain], witness: JobId, tenant: TenantId
+) -> list[Batch]:
+    """Has the whole script fail where one of these jobs is not as it was found any more.
+
+    What is opened again with them is so together with all of them, or not at all. The witness is
+    a job below another one: see `fail_unless`.
+    """
+    these = [(job.id, tenant, job.revision) for job in jobs]
+    return [
+        # First, so that nobody changes them from here on.
+        Batch(
+            "UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ? AND revision = ?",
+            these,
+        ),
+        fail_unless(
+            f"id = ? AND tenant = ? AND revision = ? AND {REDRIVE.condition}",
+            [(witness, this) for this in these],
+        ),
+    ]
+
+
 def claim_key(
-    job: "JobRecord | JobToRunAgain", key: IdempotencyKey | None, tenant: TenantId
+    job: JobRecord | JobToRunAgain, key: IdempotencyKey | None, tenant: TenantId
 ) -> list[Statement | Batch]:
     """First, so that of two racing requests the second waits and then fails here."""
     if key is None:

@@ -33,8 +33,11 @@ _EVER = 2**62
 
 # Those that another job is made of are started by its workflow.
 _TO_START = f"{OPEN.condition} AND workflow_started_at IS NULL AND started_by_gateway = 1"
-# One that was paused meanwhile is to be started too, once it is resumed.
-_NEVER_BEGAN = f"{in_states((*OPEN.before, *RESUME.before))} AND started_at IS NULL"
+# One that was paused meanwhile is to be started too, once it is resumed. One that another job's
+# workflow has been told to start is that one's to start, and must hear of what changes.
+_NEVER_BEGAN = (
+    f"{in_states((*OPEN.before, *RESUME.before))} AND started_at IS NULL AND started_by_gateway = 1"
+)
 # In the words of the index that holds just these.
 _UNDER_WAY = (
     "SELECT COUNT(*) AS jobs, "

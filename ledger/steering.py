@@ -90,23 +90,33 @@ class Steering(OfTenant):
 
     async def prioritize_below(self, job_id: JobId, priority: int) -> None:
         """Give all unfinished jobs below this one a priority."""
+        while changed := await self._with_another_priority(job_id, priority):
+            await self._database.write(
+                Batch(
+                    f"UPDATE jobs SET controls = ?, {_CHANGED_BELOW} "
+                    # Of one that somebody else has changed since, in the next round.
+                    "WHERE id = ? AND controls = ? AND finished_at IS NULL",
+                    changed,
+                )
+            )
+
+    async def _with_another_priority(
+        self, job_id: JobId, priority: int
+    ) -> list[tuple[Value, Value, Value]]:
+        """Unfinished jobs below this one: what their controls are to be, their ids, and as is."""
         rows = await self._database.read(
             f"SELECT id, spec, controls FROM jobs WHERE id IN {BELOW} AND tenant = ? "
             "AND finished_at IS NULL",
             (job_id, self._tenant),
         )
-        changed: list[tuple[Value, ...]] = []
+        changed: list[tuple[Value, Value, Value]] = []
         for row in rows:
-            spec = JobSpec.from_json(row["spec"], row["controls"])
-            controls = replace(Controls.from_json(row["controls"]), priority=priority)
-            changed.append((controls.to_json(spec), row["id"], row["controls"]))
-        await self._database.write(
-            Batch(
-                f"UPDATE jobs SET controls = ?, {_CHANGED_BELOW} "
-                "WHERE id = ? AND controls = ? AND finished_at IS NULL",
-                changed,
-            )
-        )
+            controls = Controls.from_json(row["controls"])
+            if controls.priority != priority:
+                spec = JobSpec.from_json(row["spec"], row["controls"])
+                text = replace(controls, priority=priority).to_json(spec)
+                changed.append((text, row["id"], row["controls"]))
+        return changed
 
     async def change(
         self, job_id: JobId, revision: int, spec: JobSpec, controls: Controls, keep_ms: int | None

@@ -67,11 +67,11 @@ class SubJobs(OfTenant):
     async def compensations(self, job_id: JobId) -> list[SubJob]:
         """The compensations of a job and those below it that have not ended, in their order.
 
-        What was done last is undone first.
+        What was done last is undone first. Without those that gateways see to.
         """
         rows = await self._database.read(
             f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND {_IS_UNFINISHED} "
-            "AND compensates_run > 0 ORDER BY position DESC, id",
+            "AND compensates_run > 0 AND started_by_gateway = 0 ORDER BY position DESC, id",
             (job_id, self._tenant),
         )
         return [_sub_job(row) for row in rows]
@@ -135,10 +135,10 @@ class SubJobs(OfTenant):
         await self._database.write(
             Statement("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", this),
             Batch(
-                "INSERT INTO chunks (job_id, idx, tenant, state, item_count) "
-                f"SELECT ?, ?, ?, '{ChunkState.PENDING}', ? WHERE {may}",
+                "INSERT INTO chunks (job_id, idx, tenant, state, item_count, run) "
+                f"SELECT ?, ?, ?, '{ChunkState.PENDING}', ?, CAST(? AS INTEGER) WHERE {may}",
                 [
-                    (job.id, index, self._tenant, chunk.item_count, *this)
+                    (job.id, index, self._tenant, chunk.item_count, job.run, *this)
                     for index, chunk in enumerate(chunks)
                 ],
             ),
@@ -167,21 +167,22 @@ class SubJobs(OfTenant):
         return [row["ancestor_id"] for row in rows]
 
     async def skip(self, job_id: JobId) -> None:
-        """End a sub-job whose condition is not met, and all below it, in its first run."""
+        """End a sub-job whose condition is not met, in its first run; all below it has ended."""
         await self._database.write(
             Statement(
                 f"UPDATE jobs SET {SKIP.change}, finished_at = ?, summary = {UNBEGUN_SUMMARY} "
                 f"WHERE id = ? AND tenant = ? AND {SKIP.condition} AND {NEVER_BEGAN}",
                 (now_ms(), job_id, self._tenant),
             ),
-            *end_unbegun(f"id = ? OR id IN {BELOW}", (job_id, job_id), self._tenant),
+            *end_unbegun("id = ?", (job_id,), self._tenant),
         )
 
     async def cancel_unbegun(self, job_id: JobId) -> None:
-        """End a sub-job, and all below it, which do not get their turn any more."""
-        await self._database.write(
-            *end_unbegun(f"id = ? OR id IN {BELOW}", (job_id, job_id), self._tenant)
-        )
+        """End a sub-job that does not get its turn any more, in its first run.
+
+        All below it has ended.
+        """
+        await self._database.write(*end_unbegun("id = ?", (job_id,), self._tenant))
 
     async def _read(self, which: str, parameters: Sequence[Value]) -> list[SubJob]:
         rows = await self._database.read(

@@ -126,7 +126,7 @@ CANCEL = Move(
     what="DELETE, or SubmitJob is cancelled",
 )
 SKIP = Move(
-    before=(JobState.PENDING,),
+    before=(JobState.PENDING, JobState.PAUSED),
     after=JobState.SKIPPED,
     by=(By.WORKER,),
     what="a sub-job whose condition is not met",

@@ -4,10 +4,18 @@ from collections.abc import Sequence
 
 from fanfold.ledger.database import Statement, Value
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.transitions import SETTLE, SKIP, STOP_WITH_PARENT, UNFINISHED, in_states
+from fanfold.ledger.transitions import (
+    CLOSE_CANCELLED,
+    SETTLE,
+    SKIP,
+    STOP_WITH_PARENT,
+    in_states,
+)
 
 # Of those that a redrive has reset, chunks may have to be restored: these are ended one by one.
-NEVER_BEGAN = f"{in_states(UNFINISHED)} AND started_at IS NULL AND run = 1"
+# And what undoes things is never ended with what it undoes.
+_UNBEGUN = "started_at IS NULL AND run = 1 AND compensates_run = 0"
+NEVER_BEGAN = f"{in_states((*STOP_WITH_PARENT.before, *CLOSE_CANCELLED.before))} AND {_UNBEGUN}"
 """The condition on jobs that are ended here."""
 
 UNBEGUN_SUMMARY = (
@@ -20,16 +28,18 @@ def end_unbegun(which: str, parameters: Sequence[Value], tenant: str) -> list[St
     """Cancels those of these jobs that have not begun, with their chunks."""
     now = now_ms()
     return [
-        Statement(
-            f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, fence = fence + 1 "
-            f"WHERE {SETTLE.condition} AND job_id IN (SELECT id FROM jobs WHERE ({which}) "
-            # Also of one that was just skipped.
-            f"AND tenant = ? AND ({NEVER_BEGAN} OR state = '{SKIP.after}'))",
-            (now, *parameters, tenant),
-        ),
+        # First: whoever is about to open one of them waits here, and then finds it ended.
         Statement(
             f"UPDATE jobs SET {STOP_WITH_PARENT.change}, finished_at = ?, "
             f"summary = {UNBEGUN_SUMMARY} WHERE ({which}) AND tenant = ? AND {NEVER_BEGAN}",
+            (now, *parameters, tenant),
+        ),
+        Statement(
+            f"UPDATE chunks SET {SETTLE.change}, finished_at = ?, fence = fence + 1 "
+            f"WHERE {SETTLE.condition} AND job_id IN (SELECT id FROM jobs WHERE ({which}) "
+            # Also those of one that was just skipped.
+            f"AND tenant = ? AND {in_states((STOP_WITH_PARENT.after, SKIP.after))} "
+            f"AND {_UNBEGUN})",
             (now, *parameters, tenant),
         ),
     ]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
+from fanfold.ledger.claiming import BLOCK_IS_FENCED
 from fanfold.ledger.database import Batch
 from fanfold.ledger.records import BlockRun
 from fanfold.ledger.tenancy import JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import LOSE
-from fanfold.ledger.work import BLOCK_IS_FENCED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

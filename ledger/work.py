@@ -12,10 +12,11 @@ token, because nobody knows whether the first was written, it gives the same att
 from dataclasses import dataclass
 
 from fanfold.contract.failures import Failure
-from fanfold.contract.names import JobId, TenantId
+from fanfold.contract.names import JobId
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.ledger.again import taken_up_again
-from fanfold.ledger.database import Database, Row, Statement, Value
+from fanfold.ledger.claiming import BEGIN_ATTEMPT, BLOCK_IS_FENCED, JOB_RUNS, claiming
+from fanfold.ledger.database import Row, Statement, Value
 from fanfold.ledger.error_groups import LAST_INDEX
 from fanfold.ledger.outcomes import TAKEN_BACK, Script, failure_columns
 from fanfold.ledger.records import (
@@ -29,19 +30,9 @@ from fanfold.ledger.records import (
 )
 from fanfold.ledger.restoring import restore_lost
 from fanfold.ledger.tenancy import IS_IN_RUN, JOB_IS_OURS, OfTenant
-from fanfold.ledger.transitions import BEGIN, LOSE, TAKE_BACK
+from fanfold.ledger.transitions import LOSE, TAKE_BACK
 
-_BEGIN = (
-    f"UPDATE chunks SET {BEGIN.change}, stage_attempts = stage_attempts + 1, "
-    # A chunk's attempts are its runs from the client's view: moving on to the
-    # next stage is no further attempt, repeating a stage is.
-    "attempts = attempts + CASE WHEN stage = 0 OR stage_attempts > 0 THEN 1 ELSE 0 END, "
-    "started_at = COALESCE(started_at, ?), due_at = NULL, fence = fence + 1, "
-)
 _END_OF_TIME = 2**62
-_JOB_RUNS = (
-    "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND jobs.state = 'running' AND jobs.run = ?)"
-)
 _FEWER_RUN = (
     "(SELECT COALESCE(SUM(running), 0) FROM job_counts WHERE job_counts.job_id = ?) "
     "< CAST(? AS BIGINT)"
@@ -50,10 +41,6 @@ _FEWER_RUN = (
 _JOB_LETS_GO_ON = (
     "EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ? AND (jobs.state = 'running' "
     "OR jobs.state = 'cancelling' AND jobs.is_draining = 1) AND jobs.run = ?)"
-)
-BLOCK_IS_FENCED = (
-    "EXISTS (SELECT 1 FROM block_runs WHERE block_runs.job_id = ? AND block_runs.block = ? "
-    "AND block_runs.number > ?)"
 )
 # Each of the subqueries finds one row by its key. A join would leave the choice to the
 # database, which reads all of a job's inputs while it has no statistics.
@@ -90,26 +77,6 @@ class Outlook:
 
 class Work(OfTenant):
     """Operations of those who run chunks. Every method raises LedgerUnavailable."""
-
-    def __init__(self, database: Database, tenant: TenantId) -> None:
-        """Work on this database, for this tenant."""
-        super().__init__(database, tenant)
-        skip_locked = database.skip_locked
-        self._claim = (
-            # What waited for another attempt goes first, so that its wait is kept.
-            "WITH due AS MATERIALIZED (SELECT idx FROM chunks WHERE job_id = ? "
-            "AND state = 'pending' AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at "
-            f"LIMIT ? {skip_locked}), fresh AS MATERIALIZED (SELECT idx FROM chunks "
-            "WHERE job_id = ? AND state = 'pending' AND due_at IS NULL AND idx > ? ORDER BY idx "
-            f"LIMIT ? {skip_locked}), taken AS MATERIALIZED (SELECT idx FROM "
-            "(SELECT idx, 0 AS turn FROM due UNION ALL SELECT idx, 1 AS turn FROM fresh) AS next "
-            f"ORDER BY turn, idx LIMIT ?) {_BEGIN} token = CAST(? AS BIGINT) + idx, block = ? "
-            f"WHERE job_id = ? AND tenant = ? AND {BEGIN.condition} "
-            f"AND idx {database.among.format('SELECT idx FROM taken')} "
-            f"AND {_JOB_RUNS} AND NOT {BLOCK_IS_FENCED} "
-            "AND NOT EXISTS (SELECT 1 FROM chunks AS claimed WHERE claimed.job_id = ? "
-            "AND claimed.state = 'running' AND claimed.token BETWEEN ? AND ?)"
-        )
 
     # --- planning ---------------------------------------------------------------------
 
@@ -175,11 +142,13 @@ class Work(OfTenant):
         above: int = -1,
         after: Script = (),
         most_running: int | None = None,
+        is_in_order: bool = False,
     ) -> list[Attempt]:
         """Begin attempts at the next chunks that may run, `count` at most.
 
         Chunks whose wait is over come first, then those with an index above `above`, in
-        order. `after` is what became of attempts before, recorded in the same transaction.
+        order; with `is_in_order` none of these while another one waits. `after` is what became
+        of attempts before, recorded in the same transaction.
         With `most_running`, only while fewer chunks of the job than these are running.
         None as well where the job is not running, or is in another run than `job_run`, or
         where the block was taken over by a later one.
@@ -193,7 +162,7 @@ class Work(OfTenant):
             *(job_id, job_run, job_id, str(run.block), run.number),
             *(job_id, *tokens),
         )
-        claim = self._claim
+        claim = claiming(self._database, is_in_order=is_in_order)
         if most_running is not None:
             claim, allowed = f"{claim} AND {_FEWER_RUN}", (*allowed, job_id, most_running)
         *_, rows = await self._database.write(
@@ -205,7 +174,9 @@ class Work(OfTenant):
         begun = [await self._attempt(job_id, row, now) for row in rows]
         return sorted(begun, key=lambda attempt: attempt.index)
 
-    async def outlook(self, job_id: JobId, run: BlockRun, *, limit: int) -> Outlook:
+    async def outlook(
+        self, job_id: JobId, run: BlockRun, *, limit: int, is_in_order: bool = False
+    ) -> Outlook:
         """What a block that found nothing to claim may hope for.
 
         A block that was taken over may hope for nothing: to it the job does not run.
@@ -229,7 +200,7 @@ class Work(OfTenant):
         for which in (
             "due_at IS NULL AND idx >= 0 ORDER BY idx",
             "due_at IS NOT NULL AND due_at <= ?",
-        ):
+        )[int(is_in_order and due_at is not None) :]:
             parameters: tuple[Value, ...] = (job_id, now) if "?" in which else (job_id,)
             ((count,),) = await self._database.read(
                 "SELECT COUNT(*) FROM (SELECT idx FROM chunks WHERE job_id = ? "
@@ -292,11 +263,11 @@ class Work(OfTenant):
         *_, begun, found = await self._database.write(
             *after,
             Statement(
-                f"{_BEGIN} token = ?, block = ? "
+                f"{BEGIN_ATTEMPT} token = ?, block = ? "
                 "WHERE job_id = ? AND tenant = ? AND idx = ? AND stage = ? "
                 "AND (state = 'running' OR state = 'pending' AND (due_at IS NULL OR due_at <= ?)) "
                 "AND (token IS NULL OR token <> ?) "
-                f"AND {_JOB_LETS_GO_ON if stage else _JOB_RUNS}{condition}",
+                f"AND {_JOB_LETS_GO_ON if stage else JOB_RUNS}{condition}",
                 (
                     *(now, token, within.block if within else None),
                     *(job_id, self._tenant, index, stage),

@@ -55,7 +55,7 @@ class Fold:
 
         await self._run(add_all)
         if self._keeps_all and self._least_bytes > self._max_result_bytes:
-            raise _too_large(f"more than {self._max_result_bytes}", self._max_result_bytes)
+            raise too_large(f"more than {self._max_result_bytes}", self._max_result_bytes)
 
     async def result(self) -> bytes:
         """The folded value as JSON text."""
@@ -66,13 +66,8 @@ class Fold:
             body = json_values.encode(self._begun().result())
 
         await self._run(encode)
-        return self.checked(body, self._max_result_bytes)
-
-    @staticmethod
-    def checked(body: bytes, max_result_bytes: int) -> bytes:
-        """The folded value, where it is not too large."""
-        if len(body) > max_result_bytes:
-            raise _too_large(str(len(body)), max_result_bytes)
+        if len(body) > self._max_result_bytes:
+            raise too_large(str(len(body)), self._max_result_bytes)
         return body
 
     def _begun(self) -> Reducer:
@@ -101,7 +96,8 @@ def listed(name: str, state: str, result: bytes | None) -> bytes:
     return head[:-1] + b',"result":' + (result or b"null") + b"}"
 
 
-def _too_large(size: str, max_result_bytes: int) -> FoldFailed:
+def too_large(size: str, max_result_bytes: int) -> FoldFailed:
+    """What to raise where a folded value takes so many bytes."""
     message = (
         f"the folded result takes {size} bytes; at most {max_result_bytes} "
         "are allowed (FANFOLD_MAX_JOB_RESULT_BYTES); the chunks' results are all kept"

@@ -169,7 +169,7 @@ async def _selected_below(
         what = "the job is made of jobs: give it to the one of these that is to run again"
         refuse_all("invalid_job", [Fault(pointer(*place), what) for place in sorted(places)])
     below = await tenant.redriving.select_below(job, _selection(request.select, job))
-    if not below.chunks:
+    if not below.of:
         raise NothingSelected("nothing_selected", _states_there_are(job, request.select))
     return below
 

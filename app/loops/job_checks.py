@@ -104,7 +104,9 @@ class JobChecks:
 
     async def _close(self, job: UnfinishedJob, why: str) -> None:
         """Close a job that has no workflow to do it."""
-        closing = self._ledger.of(job.tenant).closing
+        tenant = self._ledger.of(job.tenant)
+        closing = tenant.closing
+        await tenant.compensating.hand_over(job.id)
         await closing.settle_below(job.id)
         await closing.settle(job.id, job.run)
         if job.state is JobState.CANCELLING:

@@ -24,7 +24,7 @@ from fanfold.contract.states import ChunkState, JobState
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 HOW_TO = DOCS / "howto" / "write-a-processor.md"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 # In the order in which docs/settings.md names the commands.
 READERS: dict[str, type[LedgerSettings]] = {

@@ -118,16 +118,32 @@ def test_every_wrong_option_is_told_at_once() -> None:
     assert set(faults) == {"/options/upper", "/options/prefix"}
 
 
+NEEDY = CatalogEntry(
+    name="needy",
+    description="",
+    options_schema={"type": "object", "required": ["key"], "properties": {"key": {}}},
+    example={},
+)
+HAS_NEEDY = PublishedCode(Published({"needy": NEEDY}), Published())
+
+
 def test_a_missing_option_is_told() -> None:
-    needy = CatalogEntry(
-        name="needy",
-        description="",
-        options_schema={"type": "object", "required": ["key"], "properties": {"key": {}}},
-        example={},
-    )
-    code = PublishedCode(Published({"needy": needy}), Published())
     with pytest.raises(InvalidJob, match="/options/key: is required: the option is missing"):
-        check_names(request(processor="needy"), code)
+        check_names(request(processor="needy"), HAS_NEEDY)
+
+
+def test_options_of_a_job_made_of_jobs_count_where_one_of_them_has_no_others() -> None:
+    own: dict[str, Any] = {"options": {"key": 1}}
+    check_names(request(processor="needy", jobs={"a": own, "b": {"jobs": {"c": own}}}), HAS_NEEDY)
+    with pytest.raises(InvalidJob, match=r"^/options/key: is required"):
+        check_names(
+            request(processor="needy", jobs={"a": own, "b": {"jobs": {"c": {}}}}), HAS_NEEDY
+        )
+    with pytest.raises(InvalidJob, match=r"^/jobs/b/options/key: is required"):
+        check_names(request(processor="needy", jobs={"b": {"options": {}}}), HAS_NEEDY)
+    named = {"a": {"processor": "needy", **own}}
+    with pytest.raises(InvalidJob, match=r"^/processor: "):
+        check_names(request(processor="nedy", jobs=named), HAS_NEEDY)
 
 
 def test_a_renewed_schema_is_the_one_that_counts() -> None:

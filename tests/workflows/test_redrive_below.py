@@ -116,3 +116,65 @@ async def test_a_sequence_goes_on_after_what_was_redriven(fanfold: Fanfold) -> N
     ]
     assert row.state is JobState.SUCCEEDED
     assert [each["result"] for each in await fanfold.result(root)] == [[1, 2], 6, 8, None]
+
+
+async def test_a_job_that_never_got_its_items_gets_its_turn_again(fanfold: Fanfold) -> None:
+    """It has no chunk that could be selected, and without it nothing after it would run."""
+    tree = job(
+        **sequence(
+            first=job("double", [[1, 2]], reducer="merge"),
+            given=job("double", reducer="sum", has_previous_input=True),
+            own=job("double", [[4]], reducer="sum"),
+        )
+    )
+    root = await record(fanfold, tree)
+    ledger = ours(fanfold.ledger)
+    given = (await below(fanfold, root.job.id))["given"]
+    assert await ledger.jobs.request_cancel(given.id)
+    async with fanfold.working():
+        row = await fanfold.run(root)
+        assert list((await states(fanfold, root.job.id)).values()) == [
+            *["succeeded", "cancelled", "cancelled"]
+        ]
+        chosen = await ledger.redriving.select_below(row, ALL_BAD)
+        assert await ledger.redriving.redrive_below(row, chosen, None)
+        row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
+    assert row.state is JobState.SUCCEEDED
+    assert [each["result"] for each in await fanfold.result(root)] == [[2, 4], 12, 8]
+
+
+async def test_a_job_whose_condition_could_not_be_told_gets_its_turn_again(
+    fanfold: Fanfold,
+) -> None:
+    is_bad = True
+
+    def fail_first(item: int) -> int:
+        if is_bad:
+            raise ValidationError("bad")
+        return item
+
+    tree = job(
+        **sequence(
+            first=job("fail_first", [[1, 2]], reducer="merge"),
+            given=job(
+                "double",
+                reducer="sum",
+                has_previous_input=True,
+                # Of null there is no length.
+                when="length(previous.result) > `1`",
+            ),
+        )
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(fail_first):
+        row = await fanfold.run(root)
+        assert list((await states(fanfold, root.job.id)).values()) == ["failed", "failed"]
+        is_bad = False
+        redriving = ours(fanfold.ledger).redriving
+        first = (await below(fanfold, root.job.id))["first"]
+        selected = await redriving.select(first.id, ALL_BAD)
+        redrive = Redrive(spec=first.spec, controls=first.controls, selected=selected)
+        assert await redriving.redrive(first, redrive)
+        row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
+    assert row.state is JobState.SUCCEEDED
+    assert [each["result"] for each in await fanfold.result(root)] == [[1, 2], 6]

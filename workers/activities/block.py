@@ -248,7 +248,11 @@ class BlockActivities:
                 await run.has_parked.wait()
                 continue
             outlook = await persistently(
-                run.work.outlook, run.job_id, run.this, limit=len(run.parked)
+                run.work.outlook,
+                run.job_id,
+                run.this,
+                limit=len(run.parked),
+                is_in_order=run.terms.spec.is_in_order,
             )
             wait = _LOOK_AGAIN_SECONDS
             if outlook.job_state is not JobState.RUNNING:

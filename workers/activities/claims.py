@@ -103,6 +103,7 @@ class Claims:
                     above=run.highest_claimed,
                     after=after,
                     job_run=run.given.job.run,
+                    is_in_order=run.terms.spec.is_in_order,
                 )
             except LedgerFailure:
                 if not after:

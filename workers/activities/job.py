@@ -157,11 +157,13 @@ class JobActivities:
             # Closed before, by a call whose answer was lost; and perhaps redriven since.
             return ClosedJob(state=terms.state)
         if terms.place.sub_jobs:
-            return await self._parents.close(given, terms)
-        return await self._close(given, terms)
+            closed = await self._parents.close(given, terms)
+        else:
+            closed = await self._close(given, terms)
+        return closed or await self.close_job(given)
 
-    async def _close(self, given: CloseJob, terms: Terms) -> ClosedJob:
-        """Of a job that has chunks."""
+    async def _close(self, given: CloseJob, terms: Terms) -> ClosedJob | None:
+        """Of a job that has chunks; None where it is to be looked at again."""
         ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
         # Cancelled meanwhile, which the workflow may not have heard yet.
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
@@ -196,12 +198,20 @@ class JobActivities:
                 result = await self._fold(ledger.chunks, job_id, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        if await ledger.closing.close(
-            job_id, state, error=error, result=result, stop=stop, run=terms.run
-        ):
-            return ClosedJob(state=state)
-        # It was paused in between, say: it is looked at again.
-        return await self.close_job(given)
+                if compensations := await to_run_first(ledger, given, terms, state):
+                    return ClosedJob(state=None, compensations=compensations)
+        is_closed = await ledger.closing.close(
+            job_id,
+            state,
+            error=error,
+            result=result,
+            stop=stop,
+            run=terms.run,
+            # What it did is to be undone then.
+            unless_cancelled=terms.place.may_have_jobs and state is not JobState.CANCELLED,
+        )
+        # Where it was paused in between, say, it is looked at again.
+        return ClosedJob(state=state) if is_closed else None
 
     async def _not_yet(
         self, given: CloseJob, terms: Terms, counts: ChunkCounts

@@ -13,13 +13,14 @@ from fanfold.ledger.records import ChunkOutput, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
 from fanfold.workers.activities.sub_jobs import hand_out
-from fanfold.workers.fold import Fold, FoldFailed, listed
+from fanfold.workers.fold import Fold, FoldFailed, listed, too_large
 from fanfold.workers.processor import ReducerType
 from fanfold.workers.tolerance import is_past_tolerance
 
 COLLECT = "collect"
 """The reducer whose result, of a job made of jobs, names each of these."""
 
+_COMPENSATIONS_AT_ONCE = 50
 _SUCCEEDED = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
 _CAME_TO_NOTHING = (JobState.FAILED, JobState.CANCELLED)
 
@@ -35,11 +36,12 @@ class Parents:
         self._reducers = reducers
         self._max_result_bytes = max_result_bytes
 
-    async def close(self, given: CloseJob, terms: Terms) -> ClosedJob:
+    async def close(self, given: CloseJob, terms: Terms) -> ClosedJob | None:
         """Fold what the sub-jobs gave, and give the job its terminal state.
 
         Where some have not ended: of a job that is stopped they are cancelled, of any other
-        they are to be run, and the job stays open.
+        they are to be run, and the job stays open. None where something came in between, and it
+        is to be looked at again: it was paused, say, or cancelled, or a sub-job redriven.
         """
         ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
@@ -72,13 +74,18 @@ class Parents:
                     result = await self._fold(ledger, jobs, reducer)
             except FoldFailed as failed:
                 state, error = JobState.FAILED, failed.failure
-        if await ledger.closing.close(
-            job_id, state, error=error, result=result, stop=stop, run=terms.run
-        ):
-            return ClosedJob(state=state)
-        # It was paused in between, say, or a sub-job redriven: it is looked at again.
-        left = await ledger.sub_jobs.count_unfinished(job_id)
-        return ClosedJob(state=None, left=left, page=NOTHING)
+                if compensations := await to_run_first(ledger, given, terms, state):
+                    return ClosedJob(state=None, compensations=compensations)
+        is_closed = await ledger.closing.close(
+            job_id,
+            state,
+            error=error,
+            result=result,
+            stop=stop,
+            run=terms.run,
+            unless_cancelled=state is not JobState.CANCELLED,
+        )
+        return ClosedJob(state=state) if is_closed else None
 
     async def _stop(self, given: CloseJob, terms: Terms) -> Stop | None:
         """The rule of its tolerance that the job is past."""
@@ -91,10 +98,15 @@ class Parents:
 
     async def _fold(self, ledger: TenantLedger, jobs: Sequence[SubJob], name: str) -> bytes:
         if name == COLLECT:
-            texts = [
-                listed(job.name, str(job.state), body) async for job, body in _results(ledger, jobs)
-            ]
-            return Fold.checked(b"[" + b",".join(texts) + b"]", self._max_result_bytes)
+            texts: list[bytes] = []
+            size = len(b"[]") - len(b",")
+            async for job, body in _results(ledger, jobs):
+                texts.append(listed(job.name, str(job.state), body))
+                size += len(texts[-1]) + len(b",")
+                if size > self._max_result_bytes:
+                    # Before all the others are in memory.
+                    raise too_large(f"{size} or more", self._max_result_bytes)
+            return b"[" + b",".join(texts) + b"]"
         reducer = self._reducers.get(name)
         if reducer is None:
             message = f"this worker knows no reducer '{name}'"
@@ -157,8 +169,9 @@ class _Ends:
             message = f"the job did not finish within {deadline_seconds:g} seconds"
             return JobState.FAILED, Failure(type=FailureType.DEADLINE_EXCEEDED, message=message)
         if stop is not None:
+            count = sum(job.state is JobState.FAILED for job in self.jobs)
             message = (
-                f"{len(failed)} of {len(self.jobs)} sub-jobs failed, more than the job "
+                f"{count} of {len(self.jobs)} sub-jobs failed, more than the job "
                 f"tolerates: tolerated_failures.{stop.rule}"
             )
             return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
@@ -184,6 +197,8 @@ async def to_run_first(
 ) -> list[JobInput]:
     """The compensations that are to be run before the job ends in this state, in order.
 
+    The first of them, where they are many: the answer of an activity may not be of any size.
+
     `last`: the position before which all is undone also where the job does not fail.
     """
     place = terms.place
@@ -191,8 +206,9 @@ async def to_run_first(
         return []
     until = place.last_position if state in _CAME_TO_NOTHING else (last or 0) - 1
     job_id = given.job.id
-    for due in await ledger.compensating.due(job_id, place.position, until):
-        await ledger.compensating.record(due)
+    async with heartbeats():
+        for due in await ledger.compensating.due(job_id, place.position, until):
+            await ledger.compensating.record(due)
     jobs = await ledger.sub_jobs.compensations(job_id)
-    planned = await hand_out(ledger, given.job, terms, jobs)
+    planned = await hand_out(ledger, given.job, terms, jobs[:_COMPENSATIONS_AT_ONCE])
     return [each.given for each in planned]

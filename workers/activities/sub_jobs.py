@@ -84,6 +84,7 @@ class SubJobActivities:
             return JobState.FAILED
         if terms.state.is_terminal or terms.run != job.run:
             return terms.state
+        await ledger.compensating.hand_over(job.id)
         await ledger.closing.settle_below(job.id)
         await ledger.closing.settle(job.id, job.run)
         state, failure = JobState.FAILED, None
@@ -188,7 +189,7 @@ class _Turn:
     async def _seen(self, when: str) -> object:
         """What the condition is over."""
         # Results may be large: they are read where the condition may ask for them.
-        may_ask_for_all = "jobs" in when or "\\" in when
+        may_ask_for_all = "jobs" in when or any(sign in when for sign in "\\@*")
         wanted = self._before if may_ask_for_all else self._before[-1:]
         seen = {job.name: await self._view(job) for job in wanted}
         previous = seen[self._before[-1].name] if self._before else None
@@ -217,13 +218,14 @@ class _Turn:
 
     async def _end(self, state: JobState, failure: Failure | None = None) -> None:
         ledger, job = self._ledger, self._job
+        # Those below may be in a later run than it is.
+        await ledger.closing.settle_below(job.id)
         if job.run == 1 and state is JobState.SKIPPED:
             await ledger.sub_jobs.skip(job.id)
             return
         if job.run == 1 and state is JobState.CANCELLED:
             await ledger.sub_jobs.cancel_unbegun(job.id)
             return
-        await ledger.closing.settle_below(job.id)
         await ledger.closing.settle(job.id, job.run)
         await ledger.closing.close(job.id, state, error=failure, run=job.run)
 

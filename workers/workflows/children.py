@@ -80,6 +80,7 @@ class Children:
         is_cancelled: Callable[[], bool],
         on_tolerance_exceeded: Callable[[], None],
         on_refused: Callable[[], None],
+        is_in_order: bool = False,
         before_turn: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
@@ -88,7 +89,8 @@ class Children:
         `is_going` is asked before each start, and `is_paced`, whether it needs a turn.
         `is_cancelled` says whether children are being told to stop. `before_turn` and
         `on_turn` are called before all is started that can be, and after it. `on_refused` is
-        called where a child found its job paused.
+        called where a child found its job paused. With `is_in_order`, nothing starts while a
+        chunk waits for another attempt.
         """
         self._job = job
         self._stages = stages
@@ -100,6 +102,7 @@ class Children:
         self._is_paced = is_paced
         self._is_cancelled = is_cancelled
         self._on_refused = on_refused
+        self._is_in_order = is_in_order
         self._before_turn = before_turn
         self._on_turn = on_turn
         self._running = Running()
@@ -137,7 +140,8 @@ class Children:
         while True:
             self._before_turn()
             is_going = self._is_going()
-            while is_going and self._ready and self._window.free and self._has_turn():
+            may_start = is_going and not (self._is_in_order and self._sleeping)
+            while may_start and self._ready and self._window.free and self._has_turn():
                 chunk = self._ready.popleft()
                 self._window.lend(chunk.index, 1)
                 self._running.start(self._run_chunk(chunk))

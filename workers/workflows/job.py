@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.workers.workflows.children import Children
     from fanfold.workers.workflows.replaced import end_replaced
     from fanfold.workers.workflows.shards import Shards
-    from fanfold.workers.workflows.sub_jobs import SubJobs, run_sub_job
+    from fanfold.workers.workflows.sub_jobs import SubJobs, compensate
     from fanfold.workers.workflows.window import Window
 
 _CLOSE_TIMEOUT = timedelta(hours=1)
@@ -53,7 +53,7 @@ _CLOSE_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 # A walk that leaves as much as the one before is repeated, later and later; then what is
 # left has failed. So no job stays running for ever.
 _WALKS_IN_VAIN = 3
-_LOOK_AGAIN_SECONDS = 5
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 @workflow.defn(name=JOB_WORKFLOW)
@@ -297,6 +297,7 @@ class JobWorkflow:
             is_cancelled=self._is_cancelled,
             on_tolerance_exceeded=self.stop,
             on_refused=self._refused,
+            is_in_order=job.is_in_order,
         )
         await children.run(indexes_of(page.ranges))
         self._pace = children.pace
@@ -340,14 +341,6 @@ class JobWorkflow:
 
     async def _close(self, *, is_cancelled: bool = False) -> ClosedJob:
         """Fold and close; before that, where the job comes to nothing, undo what succeeded."""
-        closed = await self._close_once(is_cancelled=is_cancelled)
-        while closed.compensations:
-            for compensation in closed.compensations:
-                await to_the_end(_compensate(compensation))
-            closed = await self._close_once(is_cancelled=is_cancelled)
-        return closed
-
-    async def _close_once(self, *, is_cancelled: bool) -> ClosedJob:
         given = CloseJob(
             job=self._job.job,
             limit=self._page_chunks,
@@ -355,6 +348,17 @@ class JobWorkflow:
             is_tolerance_exceeded=self._is_stopped,
             is_deadline_exceeded=self._is_deadline_exceeded,
         )
+        wait = _LOOK_AGAIN_SECONDS
+        closed = await self._close_once(given)
+        while closed.compensations:
+            for compensation in closed.compensations:
+                if not await to_the_end(compensate(compensation, again_in_seconds=wait)):
+                    wait *= 2
+            # As before: a deadline that has passed since is not why the job came to nothing.
+            closed = await self._close_once(given)
+        return closed
+
+    async def _close_once(self, given: CloseJob) -> ClosedJob:
         closing: Coroutine[Any, Any, ClosedJob] = (
             workflow.execute_activity(
                 CLOSE_JOB,
@@ -376,10 +380,3 @@ class JobWorkflow:
             )
         )
         return await to_the_end(closing)
-
-
-async def _compensate(compensation: JobInput) -> None:
-    # It goes on whatever becomes of the job.
-    state = await run_sub_job(compensation, workflow.ParentClosePolicy.ABANDON)
-    if state is None:
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # somebody else has started it

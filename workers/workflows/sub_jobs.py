@@ -33,6 +33,9 @@ with workflow.unsafe.imports_passed_through():
     from fanfold.workers.workflows.window import Running
 
 _JOBS_A_PAGE = 50
+# At what somebody else runs, which tells nobody here that it has ended.
+_LOOK_AGAIN_SECONDS = 5
+_LOOK_AGAIN_AT_MOST_SECONDS = 600
 # Of a sequence: it reads what a sub-job gave, and makes the items of the next one of it.
 _PLAN_TIMEOUT = timedelta(minutes=10)
 _PLAN_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
@@ -83,7 +86,8 @@ class SubJobs:
                     plan = await self._plan(after)
                     self._ready.extend(plan.jobs)
                     # Of a sequence, the next one is asked for when this one has ended.
-                    is_last = plan.is_last
+                    # Where none may start now, what is left is asked for once that has changed.
+                    is_last = plan.is_last and not plan.is_refused
                     if plan.jobs and not self._job.is_sequence:
                         after = plan.jobs[-1].position
                     continue
@@ -125,6 +129,7 @@ class SubJobs:
             state = await run_sub_job(planned.given)
             if state is None:
                 # One that a workflow before this one started still runs.
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
                 self._on_refused()
             elif state == JobState.FAILED:
                 await self._look_for_stop()
@@ -147,6 +152,17 @@ class SubJobs:
             return
         if plan.is_tolerance_exceeded:
             self._on_tolerance_exceeded()
+
+
+async def compensate(given: JobInput, *, again_in_seconds: float) -> bool:
+    """Run what undoes a job; it goes on whatever becomes of that.
+
+    False where somebody else has started it: then this has waited for so long, ten minutes at most.
+    """
+    state = await run_sub_job(given, workflow.ParentClosePolicy.ABANDON)
+    if state is None:
+        await asyncio.sleep(min(again_in_seconds, _LOOK_AGAIN_AT_MOST_SECONDS))
+    return state is not None
 
 
 async def run_sub_job(
