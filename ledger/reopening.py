@@ -114,9 +114,7 @@ def _undone(nodes: Sequence[Node], opened: set[JobId]) -> set[JobId]:
     for at, node in enumerate(nodes):
         if node.undid and node.id in opened:
             undone.update(
-                one.id
-                for one in nodes[at:]
-                if one.is_undone and one.position <= node.last_position
+                one.id for one in nodes[at:] if one.is_undone and one.position <= node.last_position
             )
     parents = {node.id: node.parent for node in nodes}
     for job_id in undone:
