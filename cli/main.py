@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fanfold.cli import catalog, jobs, outcomes, repair, steering, submitting, trees
+from fanfold.cli import catalog, jobs, outcomes, repair, schedules, steering, submitting, trees
 from fanfold.cli.connection import die
 from fanfold.cli.exits import Exit
 
@@ -97,6 +97,7 @@ def migrate() -> None:
 
 for commands in (submitting, jobs, trees, steering, outcomes, repair, catalog):
     app.add_typer(commands.app)
+app.add_typer(schedules.app, name="schedules")
 
 
 def main() -> None:

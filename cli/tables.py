@@ -21,6 +21,7 @@ from fanfold import (
     Job,
     JobCounts,
     JobFailure,
+    Schedule,
 )
 from fanfold.cli.output import err, out
 
@@ -223,6 +224,34 @@ def print_dry_run(found: DryRun) -> None:
     _line("  nothing was submitted")
 
 
+def print_schedules(schedules: Iterable[Schedule]) -> None:
+    """A table of schedules."""
+    table = Table(_folded("name"), _folded("when"), "paused", _whole("next run", 17), "note")
+    for schedule in schedules:
+        due = schedule.next_runs[0] if schedule.next_runs else None
+        table.add_row(
+            escape(_printable(schedule.name)),
+            _when(schedule),
+            "yes" if schedule.paused else "",
+            "" if due is None else f"{due:%Y-%m-%d %H:%MZ}",
+            escape(_printable(schedule.note or "")),
+        )
+    out.print(table)
+
+
+def print_schedule(schedule: Schedule) -> None:
+    """A schedule: when it submits its job, and what came of the last times."""
+    note = f"  {escape(_printable(schedule.note))}" if schedule.note else ""
+    paused = " [yellow]paused[/]" if schedule.paused else ""
+    _line(f"[bold]{escape(_printable(schedule.name))}[/]{paused}{note}")
+    _line(f"  when: {_when(schedule)}, overlap: {schedule.overlap}")
+    for moment in schedule.next_runs[:3]:
+        _line(f"  next: {moment:%Y-%m-%d %H:%M:%SZ}")
+    for run in schedule.runs:
+        came = _error("refused", run.error) if run.error else run.job or "not recorded yet"
+        _line(f"  ran:  {run.started_at:%Y-%m-%d %H:%M:%SZ} {came}")
+
+
 def print_catalog(entries: Iterable[CatalogEntry]) -> None:
     """Names, first lines of descriptions, and options with their types and defaults."""
     for entry in entries:
@@ -236,6 +265,13 @@ def print_catalog(entries: Iterable[CatalogEntry]) -> None:
             elif schema.get("default") is not None:
                 text += f" = {_json(schema['default'])}"
             _line(f"  {escape(_printable(text))}")
+
+
+def _when(schedule: Schedule) -> str:
+    if schedule.every_seconds is not None:
+        return f"every {schedule.every_seconds:g} seconds"
+    zone = f" {schedule.time_zone}" if schedule.time_zone else ""
+    return escape(_printable(f"{schedule.cron or 'as set in Temporal'}{zone}"))
 
 
 def _whole(header: str, width: int) -> Column:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Self, TypeVar, Unpack
 
 import httpx
 
-from fanfold.client import calls, steering
+from fanfold.client import calls, schedules, steering
 from fanfold.client.calls import JobBody, OnJob
 from fanfold.client.errors import Unreachable
 from fanfold.client.exchange import Call, Page, connection, no_answer, read_line, refused
@@ -23,6 +23,8 @@ from fanfold.client.models import (
     Job,
     Part,
 )
+from fanfold.client.schedule_models import Schedule
+from fanfold.client.schedules import ScheduleOptions
 from fanfold.client.steering import Correction, JobChanges, RunChanges
 from fanfold.client.transfer import BrokenOff, Expander, Items, Lines, OnProgress, Source
 
@@ -275,6 +277,39 @@ class AsyncFanfold:
     ) -> AsyncIterator[bytes]:
         """The failed items as NDJSON or, with the format "csv", as CSV: bytes as they arrive."""
         return self._stream(steering.failures(job_id, format))
+
+    async def create_schedule(
+        self, name: str, job: JobBody, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """Have a job submitted by a cron expression, or every so many seconds.
+
+        Its jobs are those of `jobs(labels={"schedule": name})`, also once it is deleted.
+        """
+        return await self._send(schedules.create(name, job, options))
+
+    def schedules(self, *, limit: int | None = None) -> AsyncIterator[Schedule]:
+        """Schedules, newest first, read page by page, without their jobs and runs."""
+        return self._each(schedules.schedules(limit))
+
+    async def schedule(self, name: str) -> Schedule:
+        """A schedule, with its job and its last runs."""
+        return await self._send(schedules.schedule(name))
+
+    async def pause_schedule(self, name: str) -> Schedule:
+        """Let a schedule submit nothing until it is resumed."""
+        return await self._send(schedules.pause(name))
+
+    async def resume_schedule(self, name: str) -> Schedule:
+        """Let a paused schedule go on, from its next time on."""
+        return await self._send(schedules.resume(name))
+
+    async def run_schedule(self, name: str) -> Schedule:
+        """Submit the job of a schedule now."""
+        return await self._send(schedules.run(name))
+
+    async def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; its jobs are kept, and one that runs goes on."""
+        await self._send(schedules.delete(name))
 
     async def processors(self) -> list[CatalogEntry]:
         """What the workers can do with a chunk or an item."""

@@ -43,7 +43,7 @@ _WATCHING_SECONDS = 1
 def submit(job: JobBody, items: Items | None, key: str | None) -> Call[Job]:
     """Submit a job, with its items in it or streamed beside it."""
     if items is None:
-        return _submission(_job_text(job), "application/json", key)
+        return _submission(job_text(job), "application/json", key)
     return _form(job, Ndjson(items), "items.ndjson", key)
 
 
@@ -65,7 +65,7 @@ def submit_file(
 
 
 def _form(job: JobBody, items: Source, file_name: str, key: str | None) -> Call[Job]:
-    form = JobForm(_job_text(job), items, file_name=file_name)
+    form = JobForm(job_text(job), items, file_name=file_name)
     return _submission(form, form.media_type, key)
 
 
@@ -84,7 +84,7 @@ def _submission(content: bytes | Source, media_type: str, key: str | None) -> Ca
 
 def validate(job: JobBody) -> Call[DryRun]:
     """Ask what would become of a job; nothing is recorded, so it needs no key."""
-    content = _job_text(job)
+    content = job_text(job)
     return Call(
         method="POST",
         path="/jobs",
@@ -221,7 +221,8 @@ class Waiting:
         )
 
 
-def _job_text(job: JobBody) -> bytes:
+def job_text(job: JobBody) -> bytes:
+    """The JSON text of a job."""
     if isinstance(job, str):
         return job.encode()
     return job if isinstance(job, bytes) else json_text(job)

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from fanfold.client.models import JobState as JobState
     from fanfold.client.models import Part as Part
     from fanfold.client.models import Progress as Progress
+    from fanfold.client.schedule_models import Schedule as Schedule
+    from fanfold.client.schedule_models import ScheduleCounts as ScheduleCounts
+    from fanfold.client.schedule_models import ScheduleRun as ScheduleRun
+    from fanfold.client.schedules import ScheduleOptions as ScheduleOptions
     from fanfold.client.steering import JobChanges as JobChanges
     from fanfold.client.steering import RunChanges as RunChanges
     from fanfold.processing import ItemDropped as ItemDropped
@@ -78,6 +82,10 @@ _HOMES = {
     "Refused": "fanfold.client.errors",
     "RetryLater": "fanfold.processing",
     "RunChanges": "fanfold.client.steering",
+    "Schedule": "fanfold.client.schedule_models",
+    "ScheduleCounts": "fanfold.client.schedule_models",
+    "ScheduleOptions": "fanfold.client.schedules",
+    "ScheduleRun": "fanfold.client.schedule_models",
     "Unreachable": "fanfold.client.errors",
     "ValidationError": "fanfold.processing",
     "WaitTimeout": "fanfold.client.errors",
@@ -115,6 +123,10 @@ __all__ = [
     "Refused",
     "RetryLater",
     "RunChanges",
+    "Schedule",
+    "ScheduleCounts",
+    "ScheduleOptions",
+    "ScheduleRun",
     "Unreachable",
     "ValidationError",
     "WaitTimeout",

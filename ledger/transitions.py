@@ -71,7 +71,9 @@ FINISHED = (
 )
 _BEFORE_CANCEL = (JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.WAITING)
 
-RECORD = Move(after=JobState.PENDING, by=(By.GATEWAY,), what="POST, committed")
+RECORD = Move(
+    after=JobState.PENDING, by=(By.GATEWAY, By.WORKER), what="POST, or SubmitJob, committed"
+)
 RECEIVE = Move(after=JobState.RECEIVING, by=(By.GATEWAY,), what="POST with a source")
 SEAL = Move(before=(JobState.RECEIVING,), after=JobState.PENDING, by=(By.GATEWAY,), what="seal")
 DISCARD = Move(
@@ -117,7 +119,12 @@ GO_ON = Move(
 REDRIVE = Move(
     before=FINISHED, after=JobState.PENDING, by=(By.GATEWAY,), what="redrive, in the next run"
 )
-CANCEL = Move(before=_BEFORE_CANCEL, after=JobState.CANCELLING, by=(By.GATEWAY,), what="DELETE")
+CANCEL = Move(
+    before=_BEFORE_CANCEL,
+    after=JobState.CANCELLING,
+    by=(By.GATEWAY, By.WORKER),
+    what="DELETE, or SubmitJob is cancelled",
+)
 SKIP = Move(
     before=(JobState.PENDING, JobState.PAUSED),
     after=JobState.SKIPPED,
@@ -305,7 +312,9 @@ RESTORE = tuple(
 """A chunk that was selected by a redrive, and does not run after all, is again what it was."""
 
 CHUNK_MOVES: tuple[Move[ChunkState], ...] = (
-    Move(after=ChunkState.PENDING, by=(By.GATEWAY,), what="POST, committed"),
+    Move(
+        after=ChunkState.PENDING, by=(By.GATEWAY, By.WORKER), what="POST, or SubmitJob, committed"
+    ),
     BEGIN,
     Move(
         before=_RUNNING_CHUNK,

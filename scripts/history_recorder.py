@@ -100,10 +100,14 @@ class Recorder:
             self.has_passed.set()
         return item
 
-    async def record(self, scenario: Scenario) -> None:
-        """Run the scenario to its end; write the histories of its job and of its chunk."""
+    def begin(self) -> None:
+        """Begin a scenario: nothing has happened in it yet."""
         for event in (self.is_waiting, self.may_go_on, self.has_passed):
             event.clear()
+
+    async def record(self, scenario: Scenario) -> None:
+        """Run the scenario to its end; write the histories of its job and of its chunk."""
+        self.begin()
         job = await self._record_job(scenario)
         with self._looking_late() if scenario.looks_late else nullcontext():
             handle = await self.client.start_workflow(

@@ -33,6 +33,7 @@ from fanfold.workers.processor import Processor
 from fanfold.workers.registry import Registry
 from scripts.history_files import record_one_that_must_fail
 from scripts.history_recorder import HISTORIES, LAST, Recorder, Scenario
+from scripts.submission_histories import SUBMISSIONS, Submitter
 
 HISTORIES_THAT_MUST_FAIL = HISTORIES.with_name("histories_that_must_fail")
 
@@ -347,7 +348,8 @@ SCENARIOS = [
 
 async def record(names: Collection[str]) -> None:
     """Record the scenarios of these names, or all, on a server and a ledger of their own."""
-    unknown = set(names) - {scenario.name for scenario in SCENARIOS}
+    known = {scenario.name for scenario in SCENARIOS} | {one.name for one in SUBMISSIONS}
+    unknown = set(names) - known
     if unknown:
         sys.exit(f"there is no scenario of this name: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as directory:
@@ -366,6 +368,10 @@ async def record(names: Collection[str]) -> None:
             for scenario in SCENARIOS:
                 if not names or scenario.name in names:
                     await recorder.record(scenario)
+            submitter = Submitter(environment.client, ledger, recorder)
+            for submission in SUBMISSIONS:
+                if not names or submission.name in names:
+                    await submitter.record(submission)
             if names:
                 return
             await record_one_that_must_fail(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 INVALID_JOB: Final = "InvalidJob"
 """The type of the failure."""
@@ -17,4 +17,10 @@ def invalid_job(code: str, faults: Sequence[tuple[str, str]]) -> ApplicationErro
     told = "; ".join(f"{pointer or 'the job'}: {message}" for pointer, message in faults)
     errors = [{"pointer": pointer, "message": message} for pointer, message in faults]
     details = {"code": code, "errors": errors}
-    return ApplicationError(told, details, type=INVALID_JOB, non_retryable=True)
+    return ApplicationError(
+        told,
+        details,
+        type=INVALID_JOB,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,  # no defect of the worker's, so it logs none
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from fanfold.app.http.errors import CODES, InvalidJob, Problem
@@ -141,12 +141,10 @@ def docstrings_of_members(path: Path, class_name: str) -> Iterator[tuple[str, st
 
 
 def test_every_command_is_documented_with_its_arguments_and_options() -> None:
-    commands = get_command(command_line)
-    assert isinstance(commands, TyperGroup)
     expected: dict[str, set[str]] = {}
-    for name, command in commands.commands.items():
+    for name, command in commands_in(get_command(command_line), "fanfold"):
         arguments = [p.name.upper() for p in command.params if p.param_type_name == "argument"]
-        heading = f"### `{' '.join(['fanfold', name, *arguments])}`"
+        heading = f"### `{' '.join([name, *arguments])}`"
         expected[heading] = {
             option
             for parameter in command.params
@@ -166,6 +164,16 @@ def test_every_command_is_documented_with_its_arguments_and_options() -> None:
     }
 
     assert documented == expected
+
+
+def commands_in(command: object, name: str) -> Iterator[tuple[str, TyperCommand]]:
+    """Each command with its whole name; those of a group one by one."""
+    if isinstance(command, TyperGroup):
+        for part, below in command.commands.items():
+            yield from commands_in(below, f"{name} {part}")
+        return
+    assert isinstance(command, TyperCommand)
+    yield name, command
 
 
 def test_every_exit_code_is_documented() -> None:

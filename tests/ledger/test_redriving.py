@@ -396,6 +396,5 @@ async def test_the_errors_of_an_earlier_run_are_not_those_of_this_one(ledger: Le
     assert await redrive(ledger, job_id, 0)
     await opened(ledger, job_id)
     attempt = await begun_again(ledger, job_id, 0)
-    other = replace(BROKEN, type="Other")
-    await ours(ledger).work.record(outcomes.failed(attempt, other, NOTHING))
+    await ours(ledger).work.record(outcomes.failed(attempt, replace(BROKEN, type="Other"), NOTHING))
     assert [group.type for group in (await found(ledger, job_id)).errors] == ["Other"]

@@ -2,21 +2,24 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from fanfold.contract.names import DEFAULT_TENANT, JobId
+from fanfold.contract.names import DEFAULT_TENANT, JobId, new_job_id
 from fanfold.contract.states import JobState
 from fanfold.ledger.connect import Ledger
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.starting import LARGE_JOB_CHUNKS, PendingStart, Places
+from fanfold.ledger.starting import CLAIM_MS, LARGE_JOB_CHUNKS, PendingStart, Places
 from tests.ledger.jobs_recorded import (
     MANY_PLACES,
     a_spec,
+    chunks_of,
     claimed_starts,
     closed,
     found,
     labelled,
+    new_job,
     ours,
     record,
     running,
@@ -256,3 +259,74 @@ async def test_a_job_cancelled_while_it_is_compared_is_looked_at_again_at_once(
     await ours(ledger).jobs.request_cancel(job_id)
     await ledger.starting.mark_checked(jobs)
     assert await compared(ledger, unchecked_since=1) == [(job_id, JobState.CANCELLING)]
+
+
+# --- jobs that whoever records them starts ------------------------------------------------
+
+
+async def recorded_to_be_claimed(
+    ledger: Ledger, sizes: Sequence[int] = (1,), *, start_at: int | None = None
+) -> JobId:
+    """A job that its recorder starts, as SubmitJob does."""
+    controls = replace(labelled({}), start_at=start_at)
+    job = replace(new_job(new_job_id(), controls=controls), own_start_ms=CLAIM_MS)
+    await ours(ledger).recording.record(job, chunks_of(sizes))
+    return job.id
+
+
+async def test_a_job_is_left_to_its_recorder_until_its_claim_has_run_out(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    job_id = await recorded_to_be_claimed(ledger)
+    assert await claimed_starts(ledger) == []
+    let_claims_run_out(ledger_url)
+    assert await claimed_starts(ledger) == [job_id]
+
+
+async def test_a_job_is_left_to_its_recorder_for_a_while_from_its_time_on(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    starts_at = now_ms() + 60_000
+    job_id = await recorded_to_be_claimed(ledger, start_at=starts_at)
+    assert rows(ledger_url, "SELECT claimed_until FROM jobs") == [(starts_at + CLAIM_MS,)]
+    assert await ledger.starting.claim(job_id, MANY_PLACES)
+
+
+async def test_its_recorder_claims_a_job_once_and_it_has_its_place(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    job_id = await recorded_to_be_claimed(ledger)
+    assert await ledger.starting.claim(job_id, Places(1))
+    assert await ledger.starting.claim(job_id, Places(1)), "asked for again, it has its claim"
+    waiting = await recorded_to_be_claimed(ledger)
+    assert not await ledger.starting.claim(waiting, Places(1))
+    let_claims_run_out(ledger_url)
+    # Where its recorder died just then, a check finds it.
+    assert await compared(ledger) == [(job_id, JobState.PENDING)]
+    await ledger.starting.forget_workflow([job_id])
+    assert await claimed_starts(ledger) == [job_id, waiting]
+
+
+async def test_a_job_that_finds_no_place_is_left_to_the_gateways_too(ledger: Ledger) -> None:
+    first, second = await recorded_to_be_claimed(ledger), await recorded_to_be_claimed(ledger)
+    assert await ledger.starting.claim(first, Places(1))
+    assert not await ledger.starting.claim(second, Places(1))
+    assert await claimed_starts(ledger) == [second]
+    assert await ledger.starting.claim(second, Places(1)), "it is started, so there is no wait"
+
+
+async def test_a_large_job_waits_for_one_of_the_places_of_large_jobs(ledger: Ledger) -> None:
+    first, second = [await recorded_to_be_claimed(ledger, LARGE) for _ in range(2)]
+    assert await ledger.starting.claim(first, Places(2))
+    assert not await ledger.starting.claim(second, Places(2))
+    small = await recorded_to_be_claimed(ledger, SMALL)
+    assert await ledger.starting.claim(small, Places(2))
+
+
+async def test_a_paused_job_waits_and_a_cancelled_one_does_not(ledger: Ledger) -> None:
+    job_id = await recorded_to_be_claimed(ledger)
+    await ours(ledger).steering.pause(job_id)
+    assert not await ledger.starting.claim(job_id, MANY_PLACES)
+    await ours(ledger).jobs.request_cancel(job_id)
+    assert await ledger.starting.claim(job_id, MANY_PLACES)
+    assert (await found(ledger, job_id)).state is JobState.CANCELLING

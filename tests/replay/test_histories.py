@@ -15,8 +15,9 @@ from scripts.record_histories import HISTORIES_THAT_MUST_FAIL, IDENTITY
 
 FILES = sorted([*HISTORIES.glob("*.json"), *HISTORIES_THAT_MUST_FAIL.glob("*.json")])
 
-# What a machine would leave: `/home/...` and `C:\\...`, a Python file, process@host.
-TRACE_OF_A_MACHINE = re.compile(r"(?<![\w.])/\w+/|[A-Z]:\\|\.py\b|\d+@\w")
+# What a machine would leave: `/home/...` and `C:\\...`, a Python file, process@host. Jobs that
+# SubmitJob gives back have their addresses.
+TRACE_OF_A_MACHINE = re.compile(r"(?<![\w.])/(?!jobs/)\w+/|[A-Z]:\\|\.py\b|\d+@\w")
 
 # What a scenario is about, by an event that its history must have.
 TELLING_EVENT = {
@@ -47,6 +48,12 @@ TELLING_EVENT = {
     "ChunkWorkflow__quick_chunk_retried": "MARKER_RECORDED",
     "ChunkWorkflow__quick_chunks": "MARKER_RECORDED",
     "ChunkWorkflow__success": "ACTIVITY_TASK_COMPLETED",
+    "SubmitJob__cancelled": "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED",
+    "SubmitJob__cancelled_before_its_time": "TIMER_CANCELED",
+    "SubmitJob__gateway_was_quicker": "START_CHILD_WORKFLOW_EXECUTION_FAILED",
+    "SubmitJob__job_terminated": "CHILD_WORKFLOW_EXECUTION_TERMINATED",
+    "SubmitJob__refused": "WORKFLOW_EXECUTION_FAILED",
+    "SubmitJob__submitted": "WORKFLOW_PROPERTIES_MODIFIED",
 }
 
 

@@ -14,15 +14,17 @@ from temporalio.worker import Replayer, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-from fanfold.contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW
+from fanfold.contract.names import CHUNK_WORKFLOW, JOB_WORKFLOW, SHARD_WORKFLOW, SUBMIT_JOB
 from fanfold.workers.workflows.chunk import ChunkWorkflow
 from fanfold.workers.workflows.job import JobWorkflow
 from fanfold.workers.workflows.shard import ShardWorkflow
+from fanfold.workers.workflows.submission import SubmitJob
 from scripts.history_recorder import HISTORIES
 from scripts.record_histories import (
     HISTORIES_THAT_MUST_FAIL,
     SCENARIOS,
 )
+from scripts.submission_histories import SUBMISSIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +41,7 @@ async def replay(text: str, runner: WorkflowRunner) -> None:
     """Raises NondeterminismError where today's code would do something else."""
     started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
     replayer = Replayer(
-        workflows=[JobWorkflow, ShardWorkflow, ChunkWorkflow], workflow_runner=runner
+        workflows=[JobWorkflow, ShardWorkflow, ChunkWorkflow, SubmitJob], workflow_runner=runner
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(started["workflowId"], text))
 
@@ -77,5 +79,6 @@ def test_a_history_of_every_scenario_is_committed() -> None:
     wanted = {f"{JOB_WORKFLOW}__{scenario.name}" for scenario in SCENARIOS}
     wanted |= {f"{CHUNK_WORKFLOW}__{one.name}" for one in SCENARIOS if one.chunk is not None}
     wanted |= {f"{SHARD_WORKFLOW}__{one.name}" for one in SCENARIOS if one.shard is not None}
+    wanted |= {f"{SUBMIT_JOB}__{submission.name}" for submission in SUBMISSIONS}
     assert wanted <= stems, "record what is missing with: make histories"
     assert MUST_FAIL

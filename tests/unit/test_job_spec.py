@@ -214,7 +214,7 @@ def test_what_release_0_1_0_would_fail_on_is_not_where_it_looks() -> None:
         *("item_key", "retry", "chunk_timeout_seconds", "check_items", "is_upload"),
         *("on_failure", "hold_timeout_seconds", "max_per_second", "priority", "start_at"),
         *("deadline_seconds", "retention_hours"),
-        *("order", "max_jobs", "has_previous_input", "when", "compensate"),
+        *("order", "max_jobs", "has_previous_input", "when", "compensate", "is_in_order"),
     }
     written = json.loads(spec.to_json(CONTROLS))
     assert written.keys() == known - since

@@ -71,6 +71,28 @@ async def test_a_workflow_of_a_users_own_has_a_job_as_a_step(fanfold: Fanfold) -
     assert gave == ["succeeded", 12]
 
 
+async def test_a_job_made_of_jobs_is_submitted_as_a_whole(fanfold: Fanfold) -> None:
+    body = {
+        "order": "sequence",
+        "processor": "double",
+        "reducer": "merge",
+        "jobs": {
+            "first": {"items": [1, 2]},
+            "second": {"input": "previous"},
+            "third": {"items": [1], "when": "previous.state == 'failed'"},
+        },
+    }
+    async with fanfold.working():
+        job = await finished(await submit(fanfold, body))
+        failure = await failure_of(await submit(fanfold, {**body, "order": "parallel"}))
+    assert job["state"] == "succeeded"
+    assert (job["jobs"]["succeeded"], job["jobs"]["skipped"]) == (2, 1)
+    assert job["result"] == [2, 4, 4, 8]
+    assert "/jobs/second/input: goes with" in failure.message
+    (row,) = await ours(fanfold.ledger).jobs.page(state=None, labels={}, before=None, limit=2)
+    assert row.id == job["id"]
+
+
 async def test_a_failed_job_is_given_back_like_any_other(fanfold: Fanfold) -> None:
     body = {**BODY, "options": {"fail_if_divisible_by": 1}, "retry": {"max_attempts": 1}}
     async with fanfold.working():

@@ -12,6 +12,7 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     ChildWorkflowError,
+    TerminatedError,
     WorkflowAlreadyStartedError,
 )
 
@@ -118,7 +119,7 @@ class SubmitJob:
         except WorkflowAlreadyStartedError:
             return await _end_of(job)  # a gateway was quicker
         except ChildWorkflowError as error:
-            if await _is_running(job):
+            if isinstance(error.cause, TerminatedError) and await _is_running(job):
                 return await _end_of(job)  # another one took its place, of the next release
             lost = LostJob(job=job, reason=f"its workflow {how_it_ended(error)}")
             return await _call(CLOSE_LOST_JOB, job.ledger, lost, gives=str)
