@@ -33,16 +33,11 @@ from fanfold.ledger.transitions import (
     in_states,
     may_close,
 )
-from fanfold.ledger.unbegun import end_unbegun
+from fanfold.ledger.unbegun import SUB_JOB_IS_OPEN, end_unbegun
 
 _CHUNK_IS_OPEN = (
     "EXISTS (SELECT 1 FROM chunks WHERE chunks.job_id = jobs.id "
     f"AND chunks.{in_states(OPEN_CHUNK)})"
-)
-_SUB_JOB_IS_OPEN = (
-    "EXISTS (SELECT 1 FROM jobs AS below WHERE below.parent_id = jobs.id "
-    # One that gateways see to needs no parent: what undoes, where that was run again.
-    "AND below.finished_at IS NULL AND below.started_by_gateway = 0)"
 )
 _MADE_OF = f"id IN {BELOW} AND compensates_run = 0"
 RECEIVES_NOTHING = (
@@ -280,7 +275,7 @@ class Closing(OfTenant):
         before = may_close(state)
         if unless_cancelled:
             before = tuple(each for each in before if each not in CLOSE_CANCELLED.before)
-        which = f"{in_states(before)} AND NOT {_CHUNK_IS_OPEN} AND NOT {_SUB_JOB_IS_OPEN}"
+        which = f"{in_states(before)} AND NOT {_CHUNK_IS_OPEN} AND NOT {SUB_JOB_IS_OPEN}"
         of_run = () if run is None else (run,)
         if run is not None:
             which += " AND run = ?"

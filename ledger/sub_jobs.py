@@ -14,9 +14,15 @@ from fanfold.ledger.database import Batch, Row, Statement, Value
 from fanfold.ledger.records import NewChunk, now_ms
 from fanfold.ledger.tenancy import BELOW, JOB_IS_OURS, OfTenant
 from fanfold.ledger.transitions import SKIP, UNFINISHED, in_states
-from fanfold.ledger.unbegun import NEVER_BEGAN, UNBEGUN_SUMMARY, end_unbegun
+from fanfold.ledger.unbegun import (
+    NEVER_BEGAN,
+    SUB_JOB_IS_OPEN,
+    UNBEGUN_SUMMARY,
+    end_unbegun,
+)
 
 _IS_UNFINISHED = in_states(UNFINISHED)
+_WITHOUT_OPEN_JOBS = f"id = ? AND NOT {SUB_JOB_IS_OPEN}"
 _JUDGED = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED)
 
 
@@ -168,22 +174,26 @@ class SubJobs(OfTenant):
         return [row["ancestor_id"] for row in rows]
 
     async def skip(self, job_id: JobId) -> None:
-        """End a sub-job whose condition is not met, in its first run; all below it has ended."""
+        """End a sub-job whose condition is not met, in its first run.
+
+        Not where a job that it is made of has not ended.
+        """
         await self._database.write(
             Statement(
                 f"UPDATE jobs SET {SKIP.change}, finished_at = ?, summary = {UNBEGUN_SUMMARY} "
-                f"WHERE id = ? AND tenant = ? AND {SKIP.condition} AND {NEVER_BEGAN}",
+                f"WHERE id = ? AND tenant = ? AND {SKIP.condition} AND {NEVER_BEGAN} "
+                f"AND NOT {SUB_JOB_IS_OPEN}",
                 (now_ms(), job_id, self._tenant),
             ),
-            *end_unbegun("id = ?", (job_id,), self._tenant),
+            *end_unbegun(_WITHOUT_OPEN_JOBS, (job_id,), self._tenant),
         )
 
     async def cancel_unbegun(self, job_id: JobId) -> None:
         """End a sub-job that does not get its turn any more, in its first run.
 
-        All below it has ended.
+        Not where a job that it is made of has not ended.
         """
-        await self._database.write(*end_unbegun("id = ?", (job_id,), self._tenant))
+        await self._database.write(*end_unbegun(_WITHOUT_OPEN_JOBS, (job_id,), self._tenant))
 
     async def _read(self, which: str, parameters: Sequence[Value]) -> list[SubJob]:
         rows = await self._database.read(

@@ -18,6 +18,13 @@ _UNBEGUN = "started_at IS NULL AND run = 1 AND compensates_run = 0"
 NEVER_BEGAN = f"{in_states((*STOP_WITH_PARENT.before, *CLOSE_CANCELLED.before))} AND {_UNBEGUN}"
 """The condition on jobs that are ended here."""
 
+SUB_JOB_IS_OPEN = (
+    "EXISTS (SELECT 1 FROM jobs AS below WHERE below.parent_id = jobs.id "
+    # One that gateways see to needs no parent: what undoes, where that was run again.
+    "AND below.finished_at IS NULL AND below.started_by_gateway = 0)"
+)
+"""The condition on jobs that one which they are made of is open: such a job does not end."""
+
 UNBEGUN_SUMMARY = (
     """'{"counts": {"cancelled": ' || total_chunks || '}, "errors": [], "error": null}'"""
 )
