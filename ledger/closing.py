@@ -151,17 +151,10 @@ class Closing(OfTenant):
     async def settle_below(self, job_id: JobId) -> None:
         """End all that a job is made of, and that has not ended: the job itself is stopped.
 
-        But for what undoes things: that goes on. Gateways look after it from now on, since the
-        workflow that was to run it may be gone.
+        But for what undoes things: that goes on, one after another, by the workflow that runs
+        it, or where that is gone by gateways (`Compensating.hand_over`).
         """
-        await self._database.write(
-            *end_unbegun(_MADE_OF, (job_id,), self._tenant),
-            Statement(
-                f"UPDATE jobs SET started_by_gateway = 1 WHERE id IN {BELOW} AND tenant = ? "
-                f"AND {in_states(UNFINISHED)} AND compensates_run > 0 AND started_by_gateway = 0",
-                (job_id, self._tenant),
-            ),
-        )
+        await self._database.write(*end_unbegun(_MADE_OF, (job_id,), self._tenant))
         rows = await self._database.read(
             f"SELECT id, run, sub_jobs FROM jobs WHERE {_MADE_OF} AND tenant = ? "
             f"AND {in_states(UNFINISHED)} ORDER BY position DESC",

@@ -16,7 +16,7 @@ from fanfold.contract.states import WITH_RESULT, ChunkState
 from fanfold.ledger.chunks import Chunks
 from fanfold.ledger.database import Batch, Statement
 from fanfold.ledger.records import now_ms
-from fanfold.ledger.tenancy import BELOW, OfTenant
+from fanfold.ledger.tenancy import AND_BELOW, BELOW, OfTenant
 from fanfold.ledger.transitions import RECORD, UNFINISHED, in_states
 
 COMPENSATION = "compensation"
@@ -49,10 +49,12 @@ class Compensating(OfTenant):
         compensation of its run yet.
         """
         rows = await self._database.read(
-            f"SELECT id, run FROM jobs WHERE (id = ? OR id IN {BELOW}) AND tenant = ? "
-            "AND has_compensation = 1 AND position BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 "
-            "FROM jobs AS undoing WHERE undoing.parent_id = jobs.id "
-            "AND undoing.compensates_run = jobs.run) ORDER BY position DESC",
+            f"SELECT id, run FROM jobs WHERE id IN {AND_BELOW} AND tenant = ? "
+            "AND has_compensation = 1 AND position BETWEEN ? AND ? "
+            # Looked up by its parent: as a condition that there is none, PostgreSQL may read all
+            # jobs for it.
+            "AND COALESCE((SELECT MAX(undoing.compensates_run) FROM jobs AS undoing "
+            "WHERE undoing.parent_id = jobs.id), 0) < run ORDER BY position DESC",
             (job_id, job_id, self._tenant, first, last),
         )
         due: list[Due] = []
@@ -71,8 +73,8 @@ class Compensating(OfTenant):
         Nor where the job is gone, or in its next run, by the time all of it is written.
         """
         rows = await self._database.read(
-            "SELECT path, spec, controls FROM jobs WHERE id = ? AND tenant = ?",
-            (due.id, self._tenant),
+            "SELECT path, spec, controls FROM jobs WHERE id = ? AND tenant = ? AND run = ?",
+            (due.id, self._tenant, due.run),
         )
         if not rows:
             return
@@ -173,7 +175,11 @@ class Compensating(OfTenant):
 
 
 def compensation_id(due: Due) -> JobId:
-    """The id of the compensation of a job's run: made at the same time as the job, so to say."""
+    """The id of the compensation of a job's run: made at the same time as the job, so to say.
+
+    Those of later runs come later in the order of ids.
+    """
     prefix, number = due.id[:14], hashlib.sha256(f"{due.id}/{due.run}".encode()).digest()
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return JobId(prefix + "".join(alphabet[byte & 31] for byte in number[:16]))
+    places = (due.run >> 5, due.run, *number[:14])
+    return JobId(prefix + "".join(alphabet[place & 31] for place in places))

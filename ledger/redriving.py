@@ -7,11 +7,11 @@ job's last end goes to `job_runs`. All of it is one transaction.
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fanfold.contract.job_spec import Controls, JobSpec
 from fanfold.contract.names import JobId, TenantId
-from fanfold.contract.states import ChunkState, JobState
+from fanfold.contract.states import WITH_RESULT, ChunkState, JobState
 from fanfold.ledger.counting import COUNTED_STATES
 from fanfold.ledger.database import (
     Batch,
@@ -27,7 +27,7 @@ from fanfold.ledger.records import (
     JobRecord,
     item_errors_of,
 )
-from fanfold.ledger.reopening import hold_still, reopen, reopened
+from fanfold.ledger.reopening import IS_UNDONE, hold_still, reopen, reopened
 from fanfold.ledger.run_again import (
     CHUNKS_A_STATEMENT,
     JobToRunAgain,
@@ -104,6 +104,8 @@ class Redriving(OfTenant):
         """
         script = claim_key(job, redrive.key, self._tenant)
         place = job.place
+        if place.has_compensation:
+            redrive = await self._with_undone(job, redrive)
         # Where it waits, all above it goes on as it does; and none is opened for what undoes.
         if place.root and not place.compensates_run and job.state in REDRIVE.before:
             script += await self._opened_with(place.root, [job], job.id)
@@ -158,8 +160,14 @@ class Redriving(OfTenant):
         script += await self._opened_with(
             job.place.root or job.id, selected, selected[0].id, also_as_found=[job]
         )
+        redrives = [
+            (one, Redrive(spec=one.spec, controls=one.controls, selected=chunks))
+            for one, chunks in below.of
+        ]
+        if any(one.spec.compensate for one in selected):
+            redrives = [(one, await self._with_undone(one, redrive)) for one, redrive in redrives]
         # Of some thousand jobs it takes a second.
-        script += await asyncio.to_thread(_as_they_are, below.of, self._tenant)
+        script += await asyncio.to_thread(_scripts, redrives, self._tenant)
         return await self._write(script, key)
 
     async def _write(self, script: Sequence[Statement | Batch], key: IdempotencyKey | None) -> bool:
@@ -185,20 +193,45 @@ class Redriving(OfTenant):
         also = await reopened(self._database, self._tenant, root, {job.id for job in selected})
         # Others of their chunks, where there are any, have come to something in an earlier run.
         chunks = await self._unsuccessful_chunks(also.unbegun, [ChunkState.CANCELLED])
-        unbegun = [
+        unbegun = await self._jobs(also.unbegun)
+        known = {job.id for job in selected}
+        undone = await self._jobs([job_id for job_id in also.undone if job_id not in known])
+        script: list[Statement | Batch] = [
+            hold_still(also.parents, self._tenant),
+            *only_as_found([*also_as_found, *selected, *unbegun, *undone], witness, self._tenant),
+            *reopen(also.parents, self._tenant),
+        ]
+        again = [
+            (job, Redrive(spec=job.spec, controls=job.controls, selected=chunks.get(job.id, ())))
+            for job in unbegun
+        ]
+        for job in undone:
+            nothing = Redrive(spec=job.spec, controls=job.controls, selected=())
+            again.append((job, await self._with_undone(job, nothing)))
+        return [*script, *await asyncio.to_thread(_scripts, again, self._tenant)]
+
+    async def _jobs(self, job_ids: Sequence[JobId]) -> list[JobToRunAgain]:
+        """These jobs, by position."""
+        return [
             _job(row)
-            for some in batches(also.unbegun)
+            for some in batches(job_ids)
             for row in await self._database.read(
                 f"{_SELECT} WHERE id IN ({placeholders(len(some))}) ORDER BY position", some
             )
         ]
-        script: list[Statement | Batch] = [
-            hold_still(also.parents, self._tenant),
-            *only_as_found([*also_as_found, *selected, *unbegun], witness, self._tenant),
-            *reopen(also.parents, self._tenant),
-        ]
-        again = [(job, chunks.get(job.id, ())) for job in unbegun]
-        return [*script, *await asyncio.to_thread(_as_they_are, again, self._tenant)]
+
+    async def _with_undone(self, job: JobRecord | JobToRunAgain, redrive: Redrive) -> Redrive:
+        """The same, and what of the job was compensated, which runs again as a whole."""
+        ((is_undone,),) = await self._database.read(
+            f"SELECT {IS_UNDONE} FROM jobs WHERE id = ?", (job.id,)
+        )
+        if not is_undone:
+            return redrive
+        chosen = {one.index: one for one in redrive.selected}
+        for one in await self.select(job.id, Selection(states=WITH_RESULT)):
+            chosen[one.index] = one
+        selected = [chosen[index] for index in sorted(chosen)]
+        return replace(redrive, selected=selected, is_resumed=False)
 
     # --- selecting ------------------------------------------------------------------------
 
@@ -279,15 +312,11 @@ class Redriving(OfTenant):
     # --- writing --------------------------------------------------------------------------
 
 
-def _as_they_are(
-    of: Iterable[tuple[JobToRunAgain, Sequence[Selected]]], tenant: TenantId
+def _scripts(
+    of: Iterable[tuple[JobToRunAgain, Redrive]], tenant: TenantId
 ) -> list[Statement | Batch]:
-    """Lets these chunks run again, with what their jobs were asked to do."""
-    script: list[Statement | Batch] = []
-    for job, chunks in of:
-        again = Redrive(spec=job.spec, controls=job.controls, selected=chunks)
-        script += script_of(job, again, tenant)
-    return script
+    """Lets chunks of these jobs run again."""
+    return [statement for job, redrive in of for statement in script_of(job, redrive, tenant)]
 
 
 def _with_errors(rows: Iterable[Row], error_types: Collection[str]) -> Iterator[Selected]:

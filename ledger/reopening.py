@@ -2,7 +2,8 @@
 
 Every job above one that runs again makes its fold again, in its next run. In a sequence, those
 after it that never ran, since one before them had failed or their condition was not met, or could
-not be told, get their turn again.
+not be told, get their turn again. And what was undone, since a job that is opened again had come to
+nothing, runs again too: else that could succeed with its parts undone.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -12,8 +13,9 @@ from fanfold.contract.job_spec import JobSpec, Order
 from fanfold.contract.names import JobId, TenantId
 from fanfold.contract.states import JobState
 from fanfold.ledger.database import Batch, Database, Row
-from fanfold.ledger.transitions import REDRIVE
+from fanfold.ledger.transitions import REDRIVE, in_states
 
+_CAME_TO_NOTHING = (JobState.FAILED, JobState.CANCELLED)
 _NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED, JobState.FAILED)
 
 
@@ -25,6 +27,8 @@ class Reopened:
     """Made of jobs: they make their fold again. Those above come first."""
     unbegun: Sequence[JobId]
     """With chunks, or waiting for their items: they get their turn again."""
+    undone: Sequence[JobId] = ()
+    """With chunks that succeeded and were compensated; selected ones among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,13 @@ class Node:
     has_begun: bool
     is_parent: bool
     is_sequence: bool
+    is_undone: bool = False
+    """Whether what it did in its last run was compensated."""
+
+    @property
+    def undid(self) -> bool:
+        """Whether what is below it may have been undone for its sake."""
+        return self.is_parent and (self.is_sequence or self.state in _CAME_TO_NOTHING)
 
     @property
     def never_ran(self) -> bool:
@@ -46,12 +57,21 @@ class Node:
         return not self.has_begun and self.state in _NEVER_RAN
 
 
+IS_UNDONE = (
+    "CASE WHEN has_compensation = 1 AND EXISTS (SELECT 1 FROM jobs AS undoing "
+    "WHERE undoing.parent_id = jobs.id AND undoing.compensates_run = jobs.run "
+    f"AND undoing.{in_states((JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED))}) "
+    "THEN 1 ELSE 0 END AS is_undone"
+)
+"""The column that says whether what a job did in its last run was compensated."""
+
+
 async def reopened(
     database: Database, tenant: TenantId, root: JobId, selected: Collection[JobId]
 ) -> Reopened:
     """What is opened again, in the tree below this job, with the selected jobs."""
     rows = await database.read(
-        "SELECT id, parent_id, position, last_position, state, started_at, sub_jobs, "
+        f"SELECT id, parent_id, position, last_position, state, started_at, sub_jobs, {IS_UNDONE}, "
         # Of those with chunks the spec does not matter.
         "CASE WHEN sub_jobs > 0 THEN spec END AS spec, "
         "CASE WHEN sub_jobs > 0 THEN controls END AS controls FROM jobs "
@@ -79,11 +99,30 @@ def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
             for job in jobs[first + 1 :]:
                 if job.never_ran:
                     opened.update(_never_ran(nodes[place[job.id] :], job.last_position))
+    undone = _undone(nodes, opened)
     also = [node for node in nodes if node.id in opened and node.id not in selected]
     return Reopened(
         [node.id for node in also if node.is_parent],
-        [node.id for node in also if not node.is_parent],
+        [node.id for node in also if not node.is_parent and node.id not in undone],
+        [node.id for node in nodes if node.id in undone],
     )
+
+
+def _undone(nodes: Sequence[Node], opened: set[JobId]) -> set[JobId]:
+    """What was undone of what is opened again, or for its sake; all above it is opened too."""
+    undone = {node.id for node in nodes if node.is_undone and node.id in opened}
+    for at, node in enumerate(nodes):
+        if node.undid and node.id in opened:
+            undone.update(
+                one.id for one in nodes[at:] if one.is_undone and one.position <= node.last_position
+            )
+    parents = {node.id: node.parent for node in nodes}
+    for job_id in undone:
+        above = parents[job_id]
+        while above is not None and above not in opened:
+            opened.add(above)
+            above = parents[above]
+    return undone
 
 
 def _never_ran(nodes: Sequence[Node], last_position: int) -> Iterator[JobId]:
@@ -155,4 +194,5 @@ def _node(row: Row) -> Node:
         has_begun=row["started_at"] is not None,
         is_parent=is_parent,
         is_sequence=order is Order.SEQUENCE,
+        is_undone=bool(row["is_undone"]),
     )

@@ -67,11 +67,12 @@ class SubJobs(OfTenant):
     async def compensations(self, job_id: JobId) -> list[SubJob]:
         """The compensations of a job and those below it that have not ended, in their order.
 
-        What was done last is undone first. Without those that gateways see to.
+        What was done last is undone first. Without those that were redriven: they run by
+        themselves.
         """
         rows = await self._database.read(
             f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND {_IS_UNFINISHED} "
-            "AND compensates_run > 0 AND started_by_gateway = 0 ORDER BY position DESC, id",
+            "AND compensates_run > 0 AND run = 1 ORDER BY position DESC, id",
             (job_id, self._tenant),
         )
         return [_sub_job(row) for row in rows]

@@ -17,13 +17,16 @@ IS_IN_RUN = (
 """Likewise: whoever means the chunks of one run of a job does not touch those of the next."""
 
 
-BELOW = (
-    "(SELECT below.id FROM jobs AS above JOIN jobs AS below "
+_BELOW = (
+    "SELECT below.id FROM jobs AS above JOIN jobs AS below "
     "ON below.root_id = COALESCE(above.root_id, above.id) "
     "AND below.position > above.position AND below.position <= above.last_position "
-    "WHERE above.id = ?)"
+    "WHERE above.id = ?"
 )
+BELOW = f"({_BELOW})"
 """All jobs below a job, of which it is made: none of most."""
+AND_BELOW = f"(SELECT CAST(? AS TEXT) UNION ALL {_BELOW})"
+"""A job, and all jobs below it: takes its id twice."""
 
 
 class OfTenant:

@@ -84,7 +84,8 @@ async def list_children(
     async for leaf in leaves(services.tenant.jobs, job, first=position, counted=counts_of(states)):
         after = index if leaf.job.place.position == position else -1
         some = await chunks.page(leaf.job.id, states=states, after=after, limit=left)
-        found.append((leaf, some))
+        if some:
+            found.append((leaf, some))
         left -= len(some)
         if not left:
             some.pop()  # it only tells that there are more

@@ -68,6 +68,9 @@ async def redrive_job(
     What is not selected keeps its outcome and its result, and the fold is made again over all
     that succeeded. Of a processor that takes items, only items run again that did not succeed,
     unless the processor, its options or the item have changed.
+
+    Of a job made of jobs, in any of these; then `select` may have `states` and `error_types`, and
+    nothing else is given. All finished jobs above one that runs again make their fold again.
     """
     key_name = idempotency.key_name(
         idempotency_key, len(request.headers.getlist("Idempotency-Key"))

@@ -65,7 +65,10 @@ async def _surely(
     },
 )
 async def pause_job(job_id: JobId, services: ServicesOf) -> Response:
-    """Let no attempt begin from now on. What is in flight finishes, and counts."""
+    """Let no attempt begin from now on. What is in flight finishes, and counts.
+
+    Of the job and of all that it is made of.
+    """
     await refuse_while_receiving(services, await services.job(job_id))
 
     async def is_paused() -> bool:
@@ -106,7 +109,7 @@ def _refuse_to_pause(job: JobRecord) -> None:
     },
 )
 async def resume_job(job_id: JobId, services: ServicesOf) -> Response:
-    """Let attempts begin again."""
+    """Let attempts begin again, of the job and of all that it is made of."""
     job = await services.job(job_id)
     if job.state not in RESUME.before:
         detail = f"The job is {job.state}: only a paused one can be resumed."

@@ -11,7 +11,7 @@ from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger.reopening import Node, plan
 
-NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED)
+NEVER_RAN = (JobState.CANCELLED, JobState.SKIPPED, JobState.FAILED)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ RAN = Job()
 NOT_YET = Job(JobState.PENDING, has_begun=False)
 CANCELLED = Job(JobState.CANCELLED, has_begun=False)
 SKIPPED = Job(JobState.SKIPPED, has_begun=False)
+UNDECIDED = Job(JobState.FAILED, has_begun=False)
 
 
 def numbered(root: Job) -> list[Node]:
@@ -75,6 +76,7 @@ def test_all_above_is_opened_and_nothing_beside() -> None:
 def test_in_a_sequence_what_never_ran_after_it_gets_its_turn() -> None:
     assert opened(sequence(RAN, CANCELLED, SKIPPED, RAN, NOT_YET), 1) == [0, 2, 3]
     assert opened(sequence(CANCELLED, RAN, CANCELLED), 2) == [0, 3]
+    assert opened(sequence(RAN, UNDECIDED), 1) == [0, 2]
 
 
 def test_what_gets_its_turn_gets_it_with_all_below_it() -> None:
@@ -119,6 +121,7 @@ ends = st.sampled_from(
         *((JobState.FAILED, True), (JobState.SUCCEEDED, True), (JobState.CANCELLED, True)),
         # Often, or little of interest would be drawn.
         *[(JobState.CANCELLED, False), (JobState.SKIPPED, False)] * 2,
+        (JobState.FAILED, False),
     ]
 )
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fanfold.contract.job_spec import StageSpec
 from fanfold.contract.states import JobState
 from fanfold.ledger.redriving import Selection
 from fanfold.ledger.run_again import Redrive
@@ -178,3 +179,45 @@ async def test_a_job_whose_condition_could_not_be_told_gets_its_turn_again(
         row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
     assert row.state is JobState.SUCCEEDED
     assert [each["result"] for each in await fanfold.result(root)] == [[1, 2], 6]
+
+
+async def test_what_was_undone_runs_again_with_what_failed(fanfold: Fanfold) -> None:
+    """Else a job could succeed with its parts undone."""
+    is_bad = True
+    done: list[int] = []
+
+    def book(item: int) -> int:
+        if is_bad and item < 0:
+            raise ValidationError("bad")
+        done.append(item)
+        return item
+
+    def undo(item: dict[str, list[int]]) -> None:
+        for each in item["items"]:
+            done.remove(each)
+
+    compensate = StageSpec(processor="undo")
+    tree = job(
+        **sequence(
+            flight=job(**parallel(out=job("book", [[1], [2]], compensate=compensate))),
+            free=job("book", [[7]]),
+            car=job("book", [[-1]]),
+        ),
+    )
+    root = await record(fanfold, tree)
+    async with fanfold.working(book, undo):
+        row = await fanfold.run(root)
+        assert row.state is JobState.FAILED
+        assert done == [7]
+        is_bad = False
+        redriving = ours(fanfold.ledger).redriving
+        car = (await below(fanfold, root.job.id))["car"]
+        redrive = Redrive(
+            spec=car.spec,
+            controls=car.controls,
+            selected=await redriving.select(car.id, ALL_BAD),
+        )
+        assert await redriving.redrive(car, redrive)
+        row = await fanfold.run(replace(root, job=replace(root.job, run=2)))
+    assert row.state is JobState.SUCCEEDED
+    assert sorted(done) == [-1, 1, 2, 7]
