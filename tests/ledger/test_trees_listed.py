@@ -8,6 +8,7 @@ from fanfold.contract.names import JobId, new_job_id
 from fanfold.contract.states import JobState
 from fanfold.ledger.compensating import Due
 from fanfold.ledger.connect import Ledger
+from fanfold.ledger.database import Statement
 from fanfold.ledger.recording import NewJob, NewSubJob
 from fanfold.ledger.records import JobRecord
 from fanfold.ledger.transitions import PAUSE
@@ -65,6 +66,9 @@ async def test_compensations_of_several_runs_are_each_on_a_page(ledger: Ledger) 
     await ours(ledger).jobs.open(leaf.id)
     await succeed(ledger, leaf.id, 0)
     for run in (1, 2, 3):
+        # Recorded of the run that the job is in only.
+        in_run = Statement("UPDATE jobs SET run = ? WHERE id = ?", (run, leaf.id))
+        await ledger.database.write(in_run)
         await ours(ledger).compensating.record(Due(leaf.id, run))
     jobs = ours(ledger).jobs
     after, seen = (-1, ""), []
