@@ -65,7 +65,8 @@ OF_OPERATION: Final[dict[str, tuple[Problem, ...]]] = {
             "Send the schedule as JSON, with the header Content-Type: application/json.",
         ),
         errors.Unavailable(
-            "ledger_unavailable", "The ledger cannot be reached. Try again in a moment."
+            "ledger_unavailable",
+            "The ledger cannot be reached; no schedule was made. Try again in a moment.",
         ),
         *_UNAVAILABLE,
     ),

@@ -32,6 +32,7 @@ from fanfold.contract.settings import GatewaySettings
 from fanfold.intake.faults import Fault, InvalidJob
 from fanfold.intake.job_text import decode_schedule
 from fanfold.intake.published import PublishedCode, published_code
+from fanfold.ledger.database import LedgerUnavailable
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 
@@ -48,7 +49,11 @@ _LISTING: Final = ["schedules"]
 _NO_ANSWER: Final = "Temporal, which keeps the schedules, does not answer. Try again in a moment."
 _UNKNOWN: Final = (
     "Temporal, which keeps the schedules, did not answer, so it is unknown whether this took "
-    "effect. Try again in a moment."
+    "effect. Look at the schedule in a moment, and try again if need be."
+)
+_REPEATABLE: Final = (
+    "Temporal, which keeps the schedules, did not answer, so it is unknown whether this took "
+    "effect. Try again in a moment: to ask twice is safe."
 )
 
 
@@ -94,7 +99,11 @@ _UNKNOWN: Final = (
 async def create_schedule(request: Request, services: ServicesOf) -> Response:
     """Have a job submitted at certain times. It is checked now, and each time it is submitted."""
     body = await read_body(request, services.settings, SCHEDULE)
-    code = await published_code(services.ledger.catalog)
+    try:
+        code = await published_code(services.ledger.catalog)
+    except LedgerUnavailable as error:
+        detail = "The ledger cannot be reached; no schedule was made. Try again in a moment."
+        raise errors.Unavailable("ledger_unavailable", detail) from error
     asked, job = await asyncio.to_thread(_read, body, services.settings, code)
     new = NewSchedule(
         name=asked.name,
@@ -115,7 +124,7 @@ async def create_schedule(request: Request, services: ServicesOf) -> Response:
         place = "/time_zone" if refused.is_about_zone else "/cron"
         raise InvalidJob("invalid_schedule", [Fault(place, str(refused))]) from None
     headers = {"Location": f"/schedules/{new.name}"}
-    return await _shown(services, new.name, 201, headers)
+    return await _shown(services, new.name, 201, headers, done="The schedule is made.")
 
 
 def _read(
@@ -175,7 +184,7 @@ async def get_schedule(name: Name, services: ServicesOf) -> Response:
 )
 async def delete_schedule(name: Name, services: ServicesOf) -> Response:
     """Submit nothing any more. Jobs of it are kept; one that runs goes on."""
-    await _told(services.schedules.delete(_known(name)))
+    await _answered(services.schedules.delete(_known(name)), if_unknown=_UNKNOWN)
     return Response(status_code=204)
 
 
@@ -191,8 +200,8 @@ async def delete_schedule(name: Name, services: ServicesOf) -> Response:
 )
 async def pause_schedule(name: Name, services: ServicesOf) -> Response:
     """Submit nothing until resumed. A job that runs goes on."""
-    await _told(services.schedules.pause(_known(name)))
-    return await _shown(services, name, 200)
+    await _answered(services.schedules.pause(_known(name)), if_unknown=_REPEATABLE)
+    return await _shown(services, name, 200, done="The schedule is paused.")
 
 
 @router.post(
@@ -207,8 +216,8 @@ async def pause_schedule(name: Name, services: ServicesOf) -> Response:
 )
 async def resume_schedule(name: Name, services: ServicesOf) -> Response:
     """Submit the job again from its next time on; those that have passed are not made up for."""
-    await _told(services.schedules.resume(_known(name)))
-    return await _shown(services, name, 200)
+    await _answered(services.schedules.resume(_known(name)), if_unknown=_REPEATABLE)
+    return await _shown(services, name, 200, done="The schedule goes on.")
 
 
 @router.post(
@@ -228,14 +237,14 @@ async def resume_schedule(name: Name, services: ServicesOf) -> Response:
 async def run_schedule(name: Name, services: ServicesOf) -> Response:
     """Submit it besides its times, also while the schedule is paused."""
     try:
-        await _told(services.schedules.run(_known(name)))
+        await _answered(services.schedules.run(_known(name)), if_unknown=_UNKNOWN)
     except StillRunning:
         detail = (
             "The job before has not finished, and the schedule's overlap policy is to skip then. "
             "Wait for its end, or cancel it."
         )
         raise errors.ScheduleRunning("schedule_running", detail) from None
-    return await _shown(services, name, 202)
+    return await _shown(services, name, 202, done="Its job is about to be submitted.")
 
 
 @router.get(
@@ -275,16 +284,21 @@ def _not_found() -> errors.NotFound:
 
 
 async def _shown(
-    services: Services, name: str, status: int, headers: dict[str, str] | None = None
+    services: Services,
+    name: str,
+    status: int,
+    headers: dict[str, str] | None = None,
+    *,
+    done: str = "",
 ) -> Response:
-    schedule = await _answered(services.schedules.find(_known(name)))
+    """The schedule as it is now; `done` says what has been done, should Temporal go away here."""
+    if_unknown = f"{done} Temporal went away before the schedule could be shown."
+    schedule = await _answered(
+        services.schedules.find(_known(name)), if_unknown=if_unknown if done else _NO_ANSWER
+    )
     body = schedule_json(schedule, job_as_given(schedule.job))
     headers = {"Cache-Control": "no-cache", **(headers or {})}
     return Response(body, status, headers=headers, media_type="application/json")
-
-
-async def _told(asked: Awaitable[None]) -> None:
-    await _answered(asked, if_unknown=f"{_UNKNOWN[:-1]}: to ask twice is safe.")
 
 
 async def _answered(

@@ -33,6 +33,8 @@ def shell(stack: RunningStack, tmp_path: Path) -> Callable[[str], str]:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     PAGE.write_to(tmp_path)
+    script = tmp_path / "hourly.py"
+    script.write_text(script.read_text().replace(URL, stack.url))
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),

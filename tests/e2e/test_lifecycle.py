@@ -257,7 +257,8 @@ def test_the_same_key_makes_one_job_however_many_ask_at_once(api: httpx.Client) 
 @pytest.mark.parametrize("kind", ["processors", "reducers"])
 def test_every_published_example_runs_as_it_stands(api: httpx.Client, kind: str) -> None:
     entries = api.get(f"/{kind}").json()[kind]
-    built_in = [entry for entry in entries if entry["name"] not in {"gated", "endless", "deadly"}]
+    of_tests = {"gated", "undone", "endless", "deadly"}
+    built_in = [entry for entry in entries if entry["name"] not in of_tests]
 
     assert len(built_in) >= 4
     for entry in built_in:

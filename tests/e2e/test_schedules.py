@@ -1,13 +1,17 @@
 """Schedules over HTTP: a job that is submitted again and again."""
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from fanfold.app.documentation import schedule_examples
+from fanfold.devstack.running import RunningStack
 from tests.e2e.gateway_alone import gateway_alone
 from tests.e2e.journeys import begun, get
 from tests.waiting import eventually
@@ -134,6 +138,14 @@ def test_a_name_is_taken_once(api: httpx.Client, name: str) -> None:
     assert code(again) == (409, "schedule_exists")
 
 
+@pytest.mark.parametrize("example", schedule_examples.REQUESTS)
+def test_the_documented_examples_make_schedules(api: httpx.Client, name: str, example: str) -> None:
+    body = {**schedule_examples.REQUESTS[example]["value"], "name": name}
+    response = api.post("/schedules", json=body)
+    assert response.status_code == 201, response.text
+    assert response.json().keys() == schedule_examples.SCHEDULE.keys()
+
+
 @pytest.mark.parametrize("asked", ["pause", "resume", "run"])
 @pytest.mark.parametrize("name", ["no-such-schedule", "what%20is%2F this", "x" * 2000])
 def test_a_schedule_that_is_not_there_is_a_404(api: httpx.Client, name: str, asked: str) -> None:
@@ -222,6 +234,20 @@ def test_what_is_wrong_is_said_with_its_place_and_leaves_nothing(
     assert code(api.get(f"/schedules/{name}")) == (404, "schedule_not_found")
 
 
+def test_a_field_of_the_job_given_twice_is_refused_and_one_of_an_item_is_not(
+    api: httpx.Client, name: str
+) -> None:
+    head = f'{{"name": "{name}", "cron": "0 0 1 1 *", "job": '
+    job = '{"items": [{"a": 1, "a": 2}], "processor": "transform", %s}}'
+    headers = {"Content-Type": "application/json"}
+    twice = head + job % '"name": "x", "name": "y"'
+    refused = api.post("/schedules", content=twice, headers=headers)
+    assert code(refused) == (422, "invalid_job")
+    assert refused.json()["errors"][0]["pointer"] == "/job/name"
+    made = api.post("/schedules", content=head + job % '"name": "x"', headers=headers)
+    assert made.json()["job"]["items"] == [{"a": 2}]
+
+
 def test_nothing_is_promised_while_temporal_is_away(tmp_path: Path) -> None:
     with gateway_alone(tmp_path) as gateway, httpx.Client(base_url=gateway.url) as api:
         started = time.monotonic()
@@ -240,3 +266,23 @@ def test_nothing_is_promised_while_temporal_is_away(tmp_path: Path) -> None:
         assert api.get("/schedules/nightly/jobs").json() == {"jobs": []}
         wrong = api.post("/schedules", json={"name": "nightly", "cron": "0 3 * * *", "job": {}})
         assert code(wrong) == (422, "invalid_job")
+
+
+def test_a_temporal_that_hangs_is_told_and_what_is_known_of_the_request(
+    new_stack: Callable[..., RunningStack],
+) -> None:
+    stack = new_stack()
+    temporal = stack.pid("temporal")
+    with httpx.Client(base_url=stack.url, timeout=60) as api:
+        create(api, "nightly")
+        os.kill(temporal, signal.SIGSTOP)
+        try:
+            run = api.post("/schedules/nightly/run")
+            paused = api.post("/schedules/nightly/pause")
+        finally:
+            os.kill(temporal, signal.SIGCONT)
+        assert code(run) == code(paused) == (503, "temporal_unavailable")
+        assert "unknown whether this took effect" in run.json()["detail"]
+        assert "to ask twice is safe" not in run.json()["detail"]
+        assert "to ask twice is safe" in paused.json()["detail"]
+        assert shown(api, "nightly")["cron"] == YEARLY["cron"]
