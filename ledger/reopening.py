@@ -6,6 +6,7 @@ not be told, get their turn again. And what was undone, since a job that is open
 nothing, runs again too: else that could succeed with its parts undone.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,23 +84,13 @@ async def reopened(
 
 def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
     """What is opened again of these jobs, which are all of a tree, by position."""
-    below: dict[JobId, list[Node]] = {}
-    for node in nodes:
-        if node.parent is not None:
-            below.setdefault(node.parent, []).append(node)
-    place = {node.id: at for at, node in enumerate(nodes)}
-    opened = set(selected)
-    for node in reversed(nodes):  # what is below comes first
-        jobs = below.get(node.id, ())
-        first = next((at for at, job in enumerate(jobs) if job.id in opened), None)
-        if first is None:
-            continue
-        opened.add(node.id)
-        if node.is_sequence:
-            for job in jobs[first + 1 :]:
-                if job.never_ran:
-                    opened.update(_never_ran(nodes[place[job.id] :], job.last_position))
-    undone = _undone(nodes, opened)
+    tree, undone = _Tree(nodes), set[JobId]()
+    while True:
+        opened = tree.opened_with({*selected, *undone})
+        more = tree.undone(opened)
+        if more == undone:
+            break
+        undone = more
     also = [node for node in nodes if node.id in opened and node.id not in selected]
     return Reopened(
         [node.id for node in also if node.is_parent],
@@ -108,38 +99,59 @@ def plan(nodes: Sequence[Node], selected: Collection[JobId]) -> Reopened:
     )
 
 
-def _undone(nodes: Sequence[Node], opened: set[JobId]) -> set[JobId]:
-    """What was undone of what is opened again, or for its sake; all above it is opened too."""
-    undone = {node.id for node in nodes if node.is_undone and node.id in opened}
-    for at, node in enumerate(nodes):
-        if node.undid and node.id in opened:
-            undone.update(
-                one.id for one in nodes[at:] if one.is_undone and one.position <= node.last_position
-            )
-    parents = {node.id: node.parent for node in nodes}
-    for job_id in undone:
-        above = parents[job_id]
-        while above is not None and above not in opened:
-            opened.add(above)
-            above = parents[above]
-    return undone
+class _Tree:
+    """All jobs of a tree, by position."""
 
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._positions = [node.position for node in nodes]
+        self._jobs: dict[JobId, list[Node]] = {}
+        for node in nodes:
+            if node.parent is not None:
+                self._jobs.setdefault(node.parent, []).append(node)
 
-def _never_ran(nodes: Sequence[Node], last_position: int) -> Iterator[JobId]:
-    """Those of the first of these jobs, up to this position, that did not get their turn.
+    def opened_with(self, selected: Collection[JobId]) -> set[JobId]:
+        """These jobs, all above them, and in sequences what never ran after them."""
+        opened = set(selected)
+        for node in reversed(self._nodes):  # what is below comes first
+            jobs = self._jobs.get(node.id, ())
+            first = next((at for at, job in enumerate(jobs) if job.id in opened), None)
+            if first is None:
+                continue
+            opened.add(node.id)
+            if node.is_sequence:
+                for job in jobs[first + 1 :]:
+                    opened.update(self._never_ran(job))
+        return opened
 
-    What has come to something in an earlier run keeps that, with all below it.
-    """
-    kept = -1
-    for node in nodes:
-        if node.position > last_position:
-            return
-        if node.position <= kept:
-            continue
-        if node.never_ran:
-            yield node.id
-        else:
-            kept = node.last_position
+    def undone(self, opened: Collection[JobId]) -> set[JobId]:
+        """What was undone of what is opened, or for its sake."""
+        return {
+            one.id
+            for node in self._nodes
+            if node.id in opened
+            for one in (self._from(node) if node.undid else (node,))
+            if one.is_undone
+        }
+
+    def _from(self, node: Node) -> Sequence[Node]:
+        """The job, and all below it."""
+        first = bisect_left(self._positions, node.position)
+        return self._nodes[first : bisect_right(self._positions, node.last_position)]
+
+    def _never_ran(self, job: Node) -> Iterator[JobId]:
+        """Those of the job, and of all below it, that did not get their turn.
+
+        What has come to something in an earlier run keeps that, with all below it.
+        """
+        kept = -1
+        for node in self._from(job):
+            if node.position <= kept:
+                continue
+            if node.never_ran:
+                yield node.id
+            else:
+                kept = node.last_position
 
 
 def hold_still(parents: Sequence[JobId], tenant: TenantId) -> Batch:

@@ -130,7 +130,8 @@ class SubJobs(OfTenant):
     ) -> None:
         """Give a sub-job that waits for it its data, and count that for all above it.
 
-        Once: one that has chunks, or has begun, keeps what it has.
+        Once: one that has chunks, or has begun, keeps what it has. But for one that was given
+        them in an earlier run and did not come to them: since then others may be due.
         """
         may = (
             f"EXISTS (SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND {in_states(UNFINISHED)} "
@@ -141,6 +142,7 @@ class SubJobs(OfTenant):
         total = "total_chunks = total_chunks + ?, total_items = total_items + ?"
         await self._database.write(
             Statement("UPDATE jobs SET checked_at = checked_at WHERE id = ? AND tenant = ?", this),
+            *(_take_back(this, ancestors) if job.run > 1 else ()),
             Batch(
                 "INSERT INTO chunks (job_id, idx, tenant, state, item_count, run) "
                 f"SELECT ?, ?, ?, '{ChunkState.PENDING}', ?, CAST(? AS INTEGER) WHERE {may}",
@@ -200,6 +202,34 @@ class SubJobs(OfTenant):
             f"{_SELECT} WHERE parent_id = ? AND tenant = ? AND {which}", parameters
         )
         return [_sub_job(row) for row in rows]
+
+
+def _take_back(job: tuple[Value, ...], ancestors: Sequence[JobId]) -> list[Statement | Batch]:
+    """Takes its data from a sub-job that was given it in an earlier run, and never ran."""
+    is_untouched = (
+        f"EXISTS (SELECT 1 FROM jobs WHERE id = ? AND tenant = ? AND {in_states(UNFINISHED)} "
+        "AND started_at IS NULL AND total_chunks > 0 AND NOT EXISTS (SELECT 1 FROM chunks "
+        "WHERE chunks.job_id = jobs.id AND (chunks.attempts > 0 OR chunks.kept_from IS NULL)))"
+    )
+    its = "(SELECT {} FROM jobs AS given WHERE given.id = ?)"
+    job_id = job[0]
+    return [
+        Batch(
+            f"UPDATE jobs SET total_chunks = total_chunks - {its.format('total_chunks')}, "
+            f"total_items = total_items - {its.format('total_items')} "
+            f"WHERE id = ? AND {is_untouched}",
+            # The job itself last: with its own total it has its data.
+            [(job_id, job_id, above, *job) for above in ancestors],
+        ),
+        *(
+            Statement(f"DELETE FROM {table} WHERE job_id = ? AND {is_untouched}", (job_id, *job))
+            for table in ("inputs", "kept_outputs", "chunks")
+        ),
+        Statement(
+            f"UPDATE jobs SET total_chunks = 0, total_items = 0 WHERE id = ? AND {is_untouched}",
+            (job_id, *job),
+        ),
+    ]
 
 
 _SELECT = (

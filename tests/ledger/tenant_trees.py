@@ -103,6 +103,7 @@ TREE_CALLS: dict[str, tuple[Call, object]] = {
         lambda of, has: of.compensating.due(has.root.id, 0, has.root.place.last_position),
         [],
     ),
+    "compensating.hand_over": (lambda of, has: of.compensating.hand_over(has.root.id), None),
     "compensating.record": (
         lambda of, has: of.compensating.record(Due(has.growing["done"], 1)),
         None,

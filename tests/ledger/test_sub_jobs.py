@@ -21,6 +21,7 @@ from tests.ledger.jobs_recorded import (
 )
 from tests.ledger.raw_sql import rows
 from tests.ledger.steered import chunk_states
+from tests.ledger.test_redrive_trees import redrive_all
 from tests.ledger.test_tenants import everything
 from tests.ledger.trees import (
     FROM_BEFORE,
@@ -288,3 +289,43 @@ async def test_a_job_that_is_given_no_items_ends_as_one_without_any(ledger: Ledg
     await give(ledger, tree, "then", [])
     assert await totals(ledger, tree) == [(1, 1), (1, 1), (0, 0)]
     await ended(ledger, tree, "then", JobState.SUCCEEDED)
+
+
+async def test_what_was_given_and_did_not_run_is_given_anew_in_the_next_run(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    tree = await grown(ledger, parallel(part=sequence(first=leaf(1, 1), then=FROM_BEFORE)))
+    await ended(ledger, tree, "part/first", JobState.PARTIALLY_SUCCEEDED)
+    await give(ledger, tree, "part/then", [2, 3])
+    # All of it is stopped, just before the next one begins.
+    await ours(ledger).closing.settle_below(tree.root)
+    await ended(ledger, tree, "", JobState.CANCELLED)
+    assert await redrive_all(ledger, tree)
+    before = await found(ledger, tree.root)
+    assert (before.total_chunks, before.counts.pending) == (4, 1 + 2)
+    await ended(ledger, tree, "part/first", JobState.SUCCEEDED)
+
+    for sizes in ([4], [5]):
+        await give(ledger, tree, "part/then", sizes)
+
+    assert await totals(ledger, tree) == [(3, 6), (3, 6), (2, 2), (1, 4)]
+    assert (await found(ledger, tree.root)).counts == ChunkCounts(
+        pending=1, succeeded=2, items_succeeded=2
+    )
+    assert rows(ledger_url, "SELECT COUNT(*) FROM kept_outputs") == [(0,)]
+    await opened(ledger, tree, "part/then")
+    assert (await begun(ledger, tree["part/then"], 0, run=2)).input == b"[0,0,0,0]"
+    await ours(ledger).closing.settle_below(tree.root)
+    assert (await found(ledger, tree.root)).counts.cancelled == 1
+
+
+async def test_what_was_given_and_has_run_is_not_taken_back(ledger: Ledger) -> None:
+    tree = await grown(ledger, sequence(first=leaf(1), then=FROM_BEFORE))
+    await ended(ledger, tree, "first", JobState.SUCCEEDED)
+    await give(ledger, tree, "then", [2, 3])
+    await ended(ledger, tree, "then", JobState.FAILED)
+    await ended(ledger, tree, "", JobState.FAILED)
+    assert await redrive_all(ledger, tree)
+    before = await everything(ledger)
+    await give(ledger, tree, "then", [7])
+    assert await everything(ledger) == before

@@ -62,7 +62,8 @@ async def a_life(ledger: Ledger, **given: Any) -> Tree:
     root = await found(ledger, tree.root)
     below = await ours(ledger).redriving.select_below(root, UNSUCCESSFUL)
     assert await ours(ledger).redriving.redrive_below(root, below, None)
-    for path in ("part/first", "part/second", "part", ""):
+    # The other part too: what was undone runs again.
+    for path in ("part/first", "part/second", "part", "other", ""):
         await ended(ledger, tree, path, JobState.PARTIALLY_SUCCEEDED)
     return tree
 

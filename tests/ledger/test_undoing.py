@@ -47,8 +47,9 @@ async def undoing(ledger: Ledger) -> tuple[JobRecord, JobRecord]:
 
 
 async def test_it_goes_on_where_all_above_it_is_ended(ledger: Ledger) -> None:
-    """Whoever was to run it may be gone: gateways start it."""
+    """Where whoever was to run it is gone, gateways start it."""
     root, undo = await undoing(ledger)
+    await ours(ledger).compensating.hand_over(root.id)
     await ours(ledger).closing.settle_below(root.id)
     assert await ours(ledger).jobs.state(undo.id) is JobState.PENDING
     (start,) = (await ledger.starting.to_start(Places(10), limit=10)).jobs

@@ -23,6 +23,7 @@ class Job:
     is_sequence: bool = False
     jobs: "Sequence[Job]" = field(default_factory=tuple)
     has_compensation: bool = False
+    is_undone: bool = False
 
 
 def sequence(*jobs: Job) -> Job:
@@ -56,6 +57,7 @@ def numbered(root: Job) -> list[Node]:
             *(job_id, parent, position, last, job.state, job.has_begun),
             is_parent=is_parent,
             is_sequence=is_parent and job.is_sequence,
+            is_undone=job.is_undone,
         )
         return last
 
@@ -66,7 +68,7 @@ def numbered(root: Job) -> list[Node]:
 def opened(root: Job, *selected: int) -> list[int]:
     """The places of all that is opened again with these."""
     also = plan(numbered(root), {JobId(str(at)) for at in selected})
-    return sorted(int(job_id) for job_id in (*also.parents, *also.unbegun))
+    return sorted(int(job_id) for job_id in (*also.parents, *also.unbegun, *also.undone))
 
 
 def test_all_above_is_opened_and_nothing_beside() -> None:
@@ -105,6 +107,17 @@ def test_what_gets_its_turn_gets_it_whole_also_where_some_of_it_was_selected() -
     assert opened(sequence(RAN, never), 1, 3) == [0, 2, 4]
 
 
+def test_what_was_undone_for_a_job_that_is_opened_runs_again_and_what_follows_it() -> None:
+    undone = Job(JobState.SUCCEEDED, has_compensation=True, is_undone=True)
+    inner = Job(JobState.SUCCEEDED, jobs=(undone, RAN, SKIPPED), is_sequence=True)
+    # The root has failed: what succeeded below it was undone.
+    assert opened(parallel(inner, RAN), 5) == [0, 1, 2, 4]
+    # A part that had succeeded undid nothing.
+    succeeded = Job(JobState.SUCCEEDED, jobs=(undone, RAN))
+    assert opened(succeeded, 2) == [0]
+    assert opened(succeeded, 1) == [0, 1]
+
+
 def test_those_above_come_first() -> None:
     also = plan(
         numbered(parallel(parallel(parallel(RAN)), parallel(RAN))), {JobId("3"), JobId("5")}
@@ -126,13 +139,19 @@ ends = st.sampled_from(
 )
 
 
-def ended(end: tuple[JobState, bool], *, is_sequence: bool = False, below: Sequence[Job]) -> Job:
+def ended(
+    end: tuple[JobState, bool],
+    *,
+    is_sequence: bool = False,
+    below: Sequence[Job],
+    is_undone: bool = False,
+) -> Job:
     state, has_begun = end
-    return Job(state, has_begun, is_sequence, below, has_compensation=not below and is_sequence)
+    return Job(state, has_begun, is_sequence, below, is_undone, is_undone)
 
 
 jobs = st.recursive(
-    st.builds(ended, ends, is_sequence=st.booleans(), below=st.just(())),
+    st.builds(ended, ends, below=st.just(()), is_undone=st.booleans()),
     lambda below: st.builds(
         *(ended, ends),
         is_sequence=st.booleans(),
@@ -142,29 +161,57 @@ jobs = st.recursive(
 )
 
 
-def model(nodes: Sequence[Node], selected: set[JobId]) -> set[JobId]:
-    """The same by the rules, said as plainly as can be, until nothing changes any more."""
-    below: Mapping[JobId, list[Node]] = {
-        node.id: [one for one in nodes if one.parent == node.id] for node in nodes
-    }
+Below = Mapping[JobId, Sequence[Node]]
+"""The jobs that each is made of."""
 
-    def in_turn(node: Node) -> Iterator[JobId]:
-        if not node.has_begun and node.state in NEVER_RAN:
-            yield node.id
-            for one in below[node.id]:
-                yield from in_turn(one)
 
-    result = set(selected)
+def in_turn(job: Node, below: Below) -> Iterator[JobId]:
+    """What gets its turn with a job."""
+    if not job.has_begun and job.state in NEVER_RAN:
+        yield job.id
+        for one in below[job.id]:
+            yield from in_turn(one, below)
+
+
+def undone_of(job: Node, below: Below) -> Iterator[JobId]:
+    if job.is_undone:
+        yield job.id
+    for one in below[job.id]:
+        yield from undone_of(one, below)
+
+
+def for_its_sake(job: Node, below: Below) -> Iterator[JobId]:
+    """What was undone since a job came to nothing, or one of its sequence did."""
+    came_to_nothing = job.state in (JobState.FAILED, JobState.CANCELLED)
+    if job.is_sequence or came_to_nothing or not job.is_parent:
+        yield from undone_of(job, below)
+
+
+def with_a_job(job: Node, opened: set[JobId], below: Below) -> Iterator[JobId]:
+    """What is opened with a job, apart from what was undone."""
+    if job.parent is not None:
+        yield job.parent
+    siblings = below[job.id] if job.is_sequence else ()
+    for at, one in enumerate(siblings):
+        if one.id in opened:
+            for after in siblings[at + 1 :]:
+                yield from in_turn(after, below)
+
+
+def model(nodes: Sequence[Node], selected: set[JobId]) -> tuple[set[JobId], set[JobId]]:
+    """The same by the rules, said as plainly as can be, until nothing changes any more.
+
+    What is opened besides, and what of all was undone.
+    """
+    below = {node.id: [one for one in nodes if one.parent == node.id] for node in nodes}
+    result, undone = set(selected), set[JobId]()
     while True:
-        more = {node.parent for node in nodes if node.id in result and node.parent is not None}
-        for node in nodes:
-            siblings = below[node.id] if node.is_sequence else []
-            for at, job in enumerate(siblings):
-                if job.id in result:
-                    more |= {job_id for after in siblings[at + 1 :] for job_id in in_turn(after)}
-        if more <= result:
-            return result - selected
-        result |= more
+        opened = [node for node in nodes if node.id in result]
+        undone |= {job_id for node in opened for job_id in for_its_sake(node, below)}
+        more = {job_id for node in opened for job_id in with_a_job(node, result, below)}
+        if more | undone <= result:
+            return result - selected, undone
+        result |= more | undone
 
 
 @settings(max_examples=300)
@@ -176,9 +223,11 @@ def test_the_plan_is_what_the_rules_say(root: Job, random: Random, count: int) -
 
     also = plan(nodes, set(chosen))
 
-    found = [*also.parents, *also.unbegun]
+    expected, undone = model(nodes, set(chosen))
+    assert set(also.undone) == undone
+    found = [*also.parents, *also.unbegun, *undone - set(chosen)]
     assert len(found) == len(set(found))
-    assert set(found) == model(nodes, set(chosen))
+    assert set(found) == expected
     of = {node.id: node for node in nodes}
     assert all(of[job_id].is_parent for job_id in also.parents)
     assert not any(of[job_id].is_parent for job_id in also.unbegun)

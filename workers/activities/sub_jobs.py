@@ -173,7 +173,8 @@ class _Turn:
             elif self._before and self._before[-1].state in _CAME_TO_NOTHING:
                 await self._end(JobState.CANCELLED)
                 return False
-            if spec.has_previous_input and not job.total_chunks:
+            # In a later run it may have been given some, and not have come to them.
+            if spec.has_previous_input and (job.run > 1 or not job.total_chunks):
                 await self._give_input()
         except conditions.UndecidableCondition as error:
             failure = Failure(type=FailureType.CONDITION_FAILED, message=str(error))
