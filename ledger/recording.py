@@ -163,28 +163,28 @@ def _script(job: NewJob, tenant: TenantId, data: Data) -> list[Statement | Batch
     totals = "?, ?"
     if upload:
         totals = "? + ? * chunk_count, ? + ? * item_count"
-    script.append(
-        Batch(
-            "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
-            "keep_ms, claimed_until, parent_id, root_id, path, position, last_position, sub_jobs, "
-            "has_compensation, started_by_gateway, total_chunks, total_items) "
-            "SELECT ?, ?, ?, 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
-            f"CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, {totals} {source}",
-            [
-                (
-                    *(node.id, tenant, move.after if node.parent is None else RECORD.after),
-                    *(node.spec.to_json(node.controls), node.controls.to_json(node.spec)),
-                    *(now, now, job.keep_ms, _unclaimed_until(job, now) if not node.parent else 0),
-                    *(node.parent, job.id if node.parent else None, node.path),
-                    *(node.position, node.last_position, node.sub_jobs),
-                    *(int(node.spec.compensate is not None), int(node.parent is None)),
-                    *node.totals(has_upload=bool(upload)),
-                    *upload,
-                )
-                for node in nodes
-            ],
-        )
+    insert = (
+        "INSERT INTO jobs (id, tenant, state, run, spec, controls, created_at, checked_at, "
+        "keep_ms, claimed_until, parent_id, root_id, path, position, last_position, sub_jobs, "
+        "has_compensation, started_by_gateway, total_chunks, total_items) "
+        "SELECT ?, ?, ?, 1, ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), "
+        f"CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, {totals} {source}"
     )
+    rows = [
+        (
+            *(node.id, tenant, move.after if node.parent is None else RECORD.after),
+            *(node.spec.to_json(node.controls), node.controls.to_json(node.spec)),
+            *(now, now, job.keep_ms, _unclaimed_until(job, now) if not node.parent else 0),
+            *(node.parent, job.id if node.parent else None, node.path),
+            *(node.position, node.last_position, node.sub_jobs),
+            *(int(node.spec.compensate is not None), int(node.parent is None)),
+            *node.totals(has_upload=bool(upload)),
+            *upload,
+        )
+        for node in nodes
+    ]
+    # Most jobs are not made of any: for one row nothing is prepared.
+    script.append(Statement(insert, rows[0]) if len(rows) == 1 else Batch(insert, rows))
     script.append(
         Batch(
             f"INSERT INTO job_ancestors (job_id, ancestor_id) SELECT ?, ? {source}",

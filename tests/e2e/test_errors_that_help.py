@@ -185,7 +185,7 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
         ("/jobs?stat=failed", f"stat: {NO_PARAMETER}; did you mean state?"),
         (
             "/jobs?page=1",
-            f"page: {NO_PARAMETER}; those there are: state, label, limit, cursor",
+            f"page: {NO_PARAMETER}; those there are: state, label, parent, limit, cursor",
         ),
         (
             "/jobs?state=runing",
@@ -195,7 +195,10 @@ def test_a_field_given_twice_is_no_silent_choice(api: httpx.Client) -> None:
         ("/jobs?limit=1.0", "limit: must be an integer"),
         ("/jobs?limit=1_0", "limit: must be an integer"),
         ("/jobs?limit=%2B5", "limit: must be an integer"),
-        ("/jobs?=5", "A query parameter has no name; those there are: state, label, limit, cursor"),
+        (
+            "/jobs?=5",
+            "A query parameter has no name; those there are: state, label, parent, limit, cursor",
+        ),
         ("/jobs?limit=0", "limit: must be at least 1"),
         ("/jobs?limit=5&limit=6", "limit: is there more than once"),
         ("/jobs?label=team", "label: must be a name, a colon and a value: label=team:data"),

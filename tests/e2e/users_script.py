@@ -27,6 +27,7 @@ from fanfold import (
     ItemState,
     Job,
     JobChanges,
+    JobCounts,
     JobFailure,
     JobState,
     Part,
@@ -36,6 +37,10 @@ from fanfold import (
     Refused,
     RetryLater,
     RunChanges,
+    Schedule,
+    ScheduleCounts,
+    ScheduleOptions,
+    ScheduleRun,
     Unreachable,
     ValidationError,
     WaitTimeout,
@@ -152,6 +157,31 @@ def steered(client: Fanfold, job_id: str) -> list[object]:
     client.release(job_id)
     first = client.get(job_id, run=1)
     return [text, first.error.rule if first.error else None, first.start_at]
+
+
+NIGHTLY: ScheduleOptions = {"cron": "0 3 * * *", "time_zone": "Europe/Helsinki"}
+
+
+def made_of_jobs(client: Fanfold) -> list[object]:
+    job = client.submit({"processor": "shout", "jobs": {"a": {"items": ["tea"]}}})
+    assert_type(job.jobs, JobCounts | None)
+    for part in client.sub_jobs(job.id, state="failed"):
+        assert_type(part, Job)
+    return [job.path, next(client.jobs(parent=job.id), None)]
+
+
+def nightly(client: Fanfold) -> list[object]:
+    schedule = client.create_schedule(
+        "nightly", {"processor": "shout", "items": ["tea"]}, **NIGHTLY
+    )
+    assert_type(schedule, Schedule)
+    assert_type(schedule.counts, ScheduleCounts | None)
+    for ran in client.run_schedule("nightly").runs:
+        assert_type(ran, ScheduleRun)
+    client.pause_schedule("nightly")
+    client.resume_schedule("nightly")
+    client.delete_schedule("nightly")
+    return list(client.schedules())
 
 
 async def asynchronous() -> list[Any]:

@@ -21,6 +21,7 @@ SINCE_THE_RELEASE_BEFORE = {
     *("first_item", "key", "traceback", "partial_result"),
     *("held", "max_per_second", "priority", "start_at", "deadline_seconds", "on_failure"),
     *("hold_timeout_seconds", "retention_hours", "run", "resolved_by", "rule"),
+    *("parent", "path", "jobs", "order", "max_jobs", "input", "when", "compensate", "first_job"),
 }
 
 
