@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import pytest
 
 from fanfold.devstack.running import running
 from tests.e2e.pages import ANSWER, DOCS, Page
+from tests.e2e.reader import curl
 from tests.e2e.trees import FINISHED
 from tests.waiting import eventually
 
@@ -59,8 +59,7 @@ def test_every_section_of_the_page_is_in_one_of_its_tables() -> None:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The stack that the page has its reader start."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    curl()
     directory = tmp_path_factory.mktemp("reader")
     PAGE.write_to(directory)
     (start,) = (line for line in PAGE.commands if line.endswith("fanfold up"))

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from fanfold.devstack.running import RunningStack
 from tests.e2e.faults import kill
 from tests.e2e.journeys import finish, get, submit
+from tests.e2e.reader import curl
 from tests.waiting import eventually
 
 NewStack = Callable[..., RunningStack]
@@ -64,9 +64,6 @@ def seal(api: httpx.Client, job_id: str) -> httpx.Response:
 def test_curl_sends_a_job_and_its_items_in_one_form(
     stack: RunningStack, api: httpx.Client, tmp_path: Path, name: str
 ) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("curl is not installed")
     data = DATA
     if ".csv" in name:
         data = b"to,n\r\n" + b"".join(b"%s,%d\r\n" % (x["to"].encode(), x["n"]) for x in LINES)
@@ -74,7 +71,7 @@ def test_curl_sends_a_job_and_its_items_in_one_form(
         data = json.dumps(LINES).encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     (tmp_path / "job.json").write_text(json.dumps({**COUNT, "chunk_size": 700}))
-    command = [curl, "-sS", "-F", "job=<job.json", "-F", f"items=@{name}", f"{stack.url}/jobs"]
+    command = [curl(), "-sS", "-F", "job=<job.json", "-F", f"items=@{name}", f"{stack.url}/jobs"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
     job = json.loads(answer.stdout)
     assert (job["chunks"]["total"], job["items"]["total"]) == (5, 3000)
