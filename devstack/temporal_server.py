@@ -24,6 +24,24 @@ _KEPT_INDEXES = {
     "by_root_workflow_id",
 }
 
+SETTINGS = {
+    "system.forceSearchAttributesCacheRefreshOnRead": "false",
+    "system.forceNexusEndpointRefreshOnRead": "false",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+    "history.maximumBufferedEventsBatch": "1000",
+    "frontend.rps": "20000",
+    "frontend.namespaceRPS": "20000",
+    "history.rps": "50000",
+    # The server looks for transfer tasks 20 times a second once a burst is used up: each
+    # step of a small job then waits 50 ms. At 60 a job of one chunk takes a quarter.
+    "history.transferProcessorMaxPollRPS": "200",
+    "matching.rps": "50000",
+    # Timers fire up to this late, by default a second: a wait of 0.3 s took 1.
+    "history.timerProcessorMaxTimeShift": '"20ms"',
+}
+"""What differs from its defaults. The measured effect of each: docs/decisions/0004."""
+
 ENVIRONMENT = {"GOGC": "400"}
 """Collect garbage a quarter as often: some 50 MB more memory, a tenth less work."""
 
@@ -54,29 +72,20 @@ def command(*, database: Path, port: int, ui_port: int) -> list[str]:
         "temp_store": "MEMORY",
         "busy_timeout": "5000",
     }
-    settings = {
-        "system.forceSearchAttributesCacheRefreshOnRead": "false",
-        "system.forceNexusEndpointRefreshOnRead": "false",
-        "matching.numTaskqueueReadPartitions": "1",
-        "matching.numTaskqueueWritePartitions": "1",
-        "history.maximumBufferedEventsBatch": "1000",
-        "frontend.rps": "20000",
-        "frontend.namespaceRPS": "20000",
-        "history.rps": "50000",
-        # The server looks for transfer tasks 20 times a second once a burst is used up: each
-        # step of a small job then waits 50 ms. At 60 a job of one chunk takes a quarter.
-        "history.transferProcessorMaxPollRPS": "200",
-        "matching.rps": "50000",
-        # Timers fire up to this late, by default a second: a wait of 0.3 s took 1.
-        "history.timerProcessorMaxTimeShift": '"20ms"',
-    }
     line = [str(binary()), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error"]
     line += ["--port", str(port), "--ui-port", str(ui_port), "--db-filename", str(database)]
     for name, value in pragmas.items():
         line += ["--sqlite-pragma", f"{name}={value}"]
-    for name, value in settings.items():
-        line += ["--dynamic-config-value", f"{name}={value}"]
-    return line
+    return [*line, *settings_arguments()]
+
+
+def settings_arguments() -> list[str]:
+    """The part of the command line that gives the server its SETTINGS."""
+    return [
+        argument
+        for name, value in SETTINGS.items()
+        for argument in ("--dynamic-config-value", f"{name}={value}")
+    ]
 
 
 def retention_command(port: int, *, retention_hours: float) -> list[str]:

@@ -44,6 +44,7 @@ from fanfold.contract.plan import Tuning
 from fanfold.contract.settings import WorkerSettings
 from fanfold.contract.states import ChunkState, JobState
 from fanfold.contract.wire import JobInput, JobRef, Pace
+from fanfold.devstack.temporal_server import settings_arguments
 from fanfold.ledger.connect import Ledger, connect
 from fanfold.ledger.recording import NewJob
 from fanfold.ledger.records import ChunkRecord, JobRecord, NewChunk
@@ -96,8 +97,11 @@ async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
 
 @asynccontextmanager
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
+    """With the settings that Fanfold starts its own with: timers are on time, steps not put off."""
     environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=binary("temporal"), dev_server_log_level="error"
+        dev_server_existing_path=binary("temporal"),
+        dev_server_log_level="error",
+        dev_server_extra_args=settings_arguments(),
     )
     async with environment:
         yield environment

@@ -66,6 +66,9 @@ class SubmitJob:
     def __init__(self) -> None:
         """Start with nothing recorded."""
         self._is_cancelled = False
+        # The server refuses a workflow task that starts and cancels one workflow; both wait for
+        # their answer while they hold this, so that they are never in the same task.
+        self._job_workflow = asyncio.Lock()
 
     @workflow.run
     async def run(self, body: RawValue = _NOTHING) -> RawValue:
@@ -104,18 +107,20 @@ class SubmitJob:
         await self._until(submitted.start_at)
         claimed = await _call(CLAIM_JOB, job.ledger, job, gives=ClaimedJob, retry_policy=_POLLING)
         try:
-            state: str = await workflow.execute_child_workflow(
-                JOB_WORKFLOW,
-                claimed.given,
-                id=job_workflow_id(job.id, job.run),
-                result_type=str,
-                task_queue=job_task_queue(job.ledger),
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                # Who terminates this wants the work to stop: so does Temporal itself, which
-                # terminates children whose parent has ended.
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                priority=Priority(priority_key=claimed.priority, fairness_key=job.id),
-            )
+            async with self._job_workflow:
+                running = await workflow.start_child_workflow(
+                    JOB_WORKFLOW,
+                    claimed.given,
+                    id=job_workflow_id(job.id, job.run),
+                    result_type=str,
+                    task_queue=job_task_queue(job.ledger),
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    # Who terminates this wants the work to stop: so does Temporal itself, which
+                    # terminates children whose parent has ended.
+                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                    priority=Priority(priority_key=claimed.priority, fairness_key=job.id),
+                )
+            state: str = await running
         except WorkflowAlreadyStartedError:
             return await _end_of(job)  # a gateway was quicker
         except ChildWorkflowError as error:
@@ -136,8 +141,9 @@ class SubmitJob:
         """Let the job end; it is started even now where it was not, which closes it."""
         await _call(CANCEL_JOB, job.ledger, job, gives=type(None))
         self._is_cancelled = True
-        with suppress(ApplicationError):  # there is none yet
-            await _workflow_of(job).cancel()
+        async with self._job_workflow:
+            with suppress(ApplicationError):  # there is none yet
+                await _workflow_of(job).cancel()
 
 
 async def _call(
