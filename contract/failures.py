@@ -74,3 +74,11 @@ def printable(text: str, *, max_characters: int = MAX_MESSAGE_CHARACTERS) -> str
     if len(clean) > max_characters:
         return clean[: max_characters - 1] + "…"
     return clean
+
+
+def closed_outside(why: str) -> Failure:
+    """The failure of a job whose workflow is gone, since `why`."""
+    return Failure(
+        type=FailureType.JOB_CLOSED_OUTSIDE,
+        message=f"the job was closed because {why}; finished results are kept",
+    )

@@ -72,6 +72,8 @@ class JobInput:
     """Whether they run one after another."""
     is_in_order: bool = False
     """Whether no chunk begins while one before it waits for another attempt."""
+    lost: str | None = None
+    """Why the workflow that ran this job is gone: this one undoes what it did, and closes it."""
 
     @classmethod
     def of(cls, job: JobRef, total_chunks: int, spec: JobSpec, controls: Controls) -> Self:
@@ -88,45 +90,6 @@ class JobInput:
             is_sequence=spec.order is Order.SEQUENCE,
             is_in_order=spec.is_in_order,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanJobs:
-    """Input of the activities that plan: which sub-jobs come next."""
-
-    job: JobRef
-    after: int = -1
-    """The position that they come after, where they run in parallel."""
-    limit: int = 1
-    """0: only whether there is a reason to stop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedJob:
-    """A sub-job to be started."""
-
-    position: int
-    given: JobInput
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedJobs:
-    """Sub-jobs that have not ended, in order."""
-
-    jobs: list[PlannedJob]
-    is_last: bool
-    """Whether there are none after these."""
-    is_refused: bool = False
-    """Whether none may start now, since the job is paused."""
-    is_tolerance_exceeded: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostJob:
-    """Input of the activity that closes a sub-job whose workflow did not do so."""
-
-    job: JobRef
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +338,8 @@ class CloseJob:
     is_cancelled: bool = False
     is_tolerance_exceeded: bool = False
     is_deadline_exceeded: bool = False
+    lost: str | None = None
+    """See JobInput."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,15 @@ class Due:
 class Compensating(OfTenant):
     """Operations that record compensations. Every method raises LedgerUnavailable."""
 
+    async def may_be_due(self, job_id: JobId) -> bool:
+        """Whether the job, or one below it, says how it is compensated."""
+        rows = await self._database.read(
+            f"SELECT 1 FROM jobs WHERE id IN {AND_BELOW} AND tenant = ? AND has_compensation = 1 "
+            "LIMIT 1",
+            (job_id, job_id, self._tenant),
+        )
+        return bool(rows)
+
     async def due(self, job_id: JobId, first: int, last: int) -> list[Due]:
         """Which of a job and those below it are to be compensated, the last one first.
 

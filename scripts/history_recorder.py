@@ -61,6 +61,8 @@ class Scenario:
     """The chunk whose own history is kept beside the job's."""
     shard: int | None = None
     """The shard whose own history is kept beside the job's."""
+    keeps_first_job: bool = False
+    """Whether the history of the first sub-job is kept beside the job's: its last one."""
     execution: Execution = Execution.WORKFLOW
     tuning: Tuning = field(default_factory=Tuning)
     max_concurrency: int = 2
@@ -126,6 +128,9 @@ class Recorder:
         if scenario.shard is not None:
             shard_id = shard_workflow_id(job.job.id, scenario.shard)
             await self._write(shard_id, f"{SHARD_WORKFLOW}__{scenario.name}")
+        if scenario.keeps_first_job:
+            first, *_ = await self._ours.jobs.sub_jobs(job.job.id, limit=1)
+            await self._write(first.id, f"{JOB_WORKFLOW}__{scenario.name}_below")
         if scenario.chunk is not None:
             child_id = chunk_workflow_id(job.job.id, scenario.chunk)
             await self._write(child_id, f"{CHUNK_WORKFLOW}__{scenario.name}")

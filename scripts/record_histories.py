@@ -332,6 +332,21 @@ SCENARIOS = [
         disturb=Recorder.terminate_first_job,
     ),
     of_jobs(
+        name="sub_job_terminated_and_undone",
+        jobs=[
+            Scenario(
+                name="waits",
+                values=[1, 0],
+                stages=(WAIT_AT_ZERO,),
+                max_concurrency=1,
+                compensate=UNDO,
+            ),
+            Scenario(name="good", values=[1], stages=(DOUBLE,)),
+        ],
+        keeps_first_job=True,
+        disturb=Recorder.terminate_first_job,
+    ),
+    of_jobs(
         name="sub_jobs_full",
         jobs=[Scenario(name=f"job{n}", values=[n], stages=(DOUBLE,)) for n in range(12)],
         tuning=Tuning(max_events=FEW_EVENTS),

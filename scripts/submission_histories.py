@@ -110,6 +110,17 @@ SUBMISSIONS = [
     ),
     Submission(name="job_terminated", body=_WAITS, disturb=Submitter.terminate_job),
     Submission(
+        name="job_terminated_and_undone",
+        body={
+            "items": [1, 0],
+            "chunk_size": 1,
+            "processor": "wait_at_zero",
+            "max_concurrency": 1,
+            "compensate": {"processor": "double"},
+        },
+        disturb=Submitter.terminate_job,
+    ),
+    Submission(
         name="gateway_was_quicker", body=_WAITS, starts_in=_SOON, disturb=Submitter.start_first
     ),
 ]

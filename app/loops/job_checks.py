@@ -7,9 +7,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from fanfold.app.loops.adoption import Adoption
 from fanfold.app.loops.each_apart import EachApart
+from fanfold.app.loops.lost_jobs import LostJobs
 from fanfold.app.loops.rounds import Rounds
 from fanfold.app.temporal.calls import RPC_TIMEOUT, NoSuchWorkflow, TemporalUnavailable, call
-from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.names import CHANGED, job_workflow_id
 from fanfold.contract.states import JobState
 from fanfold.ledger.connect import Ledger
@@ -41,9 +41,9 @@ class JobChecks:
     ) -> None:
         """Take what to call where a job has to be started again, and how often to look."""
         self._client = client
-        self._ledger = ledger
         self._starting = ledger.starting
         self._adoption = Adoption(client, ledger)
+        self._lost = LostJobs(client, ledger)
         self._on_lost = on_lost
         self._each = EachApart("checking job", unavailable=_UNAVAILABLE)
         self._rounds = Rounds(
@@ -83,7 +83,7 @@ class JobChecks:
             return  # paused in Temporal, a status that this SDK cannot read
         if description.status is not None and description.status not in _OPEN:
             how = description.status.name.lower().replace("_", " ")
-            await self._close(job, f"its workflow was {how} outside Fanfold")
+            await self._lost.end(job, f"its workflow was {how} outside Fanfold", description)
         elif await call(self._adoption.adopt(job.tenant, description)):
             return  # a job that is being cancelled ends as soon as it is opened
         elif job.state is JobState.CANCELLING and not job.is_draining:
@@ -100,21 +100,4 @@ class JobChecks:
             await self._starting.forget_workflow([job.id])
             self._on_lost()
         else:
-            await self._close(job, "its workflow is no longer known to Temporal")
-
-    async def _close(self, job: UnfinishedJob, why: str) -> None:
-        """Close a job that has no workflow to do it."""
-        tenant = self._ledger.of(job.tenant)
-        closing = tenant.closing
-        await tenant.compensating.hand_over(job.id)
-        await closing.settle_below(job.id)
-        await closing.settle(job.id, job.run)
-        if job.state is JobState.CANCELLING:
-            await closing.close(job.id, JobState.CANCELLED, error=None, run=job.run)
-            return
-        _log.warning("closing job %s: %s", job.id, why)
-        failure = Failure(
-            type=FailureType.JOB_CLOSED_OUTSIDE,
-            message=f"the job was closed because {why}; finished results are kept",
-        )
-        await closing.close(job.id, JobState.FAILED, error=failure, run=job.run)
+            await self._lost.end(job, "its workflow is no longer known to Temporal")

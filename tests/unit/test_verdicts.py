@@ -112,7 +112,11 @@ def test_a_rule_that_was_told_at_the_end_only_names_no_chunk() -> None:
 @pytest.mark.parametrize("counts", [counts_of(5, 0), counts_of(0, 5), ChunkCounts(cancelled=3)])
 def test_a_job_past_its_deadline_failed_whatever_it_came_to(counts: ChunkCounts) -> None:
     state, error = verdict(
-        counts, is_cancelled=False, is_deadline_exceeded=True, deadline_seconds=2.5, lost=1
+        counts,
+        is_cancelled=False,
+        is_deadline_exceeded=True,
+        deadline_seconds=2.5,
+        cancelled_by_nobody=1,
     )
     assert state is JobState.FAILED
     assert error is not None
@@ -122,7 +126,9 @@ def test_a_job_past_its_deadline_failed_whatever_it_came_to(counts: ChunkCounts)
 
 def test_a_deadline_that_was_taken_away_too_late_is_still_what_ended_the_job() -> None:
     counts = ChunkCounts(succeeded=1, cancelled=2, items_succeeded=1)
-    state, error = verdict(counts, is_cancelled=False, is_deadline_exceeded=True, lost=2)
+    state, error = verdict(
+        counts, is_cancelled=False, is_deadline_exceeded=True, cancelled_by_nobody=2
+    )
     assert (state, error and error.type) == (JobState.FAILED, FailureType.DEADLINE_EXCEEDED)
 
 
@@ -147,7 +153,7 @@ def test_a_cancelled_job_is_neither_a_success_nor_a_failure() -> None:
 
 def test_chunks_that_nobody_has_cancelled_and_are_so_are_no_success() -> None:
     counts = ChunkCounts(succeeded=3, cancelled=1)
-    state, error = verdict(counts, is_cancelled=False, lost=1)
+    state, error = verdict(counts, is_cancelled=False, cancelled_by_nobody=1)
     assert state is JobState.FAILED
     assert error is not None
     assert error.type == FailureType.JOB_CLOSED_OUTSIDE

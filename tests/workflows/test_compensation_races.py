@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from fanfold.contract.job_spec import RetrySpec, StageSpec
+from fanfold.contract.job_spec import RetrySpec, StageSpec, ToleranceSpec
 from fanfold.contract.names import JobId
 from fanfold.contract.states import JobState
 from fanfold.ledger.closing import Closing
 from fanfold.workers.activities import parents
 from tests.ledger.jobs_recorded import ours
-from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape, until
+from tests.workflows.running import BLOCKS, CHILDREN, PATIENCE_SECONDS, Fanfold, Shape
 from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
@@ -119,38 +119,36 @@ async def test_a_deadline_that_passes_meanwhile_hides_no_failure(fanfold: Fanfol
     assert (await states(fanfold, root.job.id))["a/compensation"] == "succeeded"
 
 
-async def test_what_undoes_goes_on_where_all_above_is_terminated(fanfold: Fanfold) -> None:
-    begun, release, undone = asyncio.Event(), asyncio.Event(), list[Any]()
+@pytest.mark.parametrize("is_tree", [True, False], ids=["tree", "job"])
+async def test_what_is_undone_has_failed_though_more_is_tolerated_meanwhile(
+    fanfold: Fanfold, is_tree: bool
+) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
 
     async def undo(item: Any) -> str:
         begun.set()
         await release.wait()
-        undone.append(item["items"])
-        return "undone"
+        return f"undone {item['items']}"
 
-    part = job(
-        **sequence(a=job("double", [[1], [2]], compensate=UNDO), b=job("refuse_negative", [[-1]])),
-    )
-    root = await record(fanfold, job(**parallel(part=part)))
+    # Of so few, past it only at the end.
+    none = ToleranceSpec(percent=10)
+    good, bad = [[1], [2], [3]], [[-1]]
+    tree = job("refuse_negative", [*good, *bad], compensate=UNDO, tolerated_failures=none)
+    if is_tree:
+        parts = {"a": job("double", good, compensate=UNDO), "b": job("refuse_negative", bad)}
+        tree = job(**parallel(**parts), tolerated_failures=none)
+    root = await record(fanfold, tree)
     async with fanfold.working(undo, refuse_negative):
         handle = await fanfold.start(root)
-        await begun.wait()
-        rows = await below(fanfold, root.job.id)
-        await fanfold.client.get_workflow_handle(rows["part"].id).terminate()
-
-        async def is_closed() -> bool:
-            return (await fanfold.row(rows["part"].id)).state.is_terminal
-
-        await until(is_closed)
-        release.set()
-        row = await fanfold.finished(handle)
-
-        async def is_undone() -> bool:
-            return len(undone) == 2
-
-        await until(is_undone)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await begun.wait()
+            await fanfold.change(root, tolerated_failures=None)
+            release.set()
+            await handle.result()
+    row = await fanfold.row(root.job.id)
     assert row.state is JobState.FAILED
-    assert (await states(fanfold, root.job.id))["part/a/compensation"] == "succeeded"
+    assert row.error is not None
+    assert row.error.type == "ToleranceExceeded"
 
 
 async def test_the_next_is_undone_only_once_the_last_one_is(fanfold: Fanfold) -> None:

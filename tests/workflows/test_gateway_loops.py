@@ -1,15 +1,11 @@
 """The gateway's loops on a real server: what is recorded happens, each job on its own."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from fanfold.app.loops.orchestration import Orchestration
 from fanfold.contract.failures import FailureType
 from fanfold.contract.job_spec import StageSpec
 from fanfold.contract.states import JobState
@@ -19,6 +15,7 @@ from fanfold.ledger.starting import Places
 from tests.ledger.jobs_recorded import chunks_of, claimed_starts, new_job, ours
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate
+from tests.workflows.gateways import gateway
 from tests.workflows.running import Fanfold, until
 
 pytestmark = pytest.mark.anyio
@@ -37,30 +34,6 @@ def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
 def ledger_url(tmp_path: Path) -> str:
     """Where the ledger of `fanfold` is."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@asynccontextmanager
-async def gateway(
-    fanfold: Fanfold,
-    *,
-    client: Client | None = None,
-    max_running_jobs: int = MANY,
-    interval_seconds: float = 0.1,
-) -> AsyncIterator[Orchestration]:
-    """A gateway's loops, running."""
-    loops = Orchestration(
-        client or fanfold.client,
-        fanfold.ledger,
-        max_running_jobs=max_running_jobs,
-        interval_seconds=interval_seconds,
-    )
-    running = asyncio.create_task(loops.run())
-    try:
-        yield loops
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 async def until_job(fanfold: Fanfold, job: JobInput, state: JobState) -> None:

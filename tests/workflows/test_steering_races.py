@@ -16,6 +16,7 @@ from fanfold.processing import ValidationError
 from tests.ledger.jobs_recorded import ours
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate
+from tests.workflows.gateways import gateway
 from tests.workflows.running import (
     BLOCKS,
     BLOCKS_IN_SHARDS,
@@ -24,7 +25,6 @@ from tests.workflows.running import (
     Fanfold,
     Shape,
 )
-from tests.workflows.test_gateway_loops import gateway
 from tests.workflows.unsteady_ledger import Held, UnsteadyLedger
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,6 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import RawValue, WorkflowIDConflictPolicy
 from temporalio.exceptions import CancelledError
 
-from fanfold.app.loops.orchestration import Orchestration
 from fanfold.contract.names import (
     DEFAULT_TENANT,
     JOB_WORKFLOW,
@@ -31,6 +30,7 @@ from fanfold.workers.activities.submissions import SubmissionActivities
 from tests.ledger.jobs_recorded import claimed_starts, ours
 from tests.ledger.raw_sql import rows
 from tests.workflows.gate import Gate
+from tests.workflows.gateways import gateway
 from tests.workflows.running import Fanfold, Handle, until
 from tests.workflows.submitting import (
     BODY,
@@ -58,20 +58,6 @@ def fanfold(fanfold_on_dev_server: Fanfold) -> Fanfold:
 def ledger_url(tmp_path: Path) -> str:
     """Where the ledger of `fanfold` is."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@asynccontextmanager
-async def gateway(fanfold: Fanfold, *, max_running_jobs: int = 30) -> AsyncIterator[None]:
-    """A gateway's loops, running."""
-    loops = Orchestration(
-        fanfold.client, fanfold.ledger, max_running_jobs=max_running_jobs, interval_seconds=0.1
-    )
-    running = asyncio.create_task(loops.run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
 
 
 @asynccontextmanager

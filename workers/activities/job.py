@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from temporalio import activity
 
-from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.failures import Failure, FailureType, closed_outside
 from fanfold.contract.names import (
     CLOSE_JOB,
     LOOK_AT_JOB,
@@ -168,7 +168,7 @@ class JobActivities:
         # Cancelled meanwhile, which the workflow may not have heard yet.
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
         is_stopped = given.is_tolerance_exceeded or given.is_deadline_exceeded
-        if is_cancelled or is_stopped:
+        if is_cancelled or is_stopped or given.lost is not None:
             counts = await ledger.closing.settle(job_id, terms.run)
         else:
             counts = await ledger.closing.counts(job_id)
@@ -183,17 +183,20 @@ class JobActivities:
             stop=stop,
             is_deadline_exceeded=given.is_deadline_exceeded,
             deadline_seconds=terms.controls.deadline_seconds,
-            lost=await ledger.closing.cancelled_by_nobody(job_id, terms.run)
+            cancelled_by_nobody=await ledger.closing.cancelled_by_nobody(job_id, terms.run)
             if counts.cancelled
             else 0,
         )
-        if compensations := await to_run_first(ledger, given, terms, state):
+        if given.lost is not None and state is not JobState.CANCELLED:
+            state, error = JobState.FAILED, closed_outside(given.lost)
+        if compensations := await to_run_first(ledger, given, terms, state, stop=stop):
             return ClosedJob(state=None, compensations=compensations)
         result: bytes | None = None
         reducer = terms.spec.reducer
         # Of one whose items are what came to nothing before it, the result is that of nothing.
         has_results = counts.succeeded or counts.partially_succeeded or not terms.total_chunks
-        if reducer is not None and has_results and state is not JobState.CANCELLED:
+        is_folded = state is not JobState.CANCELLED and given.lost is None
+        if reducer is not None and has_results and is_folded:
             try:
                 result = await self._fold(ledger.chunks, job_id, reducer)
             except FoldFailed as failed:
@@ -243,10 +246,10 @@ class JobActivities:
 
     async def _stop(self, given: CloseJob, terms: Terms, counts: ChunkCounts) -> Stop | None:
         """The rule of its tolerance that the job is past, and at which chunk that was noted."""
-        if given.is_deadline_exceeded:
+        if given.is_deadline_exceeded or given.lost is not None:
             return None
         ledger = self._ledger.of(given.job.tenant)
-        if given.is_tolerance_exceeded:
+        if given.is_tolerance_exceeded or terms.spec.compensate is not None:
             noted = await ledger.closing.stopped_by(given.job.id)
             if noted is not None:
                 return noted
@@ -288,12 +291,12 @@ def verdict(
     stop: Stop | None = None,
     is_deadline_exceeded: bool = False,
     deadline_seconds: float | None = None,
-    lost: int = 0,
+    cancelled_by_nobody: int = 0,
 ) -> tuple[JobState, Failure | None]:
     """The terminal state that final counts mean, and why, where the job failed.
 
-    `deadline_seconds` may have been changed since it had passed. `lost` is how many chunks were
-    cancelled though neither they nor the job were.
+    `deadline_seconds` may have been changed since it had passed. `cancelled_by_nobody` is how many
+    chunks were cancelled though neither they nor the job were.
     """
     if is_cancelled:
         return JobState.CANCELLED, None
@@ -311,9 +314,9 @@ def verdict(
         if stop.index is not None:
             message += f", at chunk {stop.index}"
         return JobState.FAILED, Failure(type=FailureType.TOLERANCE_EXCEEDED, message=message)
-    if lost:
+    if cancelled_by_nobody:
         # Whoever did that took the job's workflow for closed: it must not pass for success.
-        message = f"{lost} chunks were cancelled, though the job was not"
+        message = f"{cancelled_by_nobody} chunks were cancelled, though the job was not"
         return JobState.FAILED, Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
     did_not_succeed = counts.failed or counts.partially_succeeded or counts.cancelled
     if did_not_succeed and succeeded == 0:

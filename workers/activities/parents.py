@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.failures import Failure, FailureType, closed_outside
 from fanfold.contract.job_spec import Order
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import NOTHING, ClosedJob, CloseJob, JobInput
@@ -45,7 +45,8 @@ class Parents:
         """
         ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
         is_cancelled = given.is_cancelled or terms.state is JobState.CANCELLING
-        if is_cancelled or given.is_tolerance_exceeded or given.is_deadline_exceeded:
+        is_stopped = given.is_tolerance_exceeded or given.is_deadline_exceeded
+        if is_cancelled or is_stopped or given.lost is not None:
             async with heartbeats():
                 await ledger.closing.settle_below(job_id)
         elif terms.state is JobState.PAUSED:
@@ -53,7 +54,7 @@ class Parents:
         elif left := await ledger.sub_jobs.count_unfinished(job_id):
             return ClosedJob(state=None, left=left, page=NOTHING)
         jobs = await ledger.sub_jobs.all_of(job_id)
-        stop = None if given.is_deadline_exceeded else await self._stop(given, terms)
+        stop = await self._stop(given, terms)
         ends = _Ends(jobs, is_sequence=terms.spec.order is Order.SEQUENCE)
         state, error = ends.verdict(
             is_cancelled=is_cancelled,
@@ -62,13 +63,16 @@ class Parents:
             if given.is_deadline_exceeded
             else None,
         )
+        if given.lost is not None and state is not JobState.CANCELLED:
+            state, error = JobState.FAILED, closed_outside(given.lost)
         last = ends.last_to_compensate
-        compensations = await to_run_first(ledger, given, terms, state, last)
+        compensations = await to_run_first(ledger, given, terms, state, last, stop=stop)
         if compensations:
             return ClosedJob(state=None, compensations=compensations)
         result: bytes | None = None
         reducer = terms.spec.reducer
-        if reducer is not None and ends.succeeded and state is not JobState.CANCELLED:
+        is_folded = state is not JobState.CANCELLED and given.lost is None
+        if reducer is not None and ends.succeeded and is_folded:
             try:
                 async with heartbeats():
                     result = await self._fold(ledger, jobs, reducer)
@@ -89,10 +93,13 @@ class Parents:
 
     async def _stop(self, given: CloseJob, terms: Terms) -> Stop | None:
         """The rule of its tolerance that the job is past."""
+        if given.is_deadline_exceeded or given.lost is not None:
+            return None
         ledger, job_id = self._ledger.of(given.job.tenant), given.job.id
-        if given.is_tolerance_exceeded:
-            # What was in flight then may have succeeded since.
-            return await ledger.closing.stopped_by(job_id)
+        noted = await ledger.closing.stopped_by(job_id)
+        # What was in flight when it was told to stop may have succeeded since.
+        if noted is not None or given.is_tolerance_exceeded:
+            return noted
         rule = await is_past_tolerance(ledger, job_id, terms, final=True)
         return Stop(rule, None) if rule is not None else None
 
@@ -194,12 +201,16 @@ async def to_run_first(
     terms: Terms,
     state: JobState,
     last: int | None = None,
+    *,
+    stop: Stop | None = None,
 ) -> list[JobInput]:
     """The compensations that are to be run before the job ends in this state, in order.
 
     The first of them, where they are many: the answer of an activity may not be of any size.
 
     `last`: the position before which all is undone also where the job does not fail.
+    `stop`: the rule by which it fails. That stands: were its tolerance changed while it is undone,
+    it would seem to have succeeded.
     """
     place = terms.place
     if not place.may_have_jobs:
@@ -210,5 +221,7 @@ async def to_run_first(
         for due in await ledger.compensating.due(job_id, place.position, until):
             await ledger.compensating.record(due)
     jobs = await ledger.sub_jobs.compensations(job_id)
+    if jobs and stop is not None:
+        await ledger.closing.stop(job_id, stop)
     planned = await hand_out(ledger, given.job, terms, jobs[:_COMPENSATIONS_AT_ONCE])
     return [each.given for each in planned]

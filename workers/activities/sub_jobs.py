@@ -7,13 +7,14 @@ from dataclasses import replace
 from temporalio import activity
 
 from fanfold.contract import conditions, json_values
-from fanfold.contract.failures import Failure, FailureType
+from fanfold.contract.failures import Failure, FailureType, closed_outside
 from fanfold.contract.job_spec import Execution, Order
 from fanfold.contract.names import CLOSE_LOST_JOB, PLAN_JOBS, PLAN_NEXT_JOB
 from fanfold.contract.plan import ONE_OF_MANY, execution_of
 from fanfold.contract.settings import IntakeSettings
 from fanfold.contract.states import JobState
-from fanfold.contract.wire import JobInput, JobRef, LostJob, PlanJobs, PlannedJob, PlannedJobs
+from fanfold.contract.sub_jobs import LostJob, PlanJobs, PlannedJob, PlannedJobs
+from fanfold.contract.wire import JobInput, JobRef
 from fanfold.intake.cutting import DEFAULT_CHUNK_SIZE, Cut, item_text
 from fanfold.intake.cutting import chunks as cut_chunks
 from fanfold.intake.faults import InvalidJob
@@ -77,12 +78,17 @@ class SubJobActivities:
 
     @activity.defn(name=CLOSE_LOST_JOB)
     async def close_lost_job(self, given: LostJob) -> str:
-        """Close a sub-job whose workflow has ended without that; the state it is in."""
+        """Close a job whose workflow has ended without that; the state it is in.
+
+        Which is no terminal one where something may have to be undone first: that takes a workflow.
+        """
         ledger, job = self._ledger.of(given.job.tenant), given.job
         terms = await ledger.jobs.terms(job.id)
         if terms is None:
             return JobState.FAILED
         if terms.state.is_terminal or terms.run != job.run:
+            return terms.state
+        if not given.is_given_up and await ledger.compensating.may_be_due(job.id):
             return terms.state
         await ledger.compensating.hand_over(job.id)
         await ledger.closing.settle_below(job.id)
@@ -91,8 +97,7 @@ class SubJobActivities:
         if terms.state is JobState.CANCELLING:
             state = JobState.CANCELLED
         else:
-            message = f"the job was closed because {given.reason}; finished results are kept"
-            failure = Failure(type=FailureType.JOB_CLOSED_OUTSIDE, message=message)
+            failure = closed_outside(given.reason)
         await ledger.closing.close(job.id, state, error=failure, run=job.run)
         return state
 

@@ -100,9 +100,10 @@ class JobWorkflow:
         try:
             if self._job.replaced_run is not None:
                 await end_replaced(self._job.job, self._job.replaced_run)
-            page = await self._open()
-            self._walking = asyncio.ensure_future(self._walk(page))
-            state = await self._walking
+            if self._job.lost is None:
+                page = await self._open()
+                self._walking = asyncio.ensure_future(self._walk(page))
+                state = await self._walking
         except asyncio.CancelledError:
             is_cancelled = not self._is_deadline_exceeded
         # Asked again: a cancellation that arrives in the same workflow task as a
@@ -347,6 +348,7 @@ class JobWorkflow:
             is_cancelled=is_cancelled,
             is_tolerance_exceeded=self._is_stopped,
             is_deadline_exceeded=self._is_deadline_exceeded,
+            lost=self._job.lost,
         )
         wait = _LOOK_AGAIN_SECONDS
         closed = await self._close_once(given)

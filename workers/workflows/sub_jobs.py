@@ -1,6 +1,7 @@
 """Sub-jobs as children: the jobs that a job is made of, started by its workflow."""
 
 import asyncio
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,7 +24,8 @@ with workflow.unsafe.imports_passed_through():
         job_workflow_id,
     )
     from fanfold.contract.states import JobState
-    from fanfold.contract.wire import JobInput, LostJob, PlanJobs, PlannedJob, PlannedJobs
+    from fanfold.contract.sub_jobs import LostJob, PlanJobs, PlannedJob, PlannedJobs
+    from fanfold.contract.wire import JobInput
     from fanfold.workers.workflows.calls import (
         LEDGER_RETRY,
         LEDGER_TIMEOUT,
@@ -174,26 +176,30 @@ async def run_sub_job(
     The state that it ended in; None where a workflow of it runs already, which somebody else has
     started.
     """
-    try:
-        child = await start_child(
-            JOB_WORKFLOW,
-            given,
-            workflow_id=job_workflow_id(given.job.id, given.job.run),
-            task_queue=job_task_queue(given.job.ledger),
-            result_type=str,
-            close_policy=close_policy,
-        )
-        state: str = await child
-    except WorkflowAlreadyStartedError:
-        return None
-    except ChildWorkflowError as error:
-        # One that closed itself, when it was cancelled, stays as it is.
-        ended: str = await workflow.execute_local_activity(
-            CLOSE_LOST_JOB,
-            LostJob(job=given.job, reason=f"its workflow {how_it_ended(error)}"),
-            result_type=str,
-            start_to_close_timeout=LEDGER_TIMEOUT,
-            retry_policy=LEDGER_RETRY,
-        )
-        return ended
-    return state
+    while True:
+        try:
+            child = await start_child(
+                JOB_WORKFLOW,
+                given,
+                workflow_id=job_workflow_id(given.job.id, given.job.run),
+                task_queue=job_task_queue(given.job.ledger),
+                result_type=str,
+                close_policy=close_policy,
+            )
+            state: str = await child
+        except WorkflowAlreadyStartedError:
+            return None
+        except ChildWorkflowError as error:
+            reason = f"its workflow {how_it_ended(error)}"
+            # One that closed itself, when it was cancelled, stays as it is.
+            state = await workflow.execute_local_activity(
+                CLOSE_LOST_JOB,
+                LostJob(job=given.job, reason=reason, is_given_up=given.lost is not None),
+                result_type=str,
+                start_to_close_timeout=LEDGER_TIMEOUT,
+                retry_policy=LEDGER_RETRY,
+            )
+            if not JobState(state).is_terminal:
+                given = dataclasses.replace(given, lost=reason)
+                continue
+        return state

@@ -1,6 +1,7 @@
 """SubmitJob: a job from Temporal, by its command line, a schedule or another workflow."""
 
 import asyncio
+import dataclasses
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -34,8 +35,9 @@ with workflow.unsafe.imports_passed_through():
         job_workflow_id,
     )
     from fanfold.contract.states import JobState
+    from fanfold.contract.sub_jobs import LostJob
     from fanfold.contract.submissions import MOST_BYTES, ClaimedJob, SubmittedJob
-    from fanfold.contract.wire import JobRef, LostJob
+    from fanfold.contract.wire import JobInput, JobRef
     from fanfold.workers.refusals import invalid_job
     from fanfold.workers.workflows.calls import (
         LEDGER_RETRY,
@@ -106,29 +108,45 @@ class SubmitJob:
         job = submitted.job
         await self._until(submitted.start_at)
         claimed = await _call(CLAIM_JOB, job.ledger, job, gives=ClaimedJob, retry_policy=_POLLING)
-        try:
-            async with self._job_workflow:
-                running = await workflow.start_child_workflow(
-                    JOB_WORKFLOW,
-                    claimed.given,
-                    id=job_workflow_id(job.id, job.run),
-                    result_type=str,
-                    task_queue=job_task_queue(job.ledger),
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    # Who terminates this wants the work to stop: so does Temporal itself, which
-                    # terminates children whose parent has ended.
-                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                    priority=Priority(priority_key=claimed.priority, fairness_key=job.id),
-                )
-            state: str = await running
-        except WorkflowAlreadyStartedError:
-            return await _end_of(job)  # a gateway was quicker
-        except ChildWorkflowError as error:
-            if isinstance(error.cause, TerminatedError) and await _is_running(job):
-                return await _end_of(job)  # another one took its place, of the next release
-            lost = LostJob(job=job, reason=f"its workflow {how_it_ended(error)}")
-            return await _call(CLOSE_LOST_JOB, job.ledger, lost, gives=str)
-        return state
+        given = claimed.given
+        while True:
+            try:
+                async with self._job_workflow:
+                    running = await self._start(given, claimed.priority)
+                state: str = await running
+            except WorkflowAlreadyStartedError:
+                return await _end_of(job)  # a gateway was quicker
+            except ChildWorkflowError as error:
+                if isinstance(error.cause, TerminatedError) and await _is_running(job):
+                    # Another one took its place, of the next release, or of a gateway.
+                    return await _end_of(job)
+                reason = f"its workflow {how_it_ended(error)}"
+                lost = LostJob(job=job, reason=reason, is_given_up=given.lost is not None)
+                state = await _call(CLOSE_LOST_JOB, job.ledger, lost, gives=str)
+                if not JobState(state).is_terminal:
+                    given = dataclasses.replace(given, lost=reason)
+                    continue
+            return state
+
+    async def _start(
+        self, given: JobInput, priority: int
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        """Start the job's workflow, or the one that undoes what it did."""
+        job, reuse = given.job, WorkflowIDReusePolicy.REJECT_DUPLICATE
+        if given.lost is not None:
+            reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        return await workflow.start_child_workflow(
+            JOB_WORKFLOW,
+            given,
+            id=job_workflow_id(job.id, job.run),
+            result_type=str,
+            task_queue=job_task_queue(job.ledger),
+            id_reuse_policy=reuse,
+            # Who terminates this wants the work to stop: so does Temporal itself, which
+            # terminates children whose parent has ended.
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            priority=Priority(priority_key=priority, fairness_key=job.id),
+        )
 
     async def _until(self, start_at: int | None) -> None:
         """Wait for the time of the job, or for its cancellation."""
