@@ -38,7 +38,7 @@ from fanfold.ledger.run_again import (
     only_as_found,
     script_of,
 )
-from fanfold.ledger.tenancy import BELOW, OfTenant
+from fanfold.ledger.tenancy import AND_BELOW, BELOW, OfTenant
 from fanfold.ledger.transitions import (
     JUDGED_CHUNK,
     REDRIVE,
@@ -59,6 +59,8 @@ class Selection:
     error_types: Collection[str] | None = None
     """Of these only the items run again that failed with such an error."""
     indexes: Collection[int] | None = None
+    with_folds: bool = False
+    """Below a job: also jobs of which nothing is left but the fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Below:
     """Chunks of the jobs below one, that are to run again."""
 
     of: Sequence[tuple[JobToRunAgain, Sequence[Selected]]]
-    """A job without chunks is one that never got its items."""
+    """A job without chunks makes its fold again, or never got its items."""
 
     @property
     def chunks(self) -> int:
@@ -74,7 +76,20 @@ class Below:
         return sum(len(chunks) for _, chunks in self.of)
 
 
-_SELECT = "SELECT id, state, run, revision, total_chunks, spec, controls FROM jobs"
+_SELECT = "SELECT id, state, run, revision, position, total_chunks, spec, controls FROM jobs"
+_HAS_UNSUCCESSFUL = (
+    "EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
+    "AND (items_failed > 0 OR cancelled > 0 OR held > 0))"
+)
+_CAME_TO_NOTHING = in_states((JobState.FAILED, JobState.CANCELLED))
+# All that they are made of succeeded: it was the fold that did not, or they were stopped before it.
+_WITHOUT_FOLD = (
+    f"started_at IS NOT NULL AND {_CAME_TO_NOTHING} AND CASE WHEN sub_jobs = 0 "
+    f"THEN NOT {_HAS_UNSUCCESSFUL} ELSE NOT EXISTS (SELECT 1 FROM jobs AS part "
+    f"WHERE part.parent_id = jobs.id AND part.compensates_run = 0 AND part.{_CAME_TO_NOTHING}) END"
+)
+# They were to get the result of the one before them, and did not come to it.
+_WITHOUT_ITEMS = f"sub_jobs = 0 AND total_chunks = 0 AND started_at IS NULL AND {_CAME_TO_NOTHING}"
 
 
 class Redriving(OfTenant):
@@ -118,10 +133,7 @@ class Redriving(OfTenant):
         are_unsuccessful = all(state in UNSUCCESSFUL_CHUNK for state in states)
         which = ""
         if are_unsuccessful:
-            which = (
-                "AND EXISTS (SELECT 1 FROM job_counts WHERE job_counts.job_id = jobs.id "
-                "AND (items_failed > 0 OR cancelled > 0 OR held > 0))"
-            )
+            which = f"AND {_HAS_UNSUCCESSFUL}"
         rows = await self._database.read(
             f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
             # Those that were skipped get their turn with what is before them.
@@ -133,17 +145,18 @@ class Redriving(OfTenant):
             found = await self._unsuccessful_chunks(job_ids, states)
         else:
             found = {job_id: await self.select(job_id, selection) for job_id in job_ids}
-        below = [(_job(row), found[row["id"]]) for row in rows if found.get(row["id"])]
+        rows = [row for row in rows if found.get(row["id"])]
         if ChunkState.CANCELLED in states and selection.error_types is None:
-            # Those that were to get the result of the one before them, and did not come to it.
-            rows = await self._database.read(
-                f"{_SELECT} WHERE id IN {BELOW} AND tenant = ? AND sub_jobs = 0 "
-                "AND compensates_run = 0 AND total_chunks = 0 AND started_at IS NULL "
-                f"AND {in_states((JobState.FAILED, JobState.CANCELLED))} ORDER BY position",
-                (job.id, self._tenant),
+            also = _WITHOUT_ITEMS
+            if selection.with_folds:
+                also = f"({also} OR {_WITHOUT_FOLD})"
+            rows += await self._database.read(
+                f"{_SELECT} WHERE id IN {AND_BELOW} AND tenant = ? AND compensates_run = 0 "
+                f"AND {also}",
+                (job.id, job.id, self._tenant),
             )
-            below += [(_job(row), []) for row in rows]
-        return Below(below)
+        rows.sort(key=lambda row: int(row["position"]))
+        return Below([(_job(row), found.get(row["id"], ())) for row in rows])
 
     async def redrive_below(
         self, job: JobRecord, below: "Below", key: IdempotencyKey | None
@@ -156,9 +169,12 @@ class Redriving(OfTenant):
         if not below.of:
             return False
         selected = [one for one, _ in below.of]
+        ((witness,), *_) = await self._database.read(
+            "SELECT id FROM jobs WHERE parent_id = ? LIMIT 1", (job.id,)
+        )
         script = claim_key(job, key, self._tenant)
         script += await self._opened_with(
-            job.place.root or job.id, selected, selected[0].id, also_as_found=[job]
+            job.place.root or job.id, selected, witness, also_as_found=[job]
         )
         redrives = [
             (one, Redrive(spec=one.spec, controls=one.controls, selected=chunks))

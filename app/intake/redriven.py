@@ -140,7 +140,7 @@ async def _prepared(
     controls = changed(job.controls, request, limits)
     selection = _selection(request.select, job)
     chosen = await tenant.redriving.select(job.id, selection)
-    if not chosen:
+    if not chosen and not _is_of_fold(request, job):
         raise NothingSelected("nothing_selected", _states_there_are(job, request.select))
     selected = {one.index: one for one in chosen}
     check_selected(corrections, job, selected)
@@ -275,7 +275,19 @@ def _selection(select: Select, job: JobRecord) -> Selection:
     states = None if select.states is None else [ChunkState(state) for state in select.states]
     if states is None and select.indexes is None:
         states = [ChunkState.HELD] if job.state is JobState.WAITING else list(_UNSUCCESSFUL)
-    return Selection(states=states, error_types=select.error_types, indexes=select.indexes)
+    return Selection(
+        states=states,
+        error_types=select.error_types,
+        indexes=select.indexes,
+        with_folds=not select.model_fields_set,
+    )
+
+
+def _is_of_fold(request: RedriveRequest, job: JobRecord) -> bool:
+    """Whether the fold alone is meant: of a job that came to nothing, though its chunks did not."""
+    asks_for_chunks = request.model_fields_set - {"select"} or request.select.model_fields_set
+    has_begun = job.started_at is not None
+    return not asks_for_chunks and has_begun and job.state in (JobState.FAILED, JobState.CANCELLED)
 
 
 def _states_there_are(job: JobRecord, select: Select) -> str:

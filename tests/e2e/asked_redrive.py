@@ -23,6 +23,8 @@ class AskedRedrive:
     """The chunks that are meant."""
     is_exact: bool
     """Whether it is these and not fewer: by their errors, the ledger knows."""
+    asks_for_all: bool = False
+    """Whether it is of all that did not succeed: where that is nothing, of the fold."""
     asked_at: float = 0.0
 
     @classmethod
@@ -59,6 +61,7 @@ class AskedRedrive:
             before=before,
             selected=selected,
             is_exact=is_exact,
+            asks_for_all=not body,
         )
 
     @property
@@ -77,7 +80,7 @@ class AskedRedrive:
                 # It has ended since it was looked at, or waits: what was meant is not known.
                 assert not answer.is_first or may_be & _MAY_BE_REDRIVEN, self.before
                 self.selected, self.is_exact = range(self.of.size), False
-            assert self.selected, "nothing was to be selected"
+            assert self.selected or self._is_of_fold, "nothing was to be selected"
             self._is_done()
             if self.has_key:
                 self._is_done_once()
@@ -89,11 +92,17 @@ class AskedRedrive:
         elif state in _MAY_BE_REDRIVEN:
             assert answer.code == "nothing_selected", (answer.body, self.before)
             assert not self.selected or not self.is_exact, (answer.body, self.selected)
+            assert not self._is_of_fold, self.before
         else:
             codes = {"job_not_finished"} | (
                 {"nothing_selected", "invalid_job"} if may_be & _MAY_BE_REDRIVEN else set()
             )
             assert answer.code in codes, (answer.body, self.before)
+
+    @property
+    def _is_of_fold(self) -> bool:
+        begun = self.before["started_at"] is not None
+        return self.asks_for_all and begun and self.before["state"] in {"failed", "cancelled"}
 
     def _is_done(self) -> None:
         of, shown = self.of, self.of.ask("GET").body

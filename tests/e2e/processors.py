@@ -62,6 +62,24 @@ def flattened(chunk: list[list[Any]]) -> list[Any]:
     return [each for given in chunk for each in given]
 
 
+class Awaited:
+    """A reducer that gives the paths that chunks gave, and fails while one of them is not there."""
+
+    name = "awaited"
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+
+    def add(self, _index: int, result: list[str]) -> None:
+        self._paths += result
+
+    def result(self) -> list[str]:
+        for path in self._paths:
+            Path(path).stat()
+        return self._paths
+
+
 NAMES = ",".join(
-    f"{__name__}:{name}" for name in ("gated", "undone", "endless", "deadly", "picky", "flattened")
+    f"{__name__}:{name}"
+    for name in ("gated", "undone", "endless", "deadly", "picky", "flattened", "Awaited")
 )

@@ -44,6 +44,7 @@ UNSUCCESSFUL = Selection(
     states=[ChunkState.FAILED, ChunkState.PARTIALLY_SUCCEEDED, ChunkState.CANCELLED]
 )
 FAILED = Selection(states=[ChunkState.FAILED])
+EVERYTHING = replace(UNSUCCESSFUL, with_folds=True)
 
 
 async def broken(ledger: Ledger) -> Tree:
@@ -299,6 +300,33 @@ async def test_what_was_skipped_is_not_selected_and_what_undid_neither(ledger: L
         below = await ours(ledger).redriving.select_below(root, selection)
         assert [one.index for _, chunks in below.of for one in chunks] == expected
         assert below.chunks == len(expected)
+
+
+@pytest.mark.parametrize("path", ["", "part", "part/bad"])
+async def test_jobs_of_which_only_the_fold_is_left_are_opened_again(
+    ledger: Ledger, path: str
+) -> None:
+    """With all above them; no chunk is touched."""
+    tree = await grown(ledger, parallel(part=parallel(good=leaf(1), bad=leaf(1)), other=leaf(1)))
+    for each in ("part/good", "other"):
+        await ended(ledger, tree, each, JobState.SUCCEEDED)
+    await opened(ledger, tree, "part/bad")
+    await succeed(ledger, tree["part/bad"], 0)
+    failed = [each for each in ("part/bad", "part", "") if path.startswith(each)]
+    for each in ("part/bad", "part", ""):
+        state = JobState.FAILED if each in failed else JobState.SUCCEEDED
+        assert await ours(ledger).closing.close(tree[each], state, error=None)
+    before = await records(ledger, tree)
+
+    below = await ours(ledger).redriving.select_below(before[""], EVERYTHING)
+    assert [job.id for job, _ in below.of] == [tree[path]]
+    assert below.chunks == 0
+    assert await ours(ledger).redriving.redrive_below(before[""], below, None)
+
+    runs = {each: job.run for each, job in (await records(ledger, tree)).items()}
+    assert {each for each, run in runs.items() if run == 2} == {*failed}
+    assert await chunk_states(ledger, tree["part/bad"]) == ["succeeded"]
+    assert await claimed_starts(ledger) == [tree.root]
 
 
 async def test_what_undoes_is_redriven_by_itself_and_started_by_gateways(ledger: Ledger) -> None:

@@ -27,7 +27,7 @@ RUN = BlockRun(block=1, number=1)
 ENDS = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 SELECTIONS = (
     Selection(),
-    Selection(states=[ChunkState.FAILED, ChunkState.CANCELLED]),
+    Selection(states=[ChunkState.FAILED, ChunkState.CANCELLED], with_folds=True),
     Selection(error_types=["T"]),
 )
 
