@@ -20,6 +20,7 @@ from benchmarks import (
     large_job,
     latency,
     machine,
+    many_sub_jobs,
     report,
     shapes,
     slow_work,
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "i": ("small jobs beside a large one", beside_large.measure),
     "j": ("steering of a large job: redrive, max_concurrency", steering.measure),
     "k": ("sequential against parallel, as chunks and as sub-jobs", shapes.measure),
+    "l": ("a job made of many jobs, and its root polled meanwhile", many_sub_jobs.measure),
 }
 _INTERRUPTED = 130
 

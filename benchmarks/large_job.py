@@ -74,9 +74,8 @@ def _run(stack: RunningStack, items: Path, sizes: Sizes, progress: Progress) -> 
             "chunk_size": sizes.large_chunk_size,
             "execution": _EXECUTION,
         }
-        pids = {file.stem: stack.pid(file.stem) for file in _pid_files(stack)}
         progress.now(f"sending {sizes.large_items:,} items")
-        with watched(pids) as memory:
+        with watched(pids_of(stack)) as memory:
             posted = time.perf_counter()
             accepted = post_file(stack.url, request, items)
             upload_seconds, accepted_at = time.perf_counter() - posted, time.time()
@@ -102,8 +101,10 @@ def _check(job: Job, sizes: Sizes) -> None:
         raise Unexpected(f"job {job.id} ended {job.state}, {job.chunks}, {counted} items counted")
 
 
-def _pid_files(stack: RunningStack) -> list[Path]:
-    return sorted((stack.data_dir / "run").glob("*.pid"))
+def pids_of(stack: RunningStack) -> dict[str, int]:
+    """The processes of a stack by their names."""
+    files = sorted((stack.data_dir / "run").glob("*.pid"))
+    return {file.stem: stack.pid(file.stem) for file in files}
 
 
 def _size_mib(directory: Path, database: str) -> float:

@@ -97,24 +97,24 @@ def _poll_running_jobs(
             job = fanfold.submit(double_job(sizes.polled_chunks, execution))
             jobs += 1
         progress.now(f"{execution}: {len(latencies):,} of {sizes.polls:,} polls, job {jobs}")
-        answer = _drive(stack, job.links.self, sizes)
+        answer = drive(stack, job.links.self, sizes.polls_per_second)
         driver_cpu = max(driver_cpu, answer["driver_cpu"])
         job = fanfold.get(job.id)
-        latencies += _while_running(answer["due_at"], answer["latencies_ms"], job)
+        latencies += while_running(answer["due_at"], answer["latencies_ms"], job)
     if not latencies:
         raise NotAvailable("no job ran long enough to be polled")
     return latencies, jobs, driver_cpu
 
 
-def _drive(stack: RunningStack, path: str, sizes: Sizes) -> Figures:
-    requests = int(min(sizes.polls, sizes.polls_per_second * _TURN_SECONDS))
+def drive(stack: RunningStack, path: str, per_second: int) -> Figures:
+    """Two seconds of polls at this pace, and what the driver says of them."""
     command = [sys.executable, "-m", "benchmarks.paced_driver", str(stack.http_port), path]
-    command += [str(_CONNECTIONS), str(sizes.polls_per_second), str(requests)]
+    command += [str(_CONNECTIONS), str(per_second), str(int(per_second * _TURN_SECONDS))]
     answer: Figures = json.loads(output_of(command))
     return answer
 
 
-def _while_running(due_at: Sequence[float], latencies_ms: Sequence[float], job: Job) -> list[float]:
+def while_running(due_at: Sequence[float], latencies_ms: Sequence[float], job: Job) -> list[float]:
     """Those due before the job was finished: a finished one is answered from memory."""
     end = job.finished_at.timestamp() if job.finished_at else float("inf")
     return [took for due, took in zip(due_at, latencies_ms, strict=True) if due < end]

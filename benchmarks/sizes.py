@@ -62,6 +62,8 @@ class Sizes:
     changes: int = 5
     pieces: int = 60
     shape_rounds: int = 3
+    sub_jobs: int = 1_000
+    root_polls_per_second: int = 200
 
 
 FULL = Sizes()
@@ -99,4 +101,5 @@ QUICK = Sizes(
     changes=1,
     pieces=6,
     shape_rounds=1,
+    sub_jobs=30,
 )

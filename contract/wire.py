@@ -186,6 +186,8 @@ class SlotsReturned:
     """How many slots more than it has it could use at once."""
     is_full: bool = False
     """Whether its history is full: another shard has to go on."""
+    left: list[Range] = field(default_factory=list)
+    """In workflow mode, once it is full: the chunks that it does not start any more."""
     number: int = 0
     """Counts what the shard has sent. Signals overtake one another, and of one that was
     overtaken only the slots are news: how many are wanted, a later one has said."""

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fanfold.processing import ProcessorContext
+from fanfold.processing import ProcessorContext, example
 
 
 def gated(item: int, *, directory: str, context: ProcessorContext) -> int:
@@ -62,6 +62,7 @@ def flattened(chunk: list[list[Any]]) -> list[Any]:
     return [each for given in chunk for each in given]
 
 
+@example({"items": [["/"]], "processor": "flattened"})
 class Awaited:
     """A reducer that gives the paths that chunks gave, and fails while one of them is not there."""
 

@@ -104,6 +104,7 @@ TREE_CALLS: dict[str, tuple[Call, object]] = {
         [],
     ),
     "compensating.hand_over": (lambda of, has: of.compensating.hand_over(has.root.id), None),
+    "compensating.may_be_due": (lambda of, has: of.compensating.may_be_due(has.root.id), False),
     "compensating.record": (
         lambda of, has: of.compensating.record(Due(has.growing["done"], 1)),
         None,

@@ -83,15 +83,17 @@ def steps() -> Job:
     )
 
 
-@pytest.mark.parametrize("is_cancelled", [False, True], ids=["running", "cancelled"])
+@pytest.mark.parametrize("steered", ["", "paused", "cancelled"])
 async def test_a_gateway_has_undone_what_a_terminated_tree_did(
-    fanfold: Fanfold, is_cancelled: bool
+    fanfold: Fanfold, steered: str
 ) -> None:
     gate, work = Gate(), Undo()
     work.may_go_on.set()
     async with fanfold.working(gate.gate, work.undo), gate:
         root = await half_done(fanfold, steps(), gate)
-        if is_cancelled:
+        if steered == "paused":
+            assert await ours(fanfold.ledger).steering.pause(root.job.id)
+        elif steered == "cancelled":
             assert await ours(fanfold.ledger).jobs.request_cancel(root.job.id)
         await terminate(fanfold, root.job.id)
         async with gateway(fanfold):
@@ -104,7 +106,7 @@ async def test_a_gateway_has_undone_what_a_terminated_tree_did(
         "b/compensation": "succeeded",
         "c": "cancelled",
     }
-    if is_cancelled:
+    if steered == "cancelled":
         assert (row.state, row.error) == (JobState.CANCELLED, None)
     else:
         assert row.state is JobState.FAILED

@@ -82,6 +82,29 @@ async def test_no_history_is_much_longer_than_it_may_be(fanfold: Fanfold) -> Non
         assert of_job.count("StartChildWorkflowExecutionInitiated") < 60
 
 
+@pytest.mark.parametrize("shape", [FULL_LARGE_SHARDS, FULL_SHARDS], ids=["shards", "blocks"])
+async def test_a_chunk_that_takes_long_in_a_full_history_holds_up_no_other(
+    fanfold: Fanfold,
+) -> None:
+    gate = Gate()
+    job = await fanfold.record(
+        [[n] for n in range(40)], StageSpec(processor="gate"), max_concurrency=2
+    )
+    async with fanfold.working(gate.gate), gate:
+        handle = await fanfold.start(job)
+        gate.let_go(*range(1, 40))
+
+        async def are_all_others_done() -> bool:
+            return (await fanfold.row(job.job.id)).counts.succeeded == 39
+
+        await until(are_all_others_done)
+        assert gate.inside == {0}
+        gate.open()
+        row = await fanfold.finished(handle)
+    assert row.state is JobState.SUCCEEDED
+    assert sorted(gate.begun) == list(range(40))
+
+
 @ALL_SHAPES
 async def test_a_job_is_cancelled_in_whichever_history_it_is(fanfold: Fanfold) -> None:
     gate = Gate()

@@ -121,6 +121,14 @@ class Children:
         """How many chunks could be started now, had they slots."""
         return len(self._ready)
 
+    def give_up(self) -> list[int]:
+        """The chunks that are not in flight, which from now on somebody else starts."""
+        waiting = [*self._ready, *(one for some in self._sleeping.values() for one in some)]
+        self._ready.clear()
+        for some in self._sleeping.values():
+            some.clear()
+        return [chunk.index for chunk in waiting]
+
     def changed(self) -> None:
         """Look again: there may be slots, or a reason to stop."""
         self._running.changed()

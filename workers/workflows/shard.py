@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
         STOP,
         job_workflow_id,
     )
-    from fanfold.contract.plan import indexes_of
+    from fanfold.contract.plan import indexes_of, ranges_of
     from fanfold.contract.wire import (
         BlockSlotsReturned,
         ShardChange,
@@ -194,6 +194,10 @@ class ShardWorkflow:
         return self._is_full or not waiting
 
     def _return(self, slots: int, *, wanted: int) -> None:
+        is_full, left = self._is_full, list[int]()
+        # One chunk that takes long must not hold up what waits behind it.
+        if is_full and isinstance(self._chunks, Children):
+            left = self._chunks.give_up()
         self._window.resize(self._window.size - slots)
         self._told_wanted = wanted
         self._returns += 1
@@ -203,7 +207,8 @@ class ShardWorkflow:
                 shard=self._shard.number,
                 slots=slots,
                 wanted=wanted,
-                is_full=self._is_full,
+                is_full=is_full,
+                left=ranges_of(left),
                 number=self._returns,
             ),
         )

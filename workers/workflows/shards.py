@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 
 from temporalio import workflow
@@ -39,8 +40,9 @@ class Shards:
     """Runs a job's chunks in shards. Its window is theirs: each slot is free, or with one shard.
 
     In workflow mode a shard gets a page of the job's chunks; as soon as it has none left to
-    start, what it returns goes to the next one. In activity mode there is one shard, whose
-    blocks claim from all chunks, until its history is full.
+    start, what it returns goes to the next one. One whose history is full leaves the rest of its
+    page to another one. In activity mode there is one shard, whose blocks claim from all chunks,
+    until its history is full.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Shards:
         self._heard: dict[int, int] = {}
         """Of shards that run: the number of the latest signal each has sent, of those here."""
         self._page: Page | None = None
+        self._left: deque[Page] = deque()
+        """What full shards have left, each for another one."""
         self._open_chunks = 0
         self._changes = 0
         self._is_paced = False
@@ -113,6 +117,8 @@ class Shards:
             self._heard[returned.shard] = returned.number
         if returned.is_full and self._page is None and self._is_in_blocks:
             self._page = Page(ranges=[], is_last=True)
+        if returned.left:
+            self._left.append(Page(ranges=returned.left, is_last=True))
         self._running.changed()
 
     async def run(self, page: Page, open_chunks: int) -> None:
@@ -121,9 +127,13 @@ class Shards:
         When cancelled, raises CancelledError once all shards have ended.
         """
         self._page, self._open_chunks = page, open_chunks
+        self._left.clear()
         try:
             while True:
                 self._lend_what_is_wanted()
+                if self._left and self._window.free and self._is_going():
+                    self._start(self._left.popleft())
+                    continue
                 if self._page is not None and self._window.free and self._is_going():
                     self._start(self._page)
                     self._page = await self._page_after(self._page)
