@@ -144,6 +144,13 @@ SCENARIOS = [
         stages=(DOUBLE,),
         tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=12, max_events=FEW_EVENTS),
     ),
+    in_shards(
+        name="shards_full_at_a_straggler",
+        values=[0, *[1] * 6, LAST],
+        stages=(WAIT_AT_ZERO,),
+        tuning=dataclasses.replace(SHARDS_OF_TWO, shard_chunks=8, max_events=FEW_EVENTS),
+        disturb=Recorder.let_go,
+    ),
     Scenario(
         name="job_full", values=[1] * 8, stages=(DOUBLE,), tuning=Tuning(max_events=FEW_EVENTS)
     ),
