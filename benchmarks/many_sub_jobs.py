@@ -136,9 +136,9 @@ def _lines(tree: _Tree, sizes: Sizes) -> Findings:
     )
     yield Measurement(
         part="l",
-        name="events in the history of the root's workflow",
+        name="the history of the root's workflow",
         value=tree.events,
-        unit="",
+        unit="events",
         target=TARGET_EVENTS,
         is_more_better=False,
         details=(),

@@ -112,5 +112,5 @@ def listed(values: Sequence[float], digits: int = 0) -> str:
 
 
 def _with_unit(number: float, unit: str) -> str:
-    digits = {"ms": 0, "MiB": 0, "at once": 0, "s": 2}.get(unit, 2)
+    digits = {"ms": 0, "MiB": 0, "at once": 0, "events": 0, "s": 2}.get(unit, 2)
     return f"{number:,.{digits}f} {unit}".strip()
