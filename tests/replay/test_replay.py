@@ -20,10 +20,8 @@ from fanfold.workers.workflows.job import JobWorkflow
 from fanfold.workers.workflows.shard import ShardWorkflow
 from fanfold.workers.workflows.submission import SubmitJob
 from scripts.history_recorder import HISTORIES
-from scripts.record_histories import (
-    HISTORIES_THAT_MUST_FAIL,
-    SCENARIOS,
-)
+from scripts.job_histories import SCENARIOS
+from scripts.record_histories import HISTORIES_THAT_MUST_FAIL
 from scripts.submission_histories import SUBMISSIONS
 
 pytestmark = pytest.mark.anyio
