@@ -72,6 +72,8 @@ class JobInput:
     """Whether they run one after another."""
     is_in_order: bool = False
     """Whether no chunk begins while one before it waits for another attempt."""
+    has_compensation: bool = False
+    """Whether what it did may have to be undone."""
     lost: str | None = None
     """Why the workflow that ran this job is gone: this one undoes what it did, and closes it."""
 
@@ -89,6 +91,7 @@ class JobInput:
             max_jobs=spec.max_jobs if spec.order is not None else 0,
             is_sequence=spec.order is Order.SEQUENCE,
             is_in_order=spec.is_in_order,
+            has_compensation=spec.compensate is not None,
         )
 
 

@@ -361,6 +361,8 @@ class JobWorkflow:
         return closed
 
     async def _close_once(self, given: CloseJob) -> ClosedJob:
+        job = self._job
+        is_large_fold = job.has_reducer and not self._is_folded_locally
         closing: Coroutine[Any, Any, ClosedJob] = (
             workflow.execute_activity(
                 CLOSE_JOB,
@@ -370,14 +372,14 @@ class JobWorkflow:
                 heartbeat_timeout=_CLOSE_HEARTBEAT_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
-            # What a job is made of may be much to close.
-            if (self._job.has_reducer and not self._is_folded_locally) or self._job.max_jobs
+            # What a job is made of may be much to close, and what it did much to undo.
+            if is_large_fold or job.max_jobs or job.has_compensation
             # Without a fold it is over at once, and costs the server half as much.
             else workflow.execute_local_activity(
                 CLOSE_JOB,
                 given,
                 result_type=ClosedJob,
-                start_to_close_timeout=_CLOSE_TIMEOUT if self._job.has_reducer else LEDGER_TIMEOUT,
+                start_to_close_timeout=_CLOSE_TIMEOUT if job.has_reducer else LEDGER_TIMEOUT,
                 retry_policy=LEDGER_RETRY,
             )
         )
