@@ -10,11 +10,11 @@ from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from fanfold.app.temporal.calls import RPC_TIMEOUT, call
-from fanfold.contract.failures import closed_outside
 from fanfold.contract.names import JOB_WORKFLOW, job_task_queue, job_workflow_id
 from fanfold.contract.states import JobState
 from fanfold.contract.wire import JobInput, JobRef
 from fanfold.ledger.connect import Ledger
+from fanfold.ledger.lost import close_as_it_stands
 from fanfold.ledger.starting import UnfinishedJob
 
 _log = logging.getLogger("fanfold.gateway")
@@ -44,14 +44,10 @@ class LostJobs:
         if job.has_begun and not was_undoing and await tenant.compensating.may_be_due(job.id):
             await self._undo(job, why)
             return
-        await tenant.compensating.hand_over(job.id)
-        await tenant.closing.settle_below(job.id)
-        await tenant.closing.settle(job.id, job.run)
-        if job.state is JobState.CANCELLING:
-            await tenant.closing.close(job.id, JobState.CANCELLED, error=None, run=job.run)
-            return
-        _log.warning("closing job %s: %s", job.id, why)
-        await tenant.closing.close(job.id, JobState.FAILED, error=closed_outside(why), run=job.run)
+        is_cancelled = job.state is JobState.CANCELLING
+        if not is_cancelled:
+            _log.warning("closing job %s: %s", job.id, why)
+        await close_as_it_stands(tenant, job.id, job.run, is_cancelled=is_cancelled, why=why)
 
     async def _undo(self, job: UnfinishedJob, why: str) -> None:
         row = await self._ledger.of(job.tenant).jobs.find(job.id)

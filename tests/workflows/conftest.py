@@ -40,3 +40,12 @@ def shape(request: pytest.FixtureRequest) -> Shape:
     """What a job is run as: what a client sees of it must not depend on that."""
     given: Shape = request.param
     return given
+
+
+@pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
+def fanfold_in_both_executions(
+    request: pytest.FixtureRequest, fanfold_on_dev_server: Fanfold
+) -> Fanfold:
+    """On the real server, for jobs made of jobs: they look the same over any leaves."""
+    shape: Shape = request.param
+    return fanfold_on_dev_server.shaped(shape)

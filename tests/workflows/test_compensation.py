@@ -7,21 +7,15 @@ import pytest
 
 from fanfold.contract.job_spec import RetrySpec, StageSpec
 from fanfold.contract.states import JobState
-from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape
+from tests.workflows.running import Fanfold
 from tests.workflows.trees import below, job, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
-def shape(request: pytest.FixtureRequest) -> Shape:
-    shape: Shape = request.param
-    return shape
-
-
 @pytest.fixture
-def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
-    return fanfold_on_dev_server.shaped(shape)
+def fanfold(fanfold_in_both_executions: Fanfold) -> Fanfold:
+    return fanfold_in_both_executions
 
 
 async def test_what_succeeded_is_undone_last_one_first(fanfold: Fanfold) -> None:

@@ -13,7 +13,7 @@ from fanfold.ledger.records import JobRecord
 from tests.ledger.jobs_recorded import ours
 from tests.workflows.gate import Gate
 from tests.workflows.gateways import gateway
-from tests.workflows.running import BLOCKS, CHILDREN, PATIENCE_SECONDS, Fanfold, Shape, until
+from tests.workflows.running import PATIENCE_SECONDS, Fanfold, until
 from tests.workflows.submitting import finished, job_of, submit
 from tests.workflows.trees import Job, below, job, parallel, record, sequence, states
 
@@ -21,15 +21,9 @@ pytestmark = pytest.mark.anyio
 UNDO = StageSpec(processor="undo", retry=RetrySpec(max_attempts=1))
 
 
-@pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
-def shape(request: pytest.FixtureRequest) -> Shape:
-    shape: Shape = request.param
-    return shape
-
-
 @pytest.fixture
-def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
-    return fanfold_on_dev_server.shaped(shape)
+def fanfold(fanfold_in_both_executions: Fanfold) -> Fanfold:
+    return fanfold_in_both_executions
 
 
 class Undo:

@@ -11,22 +11,16 @@ from fanfold.contract.states import JobState
 from fanfold.ledger.closing import Closing
 from fanfold.workers.activities import parents
 from tests.ledger.jobs_recorded import ours
-from tests.workflows.running import BLOCKS, CHILDREN, PATIENCE_SECONDS, Fanfold, Shape
+from tests.workflows.running import PATIENCE_SECONDS, Fanfold
 from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
 UNDO = StageSpec(processor="undo", retry=RetrySpec(max_attempts=1))
 
 
-@pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
-def shape(request: pytest.FixtureRequest) -> Shape:
-    shape: Shape = request.param
-    return shape
-
-
 @pytest.fixture
-def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
-    return fanfold_on_dev_server.shaped(shape)
+def fanfold(fanfold_in_both_executions: Fanfold) -> Fanfold:
+    return fanfold_in_both_executions
 
 
 async def test_a_job_whose_fold_fails_undoes_what_it_did(fanfold: Fanfold) -> None:

@@ -8,21 +8,15 @@ from fanfold.contract.job_spec import ToleranceSpec
 from fanfold.contract.names import CHANGED
 from fanfold.contract.states import JobState
 from tests.ledger.jobs_recorded import ours
-from tests.workflows.running import BLOCKS, CHILDREN, Fanfold, Shape, event_names
+from tests.workflows.running import Fanfold, event_names
 from tests.workflows.trees import below, job, parallel, record, refuse_negative, sequence, states
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[CHILDREN, BLOCKS], ids=["children", "blocks"])
-def shape(request: pytest.FixtureRequest) -> Shape:
-    shape: Shape = request.param
-    return shape
-
-
 @pytest.fixture
-def fanfold(fanfold_on_dev_server: Fanfold, shape: Shape) -> Fanfold:
-    return fanfold_on_dev_server.shaped(shape)
+def fanfold(fanfold_in_both_executions: Fanfold) -> Fanfold:
+    return fanfold_in_both_executions
 
 
 async def test_a_tree_folds_from_its_leaves_up(fanfold: Fanfold) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from temporalio import activity
 
 from fanfold.contract import conditions, json_values
-from fanfold.contract.failures import Failure, FailureType, closed_outside
+from fanfold.contract.failures import Failure, FailureType
 from fanfold.contract.job_spec import Execution, Order
 from fanfold.contract.names import CLOSE_LOST_JOB, PLAN_JOBS, PLAN_NEXT_JOB
 from fanfold.contract.plan import ONE_OF_MANY, execution_of
@@ -20,6 +20,7 @@ from fanfold.intake.cutting import chunks as cut_chunks
 from fanfold.intake.faults import InvalidJob
 from fanfold.ledger.connect import Ledger, TenantLedger
 from fanfold.ledger.jobs import Terms
+from fanfold.ledger.lost import close_as_it_stands
 from fanfold.ledger.records import JobRecord, NewChunk, Stop
 from fanfold.ledger.sub_jobs import SubJob
 from fanfold.workers.activities.lifeline import heartbeats
@@ -90,16 +91,10 @@ class SubJobActivities:
             return terms.state
         if not given.is_given_up and await ledger.compensating.may_be_due(job.id):
             return terms.state
-        await ledger.compensating.hand_over(job.id)
-        await ledger.closing.settle_below(job.id)
-        await ledger.closing.settle(job.id, job.run)
-        state, failure = JobState.FAILED, None
-        if terms.state is JobState.CANCELLING:
-            state = JobState.CANCELLED
-        else:
-            failure = closed_outside(given.reason)
-        await ledger.closing.close(job.id, state, error=failure, run=job.run)
-        return state
+        is_cancelled = terms.state is JobState.CANCELLING
+        return await close_as_it_stands(
+            ledger, job.id, job.run, is_cancelled=is_cancelled, why=given.reason
+        )
 
 
 async def hand_out(
